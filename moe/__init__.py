@@ -1,0 +1,27 @@
+"""Hierarchical mixtures of convolutional experts, and whether the gating paid.
+
+`moe.load(RUN)` returns a finished run's ensemble; `moe.compose("experiment=gates", "gate.width=64")` the
+typed config of a command. Both import what they need when they are called.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moe.config import Config
+    from moe.runs import Ensemble
+
+__all__ = ["compose", "load"]
+
+
+def load(run: str) -> "Ensemble":
+    """The trained ensemble of a finished run's folder. Raises StoreError where it is no such folder."""
+    from moe.runs import load
+
+    return load(run)
+
+
+def compose(*overrides: str) -> "Config":
+    """The typed config of `python -m moe.train OVERRIDES...`. Raises ConfigError where an override is wrong."""
+    from moe.config import compose
+
+    return compose(*overrides)

@@ -1,0 +1,224 @@
+"""What a config's values may be, and one sentence for each that is wrong. Imports no torch: it must be quick."""
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from moe.errors import ConfigError
+
+# Networks: a class or builder of one of these modules, by its own name. Users add theirs in moe/nets/.
+NETWORK_MODULES = ("moe.nets", "torchvision.models")
+# Of torchvision.models, what does not build a network but looks one up or loads weights.
+NO_NETWORK = ("get_model", "get_model_builder", "get_model_weights", "get_weight", "list_models", "register_model")
+OPTIMIZERS = tuple(f"torch.optim.{name}" for name in ("Adam", "AdamW", "NAdam", "RMSprop", "SGD"))
+
+# Lightning's trainer keys that a recipe owns, and the recipe's key.
+RECIPE_OWNS = {
+    **dict.fromkeys(("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time"), "epochs"),
+    **dict.fromkeys(("gradient_clip_val", "gradient_clip_algorithm"), "clip"),
+    "accumulate_grad_batches": "batch_size",
+}
+COMMAND_OWNS = ("callbacks", "default_root_dir", "enable_checkpointing", "fast_dev_run", "logger", "plugins")
+
+CHOICES = {
+    "target": ("base", "router", "experts", "gates"),
+    "data.source": ("cifar10", "folder", "digits"),
+    "data.splits.protocol": ("held_out", "notebook"),
+    "expert.outputs": ("subset", "all"),
+    "gate.weights": ("joint", "per_class", "per_expert"),
+    "gate.fit_on": ("gate", "train"),
+    "gate.frozen": ("stored", "live", "live_dropout"),
+    "trainer.precision": ("auto", "32-true", "bf16-mixed"),
+    "mixture.routing": ("hard", "soft", "none"),
+    "logger.kind": ("wandb", "csv", "none"),
+    "logger.mode": ("auto", "online", "offline"),
+    "schedule": ("constant", "cosine", "linear"),
+    "select": ("best", "last"),
+}
+
+Rule = tuple[Callable[[Any], bool], str]
+POSITIVE_INT: Rule = (lambda v: isinstance(v, int) and v > 0, "a whole number above 0")
+NATURAL: Rule = (lambda v: isinstance(v, int) and v >= 0, "a whole number, 0 or above")
+POSITIVE: Rule = (lambda v: _number(v) and v > 0, "a number above 0")
+FRACTION: Rule = (lambda v: _number(v) and 0 <= v < 1, "a number from 0 to below 1")
+# By a key's last part, wherever it stands; None passes where the key is optional.
+RULES: dict[str, Rule] = {
+    "seed": (lambda v: isinstance(v, int) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
+    "gate": NATURAL,
+    "val": NATURAL,
+    "shift": NATURAL,
+    "cutout": NATURAL,
+    "epochs": POSITIVE_INT,
+    "batch_size": POSITIVE_INT,
+    "patience": POSITIVE_INT,
+    "width": POSITIVE_INT,
+    "depth": POSITIVE_INT,
+    "hidden": POSITIVE_INT,
+    "log_every_n_steps": POSITIVE_INT,
+    "lr": POSITIVE,
+    "clip": POSITIVE,
+    "warmup": FRACTION,
+    "averaging": FRACTION,
+    "dropout": FRACTION,
+    "conv_dropout": FRACTION,
+    "label_smoothing": FRACTION,
+    "weight_decay": (lambda v: _number(v) and v >= 0, "a number, 0 or above"),
+    "momentum": FRACTION,
+}
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError, naming the key and what would be right, for the first value that cannot be."""
+    for key, value in scalars(values):
+        last = key.rpartition(".")[2]
+        choices = CHOICES.get(key) or (CHOICES.get(last) if ".recipe." in key else None)
+        if choices and value not in choices:
+            raise ConfigError(
+                f"{key} must be one of {', '.join(choices)}, not {value!r}{_nearest(str(value), choices)}"
+            )
+        test, meaning = RULES.get(last, (lambda _: True, ""))
+        if value is not None and (isinstance(value, bool) or not test(value)) and meaning:
+            raise ConfigError(f"{key} must be {meaning}, not {value!r}")
+    _check_targets(values)
+    _check_trainer(values["trainer"])
+    _check_together(values)
+
+
+def scalars(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every (dotted key, value) of nested mappings, lists taken whole."""
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            yield from scalars(value, f"{key}.{name}" if key else str(name))
+    elif key:
+        yield key, values
+
+
+def _check_targets(values: Mapping[str, Any]) -> None:
+    for name in ("base", "expert", "router", "gate"):
+        net = values[name] if name == "gate" else values[name]["net"]
+        key = f"{name}._target_" if name == "gate" else f"{name}.net._target_"
+        check_network(net.get("_target_"), key)
+        optimizer = values[name]["recipe"]["optimizer"]
+        if optimizer.get("_target_") not in OPTIMIZERS:
+            raise ConfigError(
+                f"{name}.recipe.optimizer._target_ must be one of {', '.join(OPTIMIZERS)}, "
+                f"not {optimizer.get('_target_')!r}"
+            )
+    allowed = {f"{n}.net._target_" for n in ("base", "expert", "router")} | {"gate._target_"}
+    allowed |= {f"{n}.recipe.optimizer._target_" for n in ("base", "expert", "router", "gate")}
+    for key in _underscored(values):
+        if key not in allowed:
+            raise ConfigError(f"{key} is not allowed: only networks and optimisers are built, from plain values")
+
+
+def check_network(target: Any, key: str) -> None:
+    """Raise ConfigError unless `target` names something directly inside an allowed module of networks."""
+    module, _, name = str(target).rpartition(".")
+    inside = module == "torchvision.models" or re.fullmatch(r"moe\.nets\.[a-z0-9_]+", module)
+    if not inside or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in NO_NETWORK:
+        raise ConfigError(
+            f"{key}: {target!r} is not an allowed network; allowed are moe.nets.MODULE.CLASS "
+            "and the builders torchvision.models.NAME"
+        )
+
+
+def _underscored(values: Any, key: str = "") -> Iterator[str]:
+    items: Any = (
+        values.items() if isinstance(values, Mapping) else enumerate(values) if isinstance(values, list) else ()
+    )
+    for name, value in items:
+        here = f"{key}.{name}" if key else str(name)
+        if str(name).startswith("_"):
+            yield here
+        yield from _underscored(value, here)
+
+
+def _check_trainer(trainer: Mapping[str, Any]) -> None:
+    for key in trainer:
+        if key in RECIPE_OWNS:
+            raise ConfigError(trainer_sentence(key))
+        if key in COMMAND_OWNS:
+            raise ConfigError(f"trainer.{key} is set by the command itself; remove it")
+
+
+def trainer_sentence(key: str) -> str:
+    """What to set in place of a key of Lightning's trainer that a recipe owns."""
+    return f"trainer.{key}: recipes own the training; set base.recipe.{RECIPE_OWNS[key]} (or expert., router., gate.)"
+
+
+def _check_together(values: Mapping[str, Any]) -> None:
+    gate, splits = values["gate"], values["data"]["splits"]
+    if splits["protocol"] == "notebook" and gate["fit_on"] != "train":
+        raise ConfigError("data.splits.protocol=notebook holds no images out; set gate.fit_on=train")
+    if any(gate["recipe"]["augment"].values()) and gate["frozen"] == "stored":
+        raise ConfigError("gate.recipe.augment needs the frozen networks on each changed image; set gate.frozen=live")
+    if gate["recipe"]["label_smoothing"]:
+        raise ConfigError("gate.recipe.label_smoothing must be 0: gates learn by the mixture's negative log-likelihood")
+    if splits["protocol"] == "held_out":
+        for name in ("val", *(("gate",) if values["target"] == "gates" else ())):
+            if splits[name] < 1:
+                raise ConfigError(f"data.splits.{name} must be above 0 with data.splits.protocol=held_out")
+    for key in ("mean", "std"):
+        if not values["data"][key] or (key == "std" and min(values["data"][key]) <= 0):
+            raise ConfigError(f"data.{key} must be a list of numbers, one or one a channel (std above 0)")
+
+
+def config_error(error: Exception) -> ConfigError:
+    """One sentence for what Hydra or OmegaConf found wrong, with the nearest key or option that exists."""
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else type(error).__name__
+    cause = error.__cause__
+    full_key = getattr(error, "full_key", None) or getattr(cause, "full_key", None)
+    if match := re.match(r"Could not override '([^']+)'", first):
+        return ConfigError(_no_such_key(match[1]))
+    if match := re.search(r"Could not find '([^']+)/([^'/]+)'", first):
+        group, option = match.groups()
+        options = _options(text)
+        return ConfigError(f"{group}={option}: there is no such option{_nearest(option, options)}")
+    if "Missing mandatory value" in first or "is missing" in first.lower():
+        return ConfigError(f"{full_key} has no value; give it one with {full_key}=VALUE")
+    if match := re.search(r"Could not find '(\S+)'", first) or re.search(r"No match in the defaults list", first):
+        return ConfigError(f"{first.rstrip('.')}")
+    detail = str(cause).splitlines()[0] if cause and full_key else first
+    return ConfigError(f"{full_key}: {detail}" if full_key else detail)
+
+
+def _no_such_key(key: str) -> str:
+    section, _, last = key.partition(".")
+    if section == "trainer" and last in RECIPE_OWNS:
+        return trainer_sentence(last)
+    return f"{key}: there is no such key{_nearest(key, _known_keys())}"
+
+
+def _options(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if re.fullmatch(r"\t\S+", line)]
+
+
+def _known_keys() -> list[str]:
+    conf = Path(__file__).parent
+    conf = conf / "conf" if (conf / "conf").is_dir() else conf.parent / "conf"
+    keys: set[str] = set()
+    for path in conf.rglob("*.yaml"):
+        group = path.relative_to(conf).parts[:-1]
+        prefixes: dict[str, tuple[str, ...]] = {"net": ("base.net", "expert.net", "router.net")}
+        prefixes["recipe"] = tuple(f"{name}.recipe" for name in ("base", "expert", "router", "gate"))
+        if group and group[0] in ("experiment", "hydra"):
+            continue
+        content = OmegaConf.to_container(OmegaConf.load(path))
+        for prefix in prefixes.get(group[0], (group[0],)) if group else ("",):
+            keys.update(f"{prefix}.{key}" if prefix else key for key, _ in scalars(content))
+    return sorted(key for key in keys if "defaults" not in key and "hydra" not in key)
+
+
+def _nearest(word: str, known: Any) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -1,0 +1,205 @@
+"""The typed config: what `conf/` composes becomes plain dataclasses here, checked before any data is read.
+
+Nothing in this file imports torch, so that a wrong config fails at once.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from moe import checks
+
+PACKAGE = Path(__file__).parent
+# An installed package carries conf/ inside itself; a checkout has it beside the package.
+CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
+
+Plain = dict[str, Any]
+
+
+@dataclass
+class Splits:
+    """How many training images to hold out, and how; see `moe.data.splits`."""
+
+    gate: int = MISSING
+    val: int = MISSING
+    seed: int = MISSING
+    protocol: str = MISSING
+
+
+@dataclass
+class Data:
+    """A data set: where its images come from, its classes, how its pixels are scaled."""
+
+    name: str = MISSING
+    source: str = MISSING
+    root: str | None = None
+    download: bool = MISSING
+    classes: list[str] | None = None
+    fingerprint: str | None = None
+    mean: list[float] = MISSING
+    std: list[float] = MISSING
+    splits: Splits = field(default_factory=Splits)
+
+
+@dataclass
+class Augment:
+    """What is done to training images, each on its own; see `moe.data.augment`."""
+
+    flip: bool = MISSING
+    shift: int = MISSING
+    cutout: int = MISSING
+
+
+@dataclass
+class Recipe:
+    """How a network learns; `conf/recipe/adam.yaml` says what each key means."""
+
+    optimizer: Plain = MISSING
+    schedule: str = MISSING
+    warmup: float = MISSING
+    label_smoothing: float = MISSING
+    augment: Augment = field(default_factory=Augment)
+    epochs: int = MISSING
+    batch_size: int = MISSING
+    clip: float | None = None
+    averaging: float | None = None
+    patience: int | None = None
+    select: str = MISSING
+
+
+@dataclass
+class Network:
+    """A network's architecture (`_target_` and its arguments) and the recipe it learns by."""
+
+    net: Plain = MISSING
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+@dataclass
+class Expert(Network):
+    """The specialists; `outputs` says over which classes they speak."""
+
+    outputs: str = MISSING
+
+
+@dataclass
+class Gate(Network):
+    """The gates; on the command line `net`'s keys stand beside the others (gate.width)."""
+
+    weights: str = MISSING
+    fit_on: str = MISSING
+    frozen: str = MISSING
+
+
+@dataclass
+class Mixture:
+    """How the leaves are combined: routing hard, soft or none."""
+
+    routing: str = MISSING
+
+
+@dataclass
+class Logger:
+    """Where curves go; `kind` is wandb, csv or none."""
+
+    kind: str = MISSING
+    project: str = MISSING
+    entity: str | None = None
+    mode: str = MISSING
+    tags: list[str] = MISSING
+
+
+@dataclass
+class Paths:
+    """The store of trained networks, and downloads and caches."""
+
+    store: str = MISSING
+    data: str = MISSING
+
+
+@dataclass
+class Taxonomy:
+    """The tree of label subsets; see `moe.taxonomy.parse`."""
+
+    name: str = MISSING
+    branches: Any = MISSING
+
+
+@dataclass
+class Config:
+    """A whole run's config as plain values; see `conf/config.yaml` for what each key means."""
+
+    experiment: str = MISSING
+    target: str = MISSING
+    seed: int = MISSING
+    plan: bool = MISSING
+    report: bool = MISSING
+    data: Data = field(default_factory=Data)
+    taxonomy: Taxonomy = field(default_factory=Taxonomy)
+    base: Network = field(default_factory=Network)
+    expert: Expert = field(default_factory=Expert)
+    router: Network = field(default_factory=Network)
+    gate: Gate = field(default_factory=Gate)
+    mixture: Mixture = field(default_factory=Mixture)
+    trainer: Plain = MISSING
+    logger: Logger = field(default_factory=Logger)
+    paths: Paths = field(default_factory=Paths)
+
+    def plain(self) -> Plain:
+        """The config as nested dicts, lists and scalars, shaped as on the command line; see `from_plain`."""
+        values = asdict(self)
+        values["gate"] = {**values["gate"].pop("net"), **values["gate"]}
+        return values
+
+
+def compose(*overrides: str) -> Config:
+    """The config of `python -m moe.train OVERRIDES...`, for notebooks and tests.
+
+    Raises ConfigError where an override names no key or a value is wrong.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            composed = hydra_compose("config", list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise checks.config_error(error) from None
+    return parse(composed)
+
+
+def parse(composed: DictConfig) -> Config:
+    """The typed config of what Hydra composed, with every check done that needs no data.
+
+    Raises ConfigError, naming the key and what would be right.
+    """
+    try:
+        values: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise checks.config_error(error) from None
+    values.pop("hydra", None)
+    return from_plain(values)
+
+
+def from_plain(values: Plain) -> Config:
+    """The typed config from nested plain values (`Config.plain`, or `config` of a `results.json`).
+
+    Raises ConfigError, naming the key and what would be right.
+    """
+    values = {**values, "taxonomy": {k: v for k, v in values["taxonomy"].items() if k != "tree"}}
+    # The gate's own arguments (gate.width, gate.depth ...) stand beside the keys that every gate has.
+    shared = set(Gate.__dataclass_fields__) - {"net"}
+    gate = values["gate"]
+    values["gate"] = {key: value for key, value in gate.items() if key in shared}
+    values["gate"]["net"] = {key: value for key, value in gate.items() if key not in shared}
+    try:
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), values))
+    except OmegaConfBaseException as error:
+        raise checks.config_error(error) from None
+    assert isinstance(config, Config)
+    checks.check(config.plain())
+    return config
