@@ -1,0 +1,108 @@
+"""Augmentation and normalisation of whole batches on the batch's device, each image on its own.
+
+Shapes: B images, C channels, H height, W width. All are pure functions: the same generator state
+gives the same result, and the images passed in stay as they are.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Generator, Tensor
+
+from moe.errors import ConfigError
+
+if TYPE_CHECKING:
+    from moe.config import Augment
+
+
+def flip(images: Tensor, generator: Generator) -> Tensor:
+    """Mirror each image (B, C, H, W), left to right, with probability one half."""
+    mirrored = torch.rand(len(images), generator=generator, device=images.device) < 0.5
+    flipped = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+    return _laid_out_like(images, flipped)
+
+
+def shift(images: Tensor, pixels: int, generator: Generator) -> Tensor:
+    """Move each image (B, C, H, W) by -pixels..pixels down and across, each way drawn uniformly.
+
+    What comes in at an edge is the image's reflection there, the edge itself not repeated: the same
+    as padding by reflection and cropping at random. Raises ConfigError for too small an image.
+    """
+    count, _, height, width = images.shape
+    if pixels >= min(height, width):
+        raise ConfigError(f"recipe.augment.shift={pixels} must be below the images' size, {height}x{width} pixels")
+    device = images.device
+    offsets = torch.randint(-pixels, pixels + 1, (2, count, 1), generator=generator, device=device)
+    rows = _reflect(torch.arange(height, device=device) + offsets[0], height)[:, None, :, None]
+    columns = _reflect(torch.arange(width, device=device) + offsets[1], width)[:, None, None, :]
+    moved = images.gather(2, rows.expand_as(images)).gather(3, columns.expand_as(images))
+    return _laid_out_like(images, moved)
+
+
+def cutout(images: Tensor, size: int, generator: Generator) -> Tensor:
+    """Set one size x size square of each image (B, C, H, W) to zero.
+
+    Its centre is uniform over the image's pixels, so that near an edge part of the square falls
+    outside; the paper found that to matter. Of an even size the centre is the pixel right of and
+    below the middle. Zero is the mean colour where the images are normalised, as in the paper.
+    Source: DeVries and Taylor 2017, "Improved Regularization of Convolutional Neural Networks with
+    Cutout".
+    """
+    count, _, height, width = images.shape
+    rows = _in_interval(count, height, size, generator, images.device)
+    columns = _in_interval(count, width, size, generator, images.device)
+    square = (rows[:, :, None] & columns[:, None, :])[:, None]
+    return _laid_out_like(images, images.masked_fill(square, 0))
+
+
+def augment(images: Tensor, augment: "Augment", generator: Generator) -> Tensor:
+    """Apply what is on in a recipe's `augment` to images (B, C, H, W): shift, flip, cutout."""
+    if augment.shift > 0:
+        images = shift(images, augment.shift, generator)
+    if augment.flip:
+        images = flip(images, generator)
+    if augment.cutout > 0:
+        images = cutout(images, augment.cutout, generator)
+    return images
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Turn uint8 images (B, C, H, W) into float32: x / 255, then (x - mean) / std by channel.
+
+    A list of one value serves every channel; the memory format stays. Raises ConfigError where a
+    list has neither one value nor C.
+    """
+    scaled = images / 255
+    if set(mean) == {0} and set(std) == {1}:
+        return scaled
+    centre = _by_channel("mean", mean, scaled)
+    spread = _by_channel("std", std, scaled)
+    return scaled.sub_(centre).div_(spread)
+
+
+def _reflect(positions: Tensor, size: int) -> Tensor:
+    """Fold -(size-1)..2(size-1) back into 0..size-1: -1 becomes 1, size becomes size-2."""
+    return (size - 1) - ((size - 1) - positions.abs()).abs()
+
+
+def _in_interval(count: int, length: int, size: int, generator: Generator, device: torch.device) -> Tensor:
+    """Bool (count, length): True at `size` positions around a random one, where they exist."""
+    start = torch.randint(length, (count, 1), generator=generator, device=device) - size // 2
+    positions = torch.arange(length, device=device)
+    return (positions >= start) & (positions < start + size)
+
+
+def _by_channel(key: str, values: Sequence[float], images: Tensor) -> Tensor:
+    """The values as a tensor (1 or C, 1, 1) beside the images."""
+    if len(values) not in (1, images.shape[1]):
+        raise ConfigError(f"data.{key} has {len(values)} values, but the images have {images.shape[1]} channels")
+    return torch.tensor(values, dtype=images.dtype, device=images.device)[:, None, None]
+
+
+def _laid_out_like(images: Tensor, changed: Tensor) -> Tensor:
+    """The changed images in the memory format of the original ones."""
+    # Images of one channel or one pixel are laid out both ways; plain contiguous serves them.
+    if not images.is_contiguous() and images.is_contiguous(memory_format=torch.channels_last):
+        return changed.contiguous(memory_format=torch.channels_last)
+    return changed.contiguous()

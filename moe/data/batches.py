@@ -1,0 +1,85 @@
+"""Whole batches made on the training device from one resident uint8 tensor."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moe.config import Augment
+from moe.data.augment import augment, normalise
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Images uint8 (N, C, H, W), targets (N,), and tensors that go along with them image by image."""
+
+    images: Tensor
+    targets: Tensor
+    along: tuple[Tensor, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def to(self, device: torch.device) -> "Examples":
+        along = tuple(tensor.to(device) for tensor in self.along)
+        return Examples(self.images.to(device), self.targets.to(device), along)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How pixels become a network's input: mean and deviation on the 0-1 scale, one number or one a channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Images uint8 (B, C, H, W) as fp32 in channels-last memory."""
+        return normalise(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
+
+
+class Batches:
+    """One pass over `examples` each time it is iterated: (images fp32 (B, C, H, W), targets (B,), *along).
+
+    With a `seed` the order and the augmentation are drawn anew each epoch from (seed, epoch) alone, so that
+    any epoch can be made again without those before it; without one, the order is the examples'. Of `world`
+    processes each gets every world-th image from `rank` on.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        pixels: Pixels,
+        batch_size: int,
+        seed: int | None = None,
+        augment: Augment | None = None,
+        epoch: Callable[[], int] = lambda: 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.examples, self.pixels, self.batch_size = examples, pixels, batch_size
+        self.seed, self.augment, self.epoch = seed, augment, epoch
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        padding = -len(self.examples) % self.world if self.seed is not None else 0
+        mine = len(range(self.rank, len(self.examples) + padding, self.world))
+        return -(-mine // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        examples, device = self.examples, self.examples.images.device
+        order = torch.arange(len(examples))
+        generator = None
+        if self.seed is not None:
+            # The order is drawn on the CPU, so that it is the same whatever the device.
+            epoch_seed = (self.seed * 1_000_003 + self.epoch()) % 2**63
+            order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(epoch_seed))
+            generator = torch.Generator(device).manual_seed(epoch_seed + self.rank)
+            # Processes take their gradients' mean together, so all need as many batches.
+            order = torch.cat([order, order[: -len(order) % self.world]])
+        order = order[self.rank :: self.world].to(device)
+        for index in torch.split(order, self.batch_size):
+            images = self.pixels(examples.images[index])
+            if self.augment is not None and generator is not None:
+                images = augment(images, self.augment, generator)
+            yield images, examples.targets[index], *(tensor[index] for tensor in examples.along)

@@ -1,0 +1,84 @@
+"""The LightningDataModule that every network of a mixture shares."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+
+from moe.config import Recipe
+from moe.data.batches import Batches, Examples, Pixels
+from moe.data.canonical import DataSet, Images
+from moe.data.splits import SplitIndices
+from moe.data.subset import filter_labels
+
+SPLITS = ("train", "gate", "val", "test")
+
+
+class ImageDataModule(LightningDataModule):
+    """The splits of one data set, filtered to the labels in `targets` and renumbered to a network's outputs.
+
+    `fit_on` is the split to learn from and `select_on` the one that choices read; `along` holds, for a split,
+    tensors that go with its images in the data set's order (frozen outputs). Batches are made on the device.
+    """
+
+    def __init__(
+        self,
+        dataset: DataSet,
+        indices: SplitIndices,
+        pixels: Pixels,
+        targets: Mapping[int, int],
+        recipe: Recipe,
+        seed: int,
+        fit_on: str = "train",
+        select_on: str = "val",
+        along: Mapping[str, tuple[Tensor, ...]] | None = None,
+        eval_batch_size: int = 500,
+    ) -> None:
+        super().__init__()
+        self.dataset, self.indices, self.pixels = dataset, indices, pixels
+        self.targets, self.recipe, self.seed = dict(targets), recipe, seed
+        self.fit_on, self.select_on, self.along = fit_on, select_on, dict(along or {})
+        self.eval_batch_size = eval_batch_size
+        self._resident: dict[str, Examples] = {}
+
+    def examples(self, split: str) -> Examples:
+        """The images of one split (train, gate, val or test) whose labels are in `targets`."""
+        images = split_images(self.dataset, self.indices, split)
+        index, targets = filter_labels(images.labels, self.targets)
+        return Examples(images.images[index], targets, tuple(t[index] for t in self.along.get(split, ())))
+
+    def train_dataloader(self) -> Batches:
+        trainer: Any = self.trainer
+        recipe = self.recipe
+        return Batches(
+            self._on_device(self.fit_on),
+            self.pixels,
+            recipe.batch_size,
+            self.seed,
+            recipe.augment,
+            epoch=lambda: trainer.current_epoch,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+        )
+
+    def val_dataloader(self) -> Batches:
+        trainer: Any = self.trainer
+        examples = self._on_device(self.select_on)
+        return Batches(examples, self.pixels, self.eval_batch_size, rank=trainer.global_rank, world=trainer.world_size)
+
+    def _on_device(self, split: str) -> Examples:
+        trainer: Any = self.trainer
+        if split not in self._resident:
+            self._resident[split] = self.examples(split).to(trainer.strategy.root_device)
+        return self._resident[split]
+
+
+def split_images(dataset: DataSet, indices: SplitIndices, split: str) -> Images:
+    """One split's images, labels and digests, in canonical order."""
+    if split == "test":
+        return dataset.test
+    index: torch.Tensor = getattr(indices, split)
+    train = dataset.train
+    return Images(train.images[index], train.labels[index], train.digests[index.numpy()])
