@@ -1,0 +1,1 @@
+"""LightningModules: loss, metrics and optimiser. They hold no architecture."""

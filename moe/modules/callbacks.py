@@ -1,0 +1,129 @@
+"""Callbacks: the guard against what is not finite, the weights to keep, the learning curves."""
+
+import logging
+import time
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from moe.errors import NonFiniteError
+
+log = logging.getLogger(__name__)
+
+
+class FiniteGuard(Callback):
+    """No loss or gradient that is NaN or infinite changes a weight; clips the gradient's norm where asked.
+
+    The update is skipped on the device, without waiting for it: fused optimisers read `found_inf`, for the
+    others the weights are put back. Raises NonFiniteError at the next logging point (`every` so many steps
+    and at an epoch's end), with the first step.
+    """
+
+    def __init__(self, stage: str, every: int = 1, clip: float | None = None) -> None:
+        self.stage, self.every, self.clip = stage, every, clip
+        self._loss: Tensor | None = None
+        self._first_bad: Tensor | None = None
+        self._before: list[tuple[Tensor, Tensor]] = []
+        self._finite: Tensor | None = None
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        self._loss = loss.detach()
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        learned = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        gradients = [p.grad for p in learned]
+        norm = get_total_norm(gradients)
+        assert self._loss is not None
+        finite = torch.isfinite(norm) & torch.isfinite(self._loss)
+        if self.clip is not None:
+            clip_grads_with_norm_(learned, self.clip, norm)
+        step = torch.full_like(norm, trainer.global_step, dtype=torch.long)
+        before = torch.full_like(step, -1) if self._first_bad is None else self._first_bad
+        self._first_bad = torch.where((before < 0) & ~finite, step, before)
+        if optimizer.defaults.get("fused"):
+            optimizer.grad_scale, optimizer.found_inf = None, (~finite).float()
+        else:
+            self._finite, self._before = finite, [(p, p.detach().clone()) for p in learned]
+            for gradient in gradients:
+                # The optimiser's own state stays finite too.
+                gradient.copy_(torch.where(finite, gradient, torch.zeros_like(gradient)))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._finite is not None:
+            with torch.no_grad():
+                for parameter, before in self._before:
+                    parameter.copy_(torch.where(self._finite, parameter, before))
+        if trainer.is_last_batch or trainer.global_step % self.every == 0:
+            self._stop_if_bad()
+
+    def _stop_if_bad(self) -> None:
+        first = -1 if self._first_bad is None else int(self._first_bad)
+        if first >= 0:
+            raise NonFiniteError(
+                f"{self.stage}: the loss or a gradient was NaN or infinite at step {first}; no weight took it in. "
+                "A smaller learning rate (recipe.optimizer.lr) or recipe.clip=1.0 may help"
+            )
+
+
+class KeepBest(Callback):
+    """Keeps, in memory, the weights of the epoch with the lowest `val/nll`, and which epoch it was.
+
+    The weights are copied before averaged ones are swapped out again (callbacks run in their order, this one
+    first) and judged once the epoch's metrics are known.
+    """
+
+    def __init__(self) -> None:
+        self.best = float("inf")
+        self.epoch = -1
+        self.weights: dict[str, Tensor] = {}
+        self._current: dict[str, Tensor] = {}
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._current = {k: v.detach().clone() for k, v in pl_module.state_dict().items()}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        nll = float(trainer.callback_metrics["val/nll"])
+        if not trainer.sanity_checking and nll < self.best:
+            self.best, self.epoch, self.weights = nll, trainer.current_epoch, self._current
+
+
+class Curves(Callback):
+    """Every epoch's metrics, learning rate and seconds, as plain numbers; `say` puts each in the log too.
+
+    An epoch is written down when the next begins or training ends: Lightning calls the callbacks at an
+    epoch's end before the module, which is when the module logs its training metrics.
+    """
+
+    def __init__(self, stage: str, say: bool) -> None:
+        self.stage, self.say = stage, say
+        self.epochs: list[dict[str, float]] = []
+        self._ended: dict[str, float] = {}
+        self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write_down(trainer)
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self._ended = {"epoch": trainer.current_epoch, "lr": rate, "seconds": time.perf_counter() - self._start}
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write_down(trainer)
+
+    def _write_down(self, trainer: Trainer) -> None:
+        if not self._ended:
+            return
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.epochs.append({**self._ended, **metrics})
+        if self.say:
+            said = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()) if name.count("/") == 1)
+            seconds = self._ended["seconds"]
+            log.info("%s: epoch %d, %s, %.1f s", self.stage, self._ended["epoch"] + 1, said, seconds)
+        self._ended = {}

@@ -1,0 +1,111 @@
+"""The LightningModule of the gated ensemble: only its gates learn."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from moe.modules.recipe import RecipeModule
+from moe.nets.build import build_gate
+from moe.nets.mixture import Frozen, Mixed, Mixture
+from moe.taxonomy import parse
+
+
+class GatedEnsemble(RecipeModule):
+    """Learns the gates of a mixture by the negative log-likelihood of the normalised mixture.
+
+    `gate` is a gate's config, `weights` its normalisation, `branches` and `classes` the taxonomy, `routing`
+    hard, soft or none. Batches are (images fp32 (B, C, H, W), labels (B,), and with stored outputs the three
+    tensors of a `Frozen`). Without stored outputs the frozen `experts` and `routers` are run live, their
+    dropout active while training where `frozen_dropout` says so.
+    """
+
+    def __init__(
+        self,
+        gate: dict[str, Any],
+        weights: str,
+        in_shape: list[int],
+        classes: list[str],
+        branches: dict[str, Any],
+        routing: str,
+        recipe: dict[str, Any],
+        frozen_dropout: bool = False,
+        experts: Sequence[nn.Module] = (),
+        routers: Sequence[nn.Module] = (),
+    ) -> None:
+        super().__init__(recipe)
+        self.save_hyperparameters(ignore=["experts", "routers"])
+        tree = parse(branches, classes)
+        channels, height, width = in_shape
+        sizes = [len(tree.experts)] if routing == "none" else [len(path) for path in tree.paths]
+        gates = [build_gate(gate, (channels, height, width), len(classes), size, weights) for size in sizes]
+        self.mixture = Mixture(tree, experts, routers, gates, routing)
+        self.mixture.to(memory_format=torch.channels_last)
+        self.frozen_dropout = frozen_dropout
+        for network in (*self.mixture.experts, *self.mixture.routers):
+            network.requires_grad_(False)
+        self.train_nll, self.train_entropy, self.val_nll = MeanMetric(), MeanMetric(), MeanMetric()
+        self.train_accuracy = MulticlassAccuracy(len(classes), average="micro")
+        self.val_accuracy = MulticlassAccuracy(len(classes), average="micro")
+        leaf_of_label = torch.tensor(tree.leaf_of_label)
+        self.register_buffer("leaf_of_label", leaf_of_label, persistent=False)
+        self.register_buffer("val_right", torch.zeros(2, len(tree.leaves)), persistent=False)
+
+    def train(self, mode: bool = True) -> "GatedEnsemble":
+        """As of any module, but the frozen networks stay in evaluation mode, save their dropout where asked."""
+        super().train(mode)
+        for network in (*self.mixture.experts, *self.mixture.routers):
+            network.eval()
+            for layer in network.modules():
+                if mode and self.frozen_dropout and isinstance(layer, nn.modules.dropout._DropoutNd):
+                    layer.train()
+        return self
+
+    def forward(self, images: Tensor, *stored: Tensor) -> Mixed:
+        """Images (B, C, H, W) mixed, from stored outputs where given, else through the networks."""
+        if stored:
+            return self.mixture.combine(images, Frozen(*stored))
+        with torch.no_grad():
+            frozen = self.mixture.frozen(images)
+        return self.mixture.combine(images, frozen)
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
+        images, labels, *stored = batch
+        mixed = self(images, *stored)
+        loss = mixture_nll(mixed.probabilities, labels)
+        self.train_nll.update(loss.detach(), len(labels))
+        self.train_entropy.update(mixed.entropy.detach(), len(labels))
+        self.train_accuracy.update(mixed.probabilities.detach(), labels)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self.log("train/loss", self.train_nll)
+        self.log("train/accuracy", self.train_accuracy)
+        self.log("train/gate_entropy", self.train_entropy)
+
+    def validation_step(self, batch: tuple[Tensor, ...], batch_index: int) -> None:
+        images, labels, *stored = batch
+        probabilities = self(images, *stored).probabilities
+        self.val_nll.update(mixture_nll(probabilities, labels), len(labels))
+        self.val_accuracy.update(probabilities, labels)
+        leaves = self.get_buffer("leaf_of_label")[labels]
+        right = (probabilities.argmax(dim=1) == labels).float()
+        counted = torch.stack([right, torch.ones_like(right)])
+        self.get_buffer("val_right").index_add_(1, leaves, counted)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/nll", self.val_nll, prog_bar=True)
+        self.log("val/accuracy", self.val_accuracy, prog_bar=True)
+        right, count = self.get_buffer("val_right")
+        for leaf, accuracy in zip(self.mixture.tree.leaves, right / count, strict=True):
+            self.log(f"val/branch/{leaf.name}/accuracy", accuracy)
+        self.get_buffer("val_right").zero_()
+
+
+def mixture_nll(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """The mean negative log-likelihood () in nats of labels (B,) under probabilities (B, K)."""
+    safe = probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny)
+    return nn.functional.nll_loss(safe.log(), labels)

@@ -1,0 +1,59 @@
+"""The LightningModule of an expert."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from moe.modules.recipe import RecipeModule
+from moe.nets.build import build_network
+
+
+class Expert(RecipeModule):
+    """Learns to classify the images of a node's classes by cross-entropy.
+
+    All arguments are plain values: `net` a network's config, `in_shape` the images' (C, H, W), `num_classes`
+    the number of outputs, `recipe` a `moe.config.Recipe` as nested values. Batches are (images fp32
+    (B, C, H, W), targets (B,)).
+    """
+
+    def __init__(self, net: dict[str, Any], in_shape: list[int], num_classes: int, recipe: dict[str, Any]) -> None:
+        super().__init__(recipe)
+        self.save_hyperparameters()
+        channels, height, width = in_shape
+        self.net = build_network(net, (channels, height, width), num_classes)
+        self.net.to(memory_format=torch.channels_last)
+        self.loss = nn.CrossEntropyLoss(label_smoothing=recipe["label_smoothing"])
+        # Micro: the part of images that are right, whatever the classes' sizes.
+        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
+        self.train_loss, self.val_nll = MeanMetric(), MeanMetric()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) to logits (B, outputs)."""
+        logits: Tensor = self.net(images)
+        return logits
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        images, targets = batch
+        logits = self(images)
+        loss: Tensor = self.loss(logits.float(), targets)
+        self.train_loss.update(loss.detach(), len(targets))
+        self.train_accuracy.update(logits.detach(), targets)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        self.log("train/loss", self.train_loss)
+        self.log("train/accuracy", self.train_accuracy)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        images, targets = batch
+        logits = self(images).float()
+        self.val_nll.update(nn.functional.cross_entropy(logits, targets), len(targets))
+        self.val_accuracy.update(logits, targets)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/nll", self.val_nll, prog_bar=True)
+        self.log("val/accuracy", self.val_accuracy, prog_bar=True)

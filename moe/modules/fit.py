@@ -1,0 +1,114 @@
+"""One network trained by its recipe through Lightning's Trainer."""
+
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, RichProgressBar
+from pytorch_lightning.loggers import Logger
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+
+from moe.config import Plain, Recipe
+from moe.data.module import ImageDataModule
+from moe.errors import ConfigError
+from moe.modules.callbacks import Curves, FiniteGuard, KeepBest
+from moe.modules.recipe import RecipeModule
+
+
+@dataclass
+class Fitted:
+    """What training leaves: the weights to keep on the CPU, the epoch they are from, every epoch's metrics."""
+
+    weights: dict[str, Tensor]
+    epoch: int
+    curves: list[dict[str, float]]
+
+
+class StageProgress(RichProgressBar):
+    """Lightning's progress bar without the logger's version, which for W&B is a run's random name."""
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
+
+
+def precision_for(trainer: Plain) -> str:
+    """Lightning's precision for `trainer.precision`: `auto` is bf16 autocast where the hardware gains by it.
+
+    That is a GPU with bf16, or a CPU with AMX: AVX-512's bf16 instructions alone are slower than fp32 (see
+    `experiments/benchmarks/precision.py`).
+    """
+    if trainer["precision"] != "auto":
+        return str(trainer["precision"])
+    on_gpu = trainer["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    fast = torch.cuda.is_bf16_supported() if on_gpu else torch.cpu._is_amx_tile_supported()
+    return "bf16-mixed" if fast else "32-true"
+
+
+def fit(
+    stage: str,
+    module: RecipeModule,
+    data: ImageDataModule,
+    recipe: Recipe,
+    trainer: Plain,
+    logger: Logger | None,
+    folder: Path,
+) -> Fitted:
+    """Train `module` on `data` by `recipe` and return what to keep.
+
+    `trainer` holds Lightning's own arguments. Raises NonFiniteError where a loss or gradient is NaN.
+    """
+    best, curves = KeepBest(), Curves(stage, say=not trainer["enable_progress_bar"])
+    callbacks: list[Callback] = [FiniteGuard(stage, trainer["log_every_n_steps"], recipe.clip), best, curves]
+    if recipe.averaging is not None:
+        callbacks.append(EMAWeightAveraging(decay=recipe.averaging))
+    if recipe.patience is not None:
+        callbacks.append(EarlyStopping("val/nll", patience=recipe.patience))
+    if trainer["enable_progress_bar"]:
+        callbacks.append(StageProgress(leave=False))
+    with warnings.catch_warnings():
+        # Small data has fewer batches than log_every_n_steps: epochs are logged all the same.
+        warnings.filterwarnings("ignore", message=".*number of training batches.*is smaller than the logging")
+        # The frozen networks stay in evaluation mode.
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+        # Lightning 2.6.6 asks torch 2.15 for what that will remove.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        lightning = make_trainer(trainer, recipe.epochs, callbacks, logger, folder)
+        lightning.fit(module, datamodule=data)
+    if lightning.interrupted:
+        raise KeyboardInterrupt
+    weights, epoch = best.weights, best.epoch
+    if recipe.select == "last":
+        weights, epoch = module.state_dict(), lightning.current_epoch - 1
+    return Fitted({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, epoch, curves.epochs)
+
+
+def make_trainer(
+    trainer: Plain,
+    epochs: int = 1,
+    callbacks: list[Callback] | None = None,
+    logger: Logger | None = None,
+    folder: Path | None = None,
+) -> Trainer:
+    """Lightning's Trainer from the config's `trainer`. Raises ConfigError where it takes no such arguments."""
+    # It would say what hardware it found, and a tip, once a stage.
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    try:
+        return Trainer(
+            **{**trainer, "precision": precision_for(trainer)},
+            max_epochs=epochs,
+            callbacks=callbacks,
+            logger=logger or False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            default_root_dir=folder,
+        )
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from None

@@ -1,0 +1,59 @@
+"""What a recipe decides of a LightningModule: its optimiser and the learning rate's schedule."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import nn
+
+from moe.errors import ConfigError
+
+# These take found_inf, and so skip on the device an update that is not finite.
+FUSED = ("Adam", "AdamW", "SGD")
+
+
+class RecipeModule(LightningModule):
+    """A LightningModule that learns by a recipe: a `moe.config.Recipe` as plain nested values."""
+
+    def __init__(self, recipe: dict[str, Any]) -> None:
+        super().__init__()
+        self.recipe = recipe
+
+    def configure_optimizers(self) -> Any:
+        learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = build_optimizer(self.recipe["optimizer"], learned)
+        if self.recipe["schedule"] == "constant" and not self.recipe["warmup"]:
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _factor(self, step: int, steps: int) -> float:
+        return learning_rate_factor(self.recipe["schedule"], self.recipe["warmup"], step, steps)
+
+
+def build_optimizer(config: Mapping[str, Any], learned: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimiser of `recipe.optimizer`, fused where it can be. Raises ConfigError for wrong arguments."""
+    arguments = dict(config)
+    target = arguments.pop("_target_")
+    name = target.rpartition(".")[2]
+    if name in FUSED:
+        arguments.setdefault("fused", True)
+    try:
+        optimizer: torch.optim.Optimizer = getattr(torch.optim, name)(learned, **arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"recipe.optimizer: {target} cannot be built: {error}") from None
+    return optimizer
+
+
+def learning_rate_factor(schedule: str, warmup: float, step: int, steps: int) -> float:
+    """What the learning rate is multiplied by at `step` of `steps`: up to 1 in the warm-up, then the schedule."""
+    rising = warmup * steps
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    done = min(1.0, (step - rising) / max(1.0, steps - rising))
+    if schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * done))
+    return 1.0 - done if schedule == "linear" else 1.0

@@ -1,0 +1,32 @@
+"""The LightningModule of a router."""
+
+from typing import Any
+
+from torch import Tensor
+from torchmetrics.classification import MulticlassRecall
+
+from moe.modules.expert import Expert
+
+
+class Router(Expert):
+    """Learns which child of a node an image belongs to: an expert whose classes are the branches.
+
+    `branches` are their names; the recall of each is logged beside the accuracy.
+    """
+
+    def __init__(self, net: dict[str, Any], in_shape: list[int], branches: list[str], recipe: dict[str, Any]) -> None:
+        super().__init__(net, in_shape, len(branches), recipe)
+        self.save_hyperparameters()
+        self.branches = branches
+        self.val_recall = MulticlassRecall(len(branches), average="none")
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        super().validation_step(batch, batch_index)
+        images, targets = batch
+        self.val_recall.update(self(images).float(), targets)
+
+    def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
+        for branch, recall in zip(self.branches, self.val_recall.compute(), strict=True):
+            self.log(f"val/recall/{branch}", recall)
+        self.val_recall.reset()

@@ -1,0 +1,1 @@
+"""Pure networks: they know nothing of Lightning, Hydra or files."""

@@ -1,0 +1,190 @@
+"""The mixture: frozen experts and routers, gates, and the three ways to combine them.
+
+Legend: B batch, C H W image, K classes, E experts (preorder, the base first), L leaves, D children of a node.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from moe.taxonomy import Tree
+
+
+class ClassExpert(nn.Module):
+    """An expert's network as probabilities over all K classes: zero for those it has no output for.
+
+    `labels` are the classes of its outputs, in order. Without a network (a node of one class) the
+    probability of that class is one.
+    """
+
+    def __init__(self, net: nn.Module | None, labels: Sequence[int], num_classes: int) -> None:
+        super().__init__()
+        self.net, self.num_classes = net, num_classes
+        self.register_buffer("labels", torch.tensor(list(labels)), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) to probabilities (B, K) in fp32."""
+        labels = self.get_buffer("labels")
+        out = torch.zeros(len(images), self.num_classes, device=images.device)
+        if self.net is None:
+            return out.index_fill_(1, labels, 1.0)
+        return out.index_copy_(1, labels, self.net(images).float().softmax(dim=1))
+
+
+@dataclass
+class Frozen:
+    """What the frozen networks say of a batch of images."""
+
+    experts: Tensor  # (B, E, K) probabilities; zero for experts that were not run
+    leaves: Tensor  # (B, L) the product of the routers' probabilities down to each leaf
+    route: Tensor  # (B,) the leaf that hard routing finds; -1 without routing
+
+    def __getitem__(self, index: Tensor) -> "Frozen":
+        return Frozen(self.experts[index], self.leaves[index], self.route[index])
+
+    def to(self, device: torch.device | str) -> "Frozen":
+        return Frozen(self.experts.to(device), self.leaves.to(device), self.route.to(device))
+
+
+@dataclass
+class Mixed:
+    """What a mixture says of a batch of images."""
+
+    probabilities: Tensor  # (B, K), each row sums to one
+    weights: Tensor  # (B, K, E) what the gates gave, zero for experts that had no say
+    entropy: Tensor  # () the mean entropy in nats of the gates' shares
+    frozen: Frozen
+
+
+def mix(weights: Tensor, experts: Tensor) -> Tensor:
+    """One gate's mixture (B, K), normalised over classes, of weights (B, K, E) and probabilities (B, E, K)."""
+    # Element-wise, since autocast would take a matrix product to bf16.
+    joint = (weights.float() * experts.float().transpose(1, 2)).sum(dim=2)
+    return joint / joint.sum(dim=1, keepdim=True).clamp_min(torch.finfo(joint.dtype).tiny)
+
+
+def leaf_probabilities(routers: Sequence[Tensor], tree: Tree) -> Tensor:
+    """The product (B, L) of the routers' probabilities, each (B, D), down the way to each leaf."""
+    columns = []
+    for way in tree.ways:
+        column = torch.ones_like(routers[0][:, 0])
+        for router, child in way:
+            column = column * routers[router][:, child]
+        columns.append(column)
+    return torch.stack(columns, dim=1)
+
+
+def hard_route(routers: Sequence[Tensor], tree: Tree) -> Tensor:
+    """The leaf (B,) found by taking the most probable child at each node, ties to the first."""
+    choices = [router.argmax(dim=1) for router in routers]
+    route = torch.zeros_like(choices[0])
+    for leaf, way in enumerate(tree.ways):
+        here = torch.stack([choices[router] == child for router, child in way]).all(dim=0)
+        route = torch.where(here, leaf, route)
+    return route
+
+
+class Mixture(nn.Module):
+    """Experts and routers in the order of `tree.experts` and `tree.routers`, and gates.
+
+    With routing `hard` or `soft` there is a gate for each leaf over the experts on its path; with `none` one
+    gate over all experts and no routers. `forward` runs under hard routing only the networks on each image's
+    way; `dense` runs them all.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        experts: Sequence[nn.Module],
+        routers: Sequence[nn.Module],
+        gates: Sequence[nn.Module],
+        routing: str,
+    ) -> None:
+        super().__init__()
+        self.tree, self.routing = tree, routing
+        self.experts, self.routers = nn.ModuleList(experts), nn.ModuleList(routers)
+        self.gates = nn.ModuleList(gates)
+        self.paths = [list(range(len(tree.experts)))] if routing == "none" else tree.paths
+
+    def forward(self, images: Tensor) -> Mixed:
+        """Images (B, C, H, W) through the networks that routing sends them to, then mixed."""
+        return self.combine(images, self.frozen(images))
+
+    def frozen(self, images: Tensor) -> Frozen:
+        """What the frozen networks on each image's way say; under soft and no routing, all of them."""
+        if self.routing == "hard":
+            return self._sparse(images)
+        return self.dense(images, routed=self.routing == "soft")
+
+    def dense(self, images: Tensor, routed: bool = True) -> Frozen:
+        """What every frozen network says of every image."""
+        experts = torch.stack([expert(images) for expert in self.experts], dim=1)
+        if not routed or not self.routers:
+            leaves = torch.zeros(len(images), len(self.tree.leaves), device=images.device)
+            return Frozen(experts, leaves, torch.full((len(images),), -1, device=images.device))
+        routers = [router(images).float().softmax(dim=1) for router in self.routers]
+        return Frozen(experts, leaf_probabilities(routers, self.tree), hard_route(routers, self.tree))
+
+    def _sparse(self, images: Tensor) -> Frozen:
+        tree, device = self.tree, images.device
+        size = (len(images), len(tree.experts), len(tree.classes))
+        out = Frozen(
+            torch.zeros(size, device=device),
+            torch.zeros(len(images), len(tree.leaves), device=device),
+            torch.zeros(len(images), dtype=torch.long, device=device),
+        )
+        pending = [(tree.root, torch.arange(len(images), device=device), torch.ones(len(images), device=device))]
+        while pending:
+            node, index, reached = pending.pop()
+            if not len(index):
+                continue
+            batch = images[index]
+            out.experts[index, tree.experts.index(node)] = self.experts[tree.experts.index(node)](batch)
+            if not node.children:
+                leaf = tree.leaves.index(node)
+                out.route[index], out.leaves[index, leaf] = leaf, reached
+                continue
+            router = self.routers[tree.routers.index(node)](batch).float().softmax(dim=1)
+            choice = router.argmax(dim=1)
+            for d, child in enumerate(node.children):
+                here = choice == d
+                pending.append((child, index[here], (reached * router[:, d])[here]))
+        return out
+
+    def combine(self, images: Tensor, frozen: Frozen) -> Mixed:
+        """Gate and mix what the frozen networks said, in fp32; differentiable in the gates."""
+        if self.routing == "hard":
+            return self._combine_hard(images, frozen)
+        parts = [self._leaf(leaf, images, frozen.experts) for leaf in range(len(self.paths))]
+        if self.routing == "none":
+            probabilities, weights, entropy = parts[0]
+            return Mixed(probabilities, weights, entropy, frozen)
+        columns = frozen.leaves.unbind(dim=1)
+        probabilities = torch.stack([r[:, None] * p for r, (p, _, _) in zip(columns, parts, strict=True)]).sum(dim=0)
+        weights = torch.stack([r[:, None, None] * w for r, (_, w, _) in zip(columns, parts, strict=True)]).sum(dim=0)
+        return Mixed(probabilities, weights, torch.stack([e for _, _, e in parts]).mean(), frozen)
+
+    def _combine_hard(self, images: Tensor, frozen: Frozen) -> Mixed:
+        probabilities = torch.zeros_like(frozen.experts[:, 0])
+        weights = torch.zeros_like(frozen.experts.transpose(1, 2))
+        entropy = torch.zeros((), device=images.device)
+        for leaf in range(len(self.paths)):
+            index = (frozen.route == leaf).nonzero().squeeze(1)
+            if not len(index):
+                continue
+            mixture, given, uncertainty = self._leaf(leaf, images[index], frozen.experts[index])
+            probabilities = probabilities.index_copy(0, index, mixture)
+            weights = weights.index_copy(0, index, given)
+            entropy = entropy + uncertainty.detach() * len(index) / len(images)
+        return Mixed(probabilities, weights, entropy, frozen)
+
+    def _leaf(self, leaf: int, images: Tensor, experts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One leaf's mixture (B, K), its weights spread over all experts (B, K, E), their mean entropy."""
+        path = self.paths[leaf]
+        on_path = experts[:, path]
+        weights, metrics = self.gates[leaf](images, on_path)
+        spread = torch.zeros(len(images), experts.shape[2], experts.shape[1], device=images.device)
+        spread[:, :, path] = weights.detach()
+        return mix(weights, on_path), spread, metrics["entropy"]
