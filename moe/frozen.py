@@ -1,0 +1,60 @@
+"""What the frozen networks say of each split: computed once, kept in the store, read by gates and results."""
+
+import logging
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from moe import assembly, inference
+from moe.data.batches import Pixels
+from moe.nets.mixture import Frozen, hard_route, leaf_probabilities
+from moe.stages import digest
+from moe.store import Entry, Store
+from moe.taxonomy import Tree
+
+log = logging.getLogger(__name__)
+
+
+def logits(store: Store, network: Entry, split: str, images: Tensor, pixels: Pixels, device: torch.device) -> Tensor:
+    """One network's logits (N, outputs) for the images uint8 (N, C, H, W) of a split, from the store if there."""
+    inputs = {"network": network.key, "split": split, "images": len(images)}
+    key = f"outputs-{digest(inputs)[:16]}"
+    with store.lock(key, f"{network.record['name']}'s outputs on {split}"):
+        entry = store.get(key)
+        if entry is None:
+            computed = inference.logits(assembly.classifier(network), images, pixels, device)
+            entry = store.publish(key, {"kind": "outputs", "inputs": inputs}, {"logits": computed})
+    return entry.tensors()["logits"]
+
+
+def outputs(
+    store: Store,
+    tree: Tree,
+    entries: Mapping[str, Entry],
+    split: str,
+    images: Tensor,
+    pixels: Pixels,
+    device: torch.device,
+    routed: bool = True,
+) -> Frozen:
+    """Every frozen network's probabilities for every image of a split; see `moe.nets.mixture.Frozen`.
+
+    Without `routed` no router is asked: leaves are zero and the route is -1.
+    """
+    experts = torch.zeros(len(images), len(tree.experts), len(tree.classes))
+    for place, node in enumerate(tree.experts):
+        network = entries.get(node.name)
+        if network is None:
+            experts[:, place, node.labels[0]] = 1.0
+            continue
+        probabilities = logits(store, network, split, images, pixels, device).softmax(dim=1)
+        experts[:, place, network.record["inputs"]["outputs"]] = probabilities
+    if not routed:
+        none = torch.full((len(images),), -1)
+        return Frozen(experts, torch.zeros(len(images), len(tree.leaves)), none)
+    routers = [
+        logits(store, entries[assembly.router_name(tree, node.name)], split, images, pixels, device).softmax(dim=1)
+        for node in tree.routers
+    ]
+    return Frozen(experts, leaf_probabilities(routers, tree), hard_route(routers, tree))

@@ -1,0 +1,64 @@
+"""Networks and mixtures run over many images, always in fp32 and evaluation mode.
+
+Legend: N images, K classes, E experts, L leaves.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from moe.data.batches import Pixels
+from moe.nets.mixture import Frozen, Mixed, Mixture
+
+BATCH_SIZE = 500
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a mixture says of N images, on the CPU."""
+
+    probabilities: Tensor  # (N, K)
+    route: Tensor  # (N,) the leaf each image went to; -1 without hard routing
+    weights: Tensor  # (N, K, E) the gates' weights, zero for experts that had no say
+    leaves: Tensor  # (N, L) probability of each leaf; under hard routing of the one that was reached
+    experts: Tensor  # (N, E, K) the experts' probabilities, zero for experts that were not run
+
+
+def predict(mixture: Mixture, images: Tensor, pixels: Pixels, device: torch.device | str = "cpu") -> Predictions:
+    """Images uint8 (N, C, H, W) through the mixture: under hard routing only the named branch's networks run."""
+    mixture = mixture.to(device).eval()
+    with torch.inference_mode():
+        return _joined(mixture(pixels(batch.to(device))) for batch in torch.split(images, BATCH_SIZE))
+
+
+def mix_stored(mixture: Mixture, images: Tensor, pixels: Pixels, frozen: Frozen) -> Predictions:
+    """As `predict`, from what the frozen networks have already said of the same images; only gates run."""
+    mixture = mixture.cpu().eval()
+    with torch.inference_mode():
+        rows = torch.split(torch.arange(len(images)), BATCH_SIZE)
+        return _joined(mixture.combine(pixels(images[index]), frozen[index]) for index in rows)
+
+
+def logits(net: nn.Module, images: Tensor, pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:
+    """One network's logits (N, outputs) on the CPU for images uint8 (N, C, H, W)."""
+    net = net.to(device).eval()
+    with torch.inference_mode():
+        parts = [net(pixels(batch.to(device))).float().cpu() for batch in torch.split(images, BATCH_SIZE)]
+    return torch.cat(parts)
+
+
+def best_device(trainer_accelerator: str) -> torch.device:
+    """Where inference runs: the GPU where there is one and `trainer.accelerator` does not say otherwise."""
+    if trainer_accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("cpu")
+
+
+def _joined(batches: Iterator[Mixed]) -> Predictions:
+    parts = [
+        Predictions(m.probabilities, m.frozen.route, m.weights, m.frozen.leaves, m.frozen.experts) for m in batches
+    ]
+    names = [field.name for field in fields(Predictions)]
+    return Predictions(*(torch.cat([getattr(part, name).cpu() for part in parts]) for name in names))

@@ -1,0 +1,208 @@
+"""What a run leaves: the one test on the test split, results, predictions, report, W&B's summary."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from torch import Tensor
+
+from moe import assembly, frozen, inference, metrics, results
+from moe.checks import scalars
+from moe.config import PACKAGE, Plain
+from moe.data.module import split_images
+from moe.data.subset import by_group, by_position, filter_labels
+from moe.loggers import StageLoggers
+from moe.modules.fit import precision_for
+from moe.nets.mixture import hard_route
+from moe.stages import Stage, digest
+from moe.store import Entry
+from moe.training import Job, machine
+
+log = logging.getLogger(__name__)
+PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics", "wandb", "numpy")
+
+
+def record(
+    job: Job, stages: list[Stage], entries: Mapping[str, Entry], reused: Mapping[str, bool], loggers: StageLoggers
+) -> Plain:
+    """Test every network once, write what the run leaves in its folder, and return the results."""
+    config, tree, test = job.config, job.tree, job.dataset.test
+    found: Plain = {
+        "schema": results.SCHEMA,
+        "experiment": config.experiment,
+        "target": config.target,
+        "seed": config.seed,
+        "key": f"run-{digest([stage.key for stage in stages])[:16]}",
+        "config": config.plain(),
+        "versions": versions(),
+        "git": git_revision(),
+        "machine": machine(job.device),
+        "precision": precision_for(config.trainer),
+        "seconds": {
+            name: {"seconds": entry.record["seconds"], "reused": reused[name]} for name, entry in entries.items()
+        },
+        "data": _data(job),
+        "val": None,
+        "test": None,
+        "stages": {s.name: _stage(job, s, entries[s.name]) for s in stages if s.kind != "gates"},
+        "baselines": None,
+        "verdict": None,
+        "cost": None,
+    }
+    predictions = None
+    if config.target == "gates":
+        found["stages"]["gates"] = {"key": entries["gates"].key, "kind": "gates", "test": None}
+        mixture = assembly.mixture(config, tree, stages, entries)
+        predictions = inference.predict(mixture, test.images, job.pixels, job.device)
+        select = split_images(job.dataset, job.indices, job.select_on)
+        chosen = inference.mix_stored(mixture, select.images, job.pixels, job.frozen(entries, job.select_on))
+        found["val"] = _scores(chosen.probabilities, select.labels)
+        found.update(
+            results.measure(
+                tree, mixture, test.images, test.labels, job.pixels, predictions, job.frozen(entries, "test")
+            )
+        )
+        found["cost"] = results.cost(mixture, image_shape(test.images), predictions, tree)
+        found["stages"]["gates"]["test"] = {"accuracy": found["test"]["accuracy"], "count": len(test.labels)}
+        results.write_predictions(job.folder, predictions, test.labels)
+    elif config.target == "base":
+        found["val"] = _scores(_base(job, entries, job.select_on), _labels(job, job.select_on))
+        found["test"] = results.measure_classifier(tree, _base(job, entries, "test"), test.labels)
+    elif config.target == "router":
+        found["test"] = results.measure_router(tree, _route(job, entries), test.labels)
+    _finish(job, stages, entries, found, predictions, loggers)
+    return found
+
+
+def _finish(
+    job: Job,
+    stages: list[Stage],
+    entries: Mapping[str, Entry],
+    found: Plain,
+    predictions: inference.Predictions | None,
+    loggers: StageLoggers,
+) -> None:
+    if job.config.report:
+        from moe import report
+
+        curves = {name: entry.record["curves"] for name, entry in entries.items()}
+        test = job.dataset.test
+        report.write(job.folder, found, job.tree, curves, predictions, test.labels, test.images)
+    run = loggers.wandb_run(stages[-1])
+    if run is not None:
+        run.summary.update(dict(_flat(found)))
+        if predictions is not None:
+            _log_pictures(run, job, predictions)
+    results.write(job.folder, found)
+    log.info("%s", results.table(found))
+    log.info("run folder  %s", job.folder)
+    log.info("results     %s", job.folder / "results.json")
+    if job.config.report:
+        log.info("report      %s", job.folder / "report.html")
+
+
+def _log_pictures(run: Any, job: Job, predictions: inference.Predictions) -> None:
+    import wandb
+
+    classes, labels = list(job.tree.classes), job.dataset.test.labels
+    said = predictions.probabilities.argmax(dim=1).tolist()
+    pictures: dict[str, Any] = {
+        "test/confusion": wandb.plot.confusion_matrix(y_true=labels.tolist(), preds=said, class_names=classes)
+    }
+    for place, node in enumerate(job.tree.experts):
+        share = predictions.weights[:, :, place].sum(dim=1) / predictions.weights.sum(dim=(1, 2))
+        pictures[f"test/gate/weight/{node.name}"] = wandb.Histogram(share[share > 0].tolist())
+    run.log(pictures)
+
+
+def _flat(found: Plain) -> Iterator[tuple[str, float]]:
+    """The results' numbers by W&B's names: `/` for `.`."""
+    for section in ("val", "test", "baselines", "verdict", "cost", "stages"):
+        for key, value in scalars(found[section] or {}, section):
+            if isinstance(value, int | float):
+                yield key.replace(".", "/"), value
+
+
+def _data(job: Job) -> Plain:
+    sizes = {split: len(split_images(job.dataset, job.indices, split).labels) for split in ("train", "gate", "val")}
+    return {
+        "name": job.dataset.name,
+        "classes": list(job.dataset.classes),
+        "shape": list(job.dataset.train.images.shape[1:]),
+        "fingerprint": job.dataset.fingerprint,
+        "sizes": {**sizes, "test": len(job.dataset.test.labels)},
+        "protocol": job.config.data.splits.protocol,
+    }
+
+
+def _stage(job: Job, stage: Stage, entry: Entry) -> Plain:
+    """A network's accuracy on the test images of its own classes, over the outputs that it has."""
+    test = job.dataset.test
+    if stage.kind == "router":
+        targets = by_group(stage.node.groups)
+    else:
+        outputs = by_position(entry.record["inputs"]["outputs"])
+        targets = {label: outputs[label] for label in stage.node.labels}
+    index, expected = filter_labels(test.labels, targets)
+    logits = frozen.logits(job.store, entry, "test", test.images, job.pixels, job.device)
+    accuracy = metrics.accuracy(logits[index], expected)
+    return {"key": entry.key, "kind": stage.kind, "test": {"accuracy": accuracy, "count": len(index)}}
+
+
+def _scores(probabilities: Tensor, labels: Tensor) -> Plain:
+    return {"accuracy": metrics.accuracy(probabilities, labels), "nll": metrics.nll(probabilities, labels)}
+
+
+def _labels(job: Job, split: str) -> Tensor:
+    return split_images(job.dataset, job.indices, split).labels
+
+
+def _base(job: Job, entries: Mapping[str, Entry], split: str) -> Tensor:
+    images = split_images(job.dataset, job.indices, split).images
+    return frozen.logits(job.store, entries["base"], split, images, job.pixels, job.device).softmax(dim=1)
+
+
+def _route(job: Job, entries: Mapping[str, Entry]) -> Tensor:
+    images = job.dataset.test.images
+    said = [
+        frozen.logits(
+            job.store, entries[assembly.router_name(job.tree, n.name)], "test", images, job.pixels, job.device
+        )
+        for n in job.tree.routers
+    ]
+    return hard_route([logits.softmax(dim=1) for logits in said], job.tree)
+
+
+def image_shape(images: Tensor) -> tuple[int, int, int]:
+    """The (C, H, W) of images (N, C, H, W)."""
+    channels, height, width = images.shape[1:]
+    return channels, height, width
+
+
+def versions() -> dict[str, str]:
+    """The versions of what decides numbers."""
+    found = {"python": ".".join(map(str, sys.version_info[:3])), "moe": "unknown"}
+    for package in ("moe", *PACKAGES):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def git_revision() -> str | None:
+    """The commit of the checkout that runs, with `-dirty` where it has changes; None outside one."""
+    try:
+        told = subprocess.run(
+            ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip()

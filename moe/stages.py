@@ -1,0 +1,110 @@
+"""The graph of networks to train, and for each a key: a hash of everything that decides its weights."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from moe.config import Config, Network, Plain
+from moe.taxonomy import Node, Tree
+
+# Raised when the code changes what the same inputs train to.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One network to train, or one run's gates.
+
+    `kind` is base, expert, router or gates; `inputs` is what the `key` hashes; `needs` are the names of the
+    stages whose weights this one reads; `seed` seeds it.
+    """
+
+    name: str
+    kind: str
+    node: Node
+    inputs: Plain
+    needs: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind}-{digest(self.inputs)[:16]}"
+
+    @property
+    def seed(self) -> int:
+        """From the run's seed and what is learnt, so that reusing one stage never changes another."""
+        what = [self.inputs["seed"], self.inputs["kind"], self.inputs["learns"]]
+        return int(digest(what)[:8], 16)
+
+
+def digest(value: Any) -> str:
+    """The SHA-256 (hex) of a nested plain value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def plan(config: Config, tree: Tree, fingerprint: str, in_shape: Sequence[int], precision: str) -> list[Stage]:
+    """The stages that `config.target` needs, each after those it reads.
+
+    `fingerprint` is the data set's, `in_shape` its images' (C, H, W), `precision` Lightning's.
+    """
+    splits = asdict(config.data.splits)
+    if config.data.splits.protocol == "notebook":
+        splits = {"protocol": "notebook"}  # it holds nothing out, so sizes and seed say nothing
+    common = {
+        "format": FORMAT,
+        "data": fingerprint,
+        "pixels": [config.data.mean, config.data.std],
+        "splits": splits,
+        "in_shape": list(in_shape),
+        "precision": precision,
+        "seed": config.seed,
+    }
+    base = _expert(common, "base", tree.root, config.base, list(tree.root.labels))
+    specialists = [
+        _expert(common, "expert", node, config.expert, _outputs(config, tree, node))
+        for node in tree.experts[1:]
+        if len(node.labels) > 1
+    ]
+    routers = [_router(common, node, config.router, node is tree.root) for node in tree.routers]
+    if config.target == "base":
+        return [base]
+    if config.target == "router":
+        return routers
+    if config.target == "experts":
+        return [base, *specialists]
+    frozen = [base, *specialists, *(() if config.mixture.routing == "none" else routers)]
+    return [*frozen, _gates(common, config, tree, frozen)]
+
+
+def _outputs(config: Config, tree: Tree, node: Node) -> list[int]:
+    return list(tree.root.labels if config.expert.outputs == "all" else node.labels)
+
+
+def _expert(common: Plain, kind: str, node: Node, network: Network, outputs: list[int]) -> Stage:
+    learns = {"kind": "expert", "learns": list(node.labels), "outputs": outputs}
+    inputs = {**common, **learns, "net": network.net, "recipe": asdict(network.recipe)}
+    return Stage(node.name, kind, node, inputs, ())
+
+
+def _router(common: Plain, node: Node, network: Network, at_root: bool) -> Stage:
+    learns = {"kind": "router", "learns": node.groups}
+    inputs = {**common, **learns, "net": network.net, "recipe": asdict(network.recipe)}
+    return Stage("router" if at_root else f"router-{node.name}", "router", node, inputs, ())
+
+
+def _gates(common: Plain, config: Config, tree: Tree, frozen: Sequence[Stage]) -> Stage:
+    gate = config.gate
+    inputs = {
+        **common,
+        "kind": "gates",
+        "learns": tree.root.structure(),
+        "net": gate.net,
+        "weights": gate.weights,
+        "fit_on": gate.fit_on,
+        "frozen": gate.frozen,
+        "routing": config.mixture.routing,
+        "recipe": asdict(gate.recipe),
+        "needs": [stage.key for stage in frozen],
+    }
+    return Stage("gates", "gates", tree.root, inputs, tuple(stage.name for stage in frozen))

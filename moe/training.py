@@ -1,0 +1,180 @@
+"""Each stage trained or, where the store has it, reused."""
+
+import logging
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from pytorch_lightning import seed_everything
+from pytorch_lightning.loggers import Logger
+from torch import nn
+
+from moe import assembly, frozen, inference
+from moe.config import Config, Network
+from moe.data.batches import Pixels
+from moe.data.canonical import DataSet
+from moe.data.module import ImageDataModule, split_images
+from moe.data.splits import SplitIndices
+from moe.data.subset import by_group, by_position
+from moe.modules.ensemble import GatedEnsemble
+from moe.modules.expert import Expert
+from moe.modules.fit import Fitted, fit, make_trainer
+from moe.modules.recipe import RecipeModule, build_optimizer
+from moe.modules.router import Router
+from moe.nets.build import build_network
+from moe.nets.mixture import Frozen
+from moe.stages import Stage
+from moe.store import Entry, Store
+from moe.taxonomy import Tree
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every stage of a run is trained with. `logger` opens the Lightning logger of a stage."""
+
+    config: Config
+    tree: Tree
+    dataset: DataSet
+    indices: SplitIndices
+    store: Store
+    folder: Path
+    logger: Callable[[Stage], Logger | None]
+
+    @property
+    def pixels(self) -> Pixels:
+        return Pixels(tuple(self.config.data.mean), tuple(self.config.data.std))
+
+    @property
+    def device(self) -> torch.device:
+        return inference.best_device(self.config.trainer["accelerator"])
+
+    @property
+    def select_on(self) -> str:
+        """The split that choices read: `val`; in the notebook's protocol the test set."""
+        return "test" if self.config.data.splits.protocol == "notebook" else "val"
+
+    def frozen(self, entries: Mapping[str, Entry], split: str) -> Frozen:
+        """What the frozen networks say of a split."""
+        images = split_images(self.dataset, self.indices, split).images
+        routed = self.config.mixture.routing != "none"
+        return frozen.outputs(self.store, self.tree, entries, split, images, self.pixels, self.device, routed)
+
+
+def check(config: Config, tree: Tree, stages: list[Stage]) -> None:
+    """Build every stage's network, optimiser and trainer without memory, so that nothing is trained in vain.
+
+    Raises ConfigError, naming the key, for what cannot be built.
+    """
+    make_trainer(config.trainer)
+    for stage in stages:
+        channels, height, width = stage.inputs["in_shape"]
+        section = stage.kind if stage.kind in ("base", "expert", "router") else "gate"
+        with torch.device("meta"):
+            if stage.kind == "gates":
+                assembly.gates(config, tree, (channels, height, width), None)
+            else:
+                outputs = stage.inputs["learns"] if stage.kind == "router" else stage.inputs["outputs"]
+                build_network(stage.inputs["net"], (channels, height, width), len(outputs), f"{section}.net")
+            build_optimizer(stage.inputs["recipe"]["optimizer"], [nn.Parameter(torch.empty(1))])
+
+
+def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry, bool]:
+    """The stage's entry, and whether it was there already. `entries` are those of the stages before it."""
+    entry = job.store.get(stage.key)
+    if entry is not None:
+        log.info("%s: reused %s", stage.name, stage.key)
+        return entry, True
+    with job.store.lock(stage.key, stage.name):
+        entry = job.store.get(stage.key)  # another process may have trained it while this one waited
+        if entry is not None:
+            log.info("%s: reused %s", stage.name, stage.key)
+            return entry, True
+        log.info("%s: training %s", stage.name, stage.key)
+        start = time.perf_counter()
+        fitted = _train(job, stage, entries)
+        seconds = time.perf_counter() - start
+        record = {
+            "kind": stage.kind,
+            "name": stage.name,
+            "inputs": stage.inputs,
+            "seconds": seconds,
+            "epoch": fitted.epoch,
+            "curves": fitted.curves,
+            "machine": machine(job.device),
+        }
+        log.info("%s: kept epoch %d of %d after %.0f s", stage.name, fitted.epoch + 1, len(fitted.curves), seconds)
+        return job.store.publish(stage.key, record, fitted.weights), False
+
+
+def machine(device: torch.device) -> str:
+    """The hardware in words: the GPU's name, or the processor's architecture and the threads in use."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"CPU {platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), {torch.get_num_threads()} threads"
+
+
+def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
+    seed_everything(stage.seed, verbose=False)
+    module, prefix = _module(job, stage, entries)
+    network = network_config(job.config, stage.kind)
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        return Fitted({}, -1, [])  # a uniform gate has nothing to learn
+    logger = job.logger(stage)
+    data = _data(job, stage, entries)
+    fitted = fit(stage.name, module, data, network.recipe, job.config.trainer, logger, job.folder)
+    weights = {k.removeprefix(prefix): v for k, v in fitted.weights.items() if k.startswith(prefix)}
+    return Fitted(weights, fitted.epoch, fitted.curves)
+
+
+def network_config(config: Config, kind: str) -> Network:
+    """The config of a stage's kind."""
+    return {"base": config.base, "expert": config.expert, "router": config.router, "gates": config.gate}[kind]
+
+
+def _module(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[RecipeModule, str]:
+    """The stage's LightningModule, and what the names of the weights to keep begin with."""
+    inputs, config = stage.inputs, job.config
+    if stage.kind == "router":
+        branches = [child.name for child in stage.node.children]
+        return Router(inputs["net"], inputs["in_shape"], branches, inputs["recipe"]), "net."
+    if stage.kind != "gates":
+        return Expert(inputs["net"], inputs["in_shape"], len(inputs["outputs"]), inputs["recipe"]), "net."
+    live = config.gate.frozen != "stored"
+    routed = config.mixture.routing != "none"
+    ensemble = GatedEnsemble(
+        config.gate.net,
+        config.gate.weights,
+        inputs["in_shape"],
+        list(job.tree.classes),
+        config.taxonomy.branches,
+        config.mixture.routing,
+        asdict(config.gate.recipe),
+        frozen_dropout=config.gate.frozen == "live_dropout",
+        experts=assembly.experts(job.tree, entries) if live else (),
+        routers=assembly.routers(job.tree, entries) if live and routed else (),
+    )
+    return ensemble, "mixture.gates."
+
+
+def _data(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> ImageDataModule:
+    recipe = network_config(job.config, stage.kind).recipe
+    fit_on, along = "train", {}
+    if stage.kind == "router":
+        targets = by_group(stage.node.groups)
+    elif stage.kind == "gates":
+        targets, fit_on = by_position(job.tree.root.labels), job.config.gate.fit_on
+        if job.config.gate.frozen == "stored":
+            for split in {fit_on, job.select_on}:
+                said = job.frozen(entries, split)
+                along[split] = (said.experts, said.leaves, said.route)
+    else:
+        outputs = by_position(stage.inputs["outputs"])
+        targets = {label: outputs[label] for label in stage.node.labels}
+    return ImageDataModule(
+        job.dataset, job.indices, job.pixels, targets, recipe, stage.seed, fit_on, job.select_on, along
+    )
