@@ -1,0 +1,43 @@
+"""What a mixture costs to run: parameters and floating-point operations an image."""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from moe.config import Plain
+from moe.inference import Predictions
+from moe.nets.mixture import Mixture
+from moe.taxonomy import Tree
+
+
+def cost(mixture: Mixture, in_shape: tuple[int, int, int], predictions: Predictions, tree: Tree) -> Plain:
+    """`parameters`, and `flops_per_image`: `dense` of all networks, `routed` of those on the test images' ways.
+
+    Every network runs once on one random image of `in_shape` (C, H, W). One multiply-add is two FLOPs;
+    matrix products, convolutions and attention count, activations do not.
+    """
+    mixture.cpu().eval()
+    image = torch.rand(1, *in_shape)
+    experts = [flops(expert, image) for expert in mixture.experts]
+    routers = [flops(router, image) for router in mixture.routers]
+    gates = [
+        flops(gate, image, torch.full((1, len(path), len(tree.classes)), 1 / len(tree.classes)))
+        for gate, path in zip(mixture.gates, mixture.paths, strict=True)
+    ]
+    dense = float(sum(experts) + sum(routers) + sum(gates))
+    routed = dense
+    if mixture.routing == "hard":
+        ways = [
+            sum(experts[e] for e in path) + sum(routers[r] for r, _ in way) + gate
+            for path, way, gate in zip(tree.paths, tree.ways, gates, strict=True)
+        ]
+        routed = torch.tensor(ways, dtype=torch.double)[predictions.route].mean().item()
+    parameters = sum(parameter.numel() for parameter in mixture.parameters())
+    return {"parameters": parameters, "flops_per_image": {"dense": dense, "routed": routed}}
+
+
+def flops(network: nn.Module, *inputs: Tensor) -> int:
+    """The floating-point operations of one forward pass; one multiply-add is two."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(*inputs)
+    return int(counter.get_total_flops())
