@@ -183,7 +183,10 @@ def write_durably(path: Path, content: bytes) -> None:
 
 def _changed(path: Path) -> float:
     """When anything at or in `path` was last written."""
-    return max(part.stat().st_mtime for part in (path, *path.glob("*")))
+    try:
+        return max(part.stat().st_mtime for part in (path, *path.glob("*")))
+    except FileNotFoundError:  # published meanwhile
+        return time.time()
 
 
 def _remedy(path: Path) -> str:

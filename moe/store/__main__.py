@@ -1,6 +1,7 @@
 """`python -m moe.store list|verify|prune`: look after the store. It needs no torch."""
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -64,10 +65,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _days(text: str) -> float:
-    days = float(text)
-    if not 0 <= days < float("inf"):
-        raise ValueError
-    return days
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days, 0 or above")
+    return number
 
 
 def _list(store: Store) -> int:
@@ -105,24 +109,25 @@ def _outputs_name(entry: Entry, names: dict[str, str]) -> str:
 
 
 def _verify(store: Store) -> int:
-    damaged = _damaged(store)
+    sound, damaged = _checked(store)
     for sentence in damaged.values():
         print(f"moe: {sentence}", file=sys.stderr)
-    print(f"{_entries(len(store.present()))} checked, {len(damaged)} damaged, in {store.root}")
+    print(f"{_entries(len(sound) + len(damaged))} checked, {len(damaged)} damaged, in {store.root}")
     return 1 if damaged else 0
 
 
-def _damaged(store: Store) -> dict[str, str]:
-    """For the key of each damaged entry a sentence that says what is wrong and what to do."""
-    found = {}
+def _checked(store: Store) -> tuple[list[Entry], dict[Path, str]]:
+    """The entries that are as they were published; for each other one's path what is wrong and what to do."""
+    sound, damaged = [], {}
     for key in store.present():
         try:
             entry = store.get(key)
             if entry is not None:  # another process may have removed it since
                 entry.verify()
+                sound.append(entry)
         except StoreError as error:
-            found[key] = str(error)
-    return found
+            damaged[store.root / key] = str(error)
+    return sound, damaged
 
 
 def _prune(store: Store, older: float | None, kinds: Sequence[str] | None, yes: bool) -> int:
@@ -146,8 +151,8 @@ def _prune(store: Store, older: float | None, kinds: Sequence[str] | None, yes: 
 
 def _doomed(store: Store, older: float | None, kinds: Sequence[str] | None) -> dict[Path, str]:
     """What to remove, and why."""
-    reasons = {store.root / key: "damaged" for key in _damaged(store)}
-    sound = [entry for entry in store.entries() if entry.path not in reasons]
+    sound, damaged = _checked(store)
+    reasons = dict.fromkeys(damaged, "damaged")
     for entry in sound:
         wanted = kinds is None or entry.record["kind"] in kinds
         aged = older is None or time.time() - entry.record["created"] > older * DAY

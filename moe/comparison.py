@@ -1,0 +1,154 @@
+"""Finished runs read for comparing them: what each came to, and in what their configs differ."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moe.checks import scalars
+from moe.config import Plain
+from moe.errors import StoreError
+from moe.results import read
+
+# What a run is compared with, of its results' verdicts.
+AGAINST = ("uniform", "base")
+VERDICT = ("difference", "ci95", "mcnemar_p")
+# Where a run was, how it was shown, and what has a column of its own: no difference in what it learnt.
+NO_DIFFERENCE = (
+    *("experiment", "seed", "plan", "report", "paths.", "logger."),
+    *("data.name", "data.root", "data.download", "data.fingerprint"),
+    *("trainer.enable_progress_bar", "trainer.log_every_n_steps"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run's folder and what of its results is compared; None where it has no such number."""
+
+    path: Path
+    experiment: str
+    seed: int
+    data: str
+    fingerprint: str
+    protocol: str
+    val: float | None
+    test: float | None
+    router: float | None
+    branches: Mapping[str, float | None]
+    verdict: Mapping[str, Plain]
+    parameters: int | None
+    routed: float | None
+    dense: float | None
+    seconds: float
+    config: Mapping[str, Any]
+
+    def plain(self, differences: Sequence[str]) -> Plain:
+        """The run as nested plain values; `config` holds only the keys in `differences`."""
+        return {
+            "path": str(self.path),
+            "experiment": self.experiment,
+            "seed": self.seed,
+            "data": {"name": self.data, "fingerprint": self.fingerprint, "protocol": self.protocol},
+            "config": {key: self.config[key] for key in differences if key in self.config},
+            "val": {"accuracy": self.val},
+            "test": {
+                "accuracy": self.test,
+                "router": {"accuracy": self.router},
+                "branch": {name: {"accuracy": accuracy} for name, accuracy in self.branches.items()},
+            },
+            "verdict": {name: self.verdict.get(name) or dict.fromkeys(VERDICT) for name in AGAINST},
+            "cost": {
+                "parameters": self.parameters,
+                "flops_per_image": {"routed": self.routed, "dense": self.dense},
+            },
+            "seconds": self.seconds,
+        }
+
+
+def collect(given: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """The runs in and below the given places, the best on `val` first, and a sentence for each that is unreadable."""
+    runs, faults, seen = [], [], set()
+    for place in given:
+        try:
+            files = _files(place)
+        except StoreError as error:
+            faults.append(str(error))
+            continue
+        for file in files:
+            if file.resolve() in seen:
+                continue
+            seen.add(file.resolve())
+            try:
+                runs.append(_run(file.parent, read(file)))
+            except StoreError as error:
+                faults.append(str(error))
+    # Of equals the first by name: no choice, and so no order, ever reads test.
+    return sorted(runs, key=lambda run: (math.inf if run.val is None else -run.val, str(run.path))), faults
+
+
+def _files(place: Path) -> list[Path]:
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise StoreError(f"{place} does not exist; give a run's folder or one that holds runs")
+    if (place / "results.json").is_file():
+        return [place / "results.json"]
+    found = sorted(place.rglob("results.json"))
+    if not found:
+        raise StoreError(f"{place} holds no results.json, nor does a folder below it: there is no finished run")
+    return found
+
+
+def _run(path: Path, results: Plain) -> Run:
+    try:
+        test, cost = results["test"] or {}, results["cost"] or {}
+        flops = cost.get("flops_per_image") or {}
+        branches = {name: branch["accuracy"] for name, branch in (test.get("branch") or {}).items()}
+        return Run(
+            path=path,
+            experiment=results["experiment"],
+            seed=results["seed"],
+            data=results["data"]["name"],
+            fingerprint=results["data"]["fingerprint"],
+            protocol=results["data"]["protocol"],
+            val=(results["val"] or {}).get("accuracy"),
+            test=test.get("accuracy"),
+            router=(test.get("router") or {}).get("accuracy"),
+            branches=branches,
+            verdict={name: {key: said[key] for key in VERDICT} for name, said in (results["verdict"] or {}).items()},
+            parameters=cost.get("parameters"),
+            routed=flops.get("routed"),
+            dense=flops.get("dense"),
+            seconds=sum(stage["seconds"] for stage in results["seconds"].values()),
+            config=_settings(results["config"]),
+        )
+    except (KeyError, TypeError, AttributeError):
+        raise StoreError(f"{path / 'results.json'} is damaged: it is not the results.json of a run") from None
+
+
+def _settings(config: Plain) -> Plain:
+    """Every value of a config by its dotted key; a tree of branches is one value."""
+    tree = config["taxonomy"]["branches"]
+    settings = dict(scalars({**config, "taxonomy": {**config["taxonomy"], "branches": None}}))
+    return {**settings, "taxonomy.branches": tree}
+
+
+def differing(runs: Sequence[Run]) -> list[str]:
+    """The config keys, in the config's order, that not all the runs have or that differ among them."""
+    keys = dict.fromkeys(key for run in runs for key in run.config if not key.startswith(NO_DIFFERENCE))
+    # As JSON, since 1, 1.0 and true are equal to Python.
+    return [key for key in keys if len({json.dumps(run.config.get(key, ...), default=str) for run in runs}) > 1]
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """Each dotted key as its last part, else its first and last, whichever tells it from the others, else whole.
+
+    The key of a network or an optimiser is shown as what it builds: `gate` for `gate._target_`.
+    """
+    whole = [key.removesuffix("._target_") for key in keys]
+    forms = [(key.rpartition(".")[2], f"{key.partition('.')[0]}.{key.rpartition('.')[2]}", key) for key in whole]
+    counts = Counter(form for own in forms for form in set(own))
+    return [next((form for form in own if counts[form] == 1), own[-1]) for own in forms]

@@ -1,0 +1,229 @@
+"""`python -m moe.evaluate RUN [data overrides]`: a finished run tested again, on its own or other data.
+
+Torch is imported late, so that a wrong command line fails at once.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moe import command
+from moe.config import Data, Plain, compose
+from moe.errors import ConfigError, DataError, StoreError, UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from moe.data.canonical import DataSet
+    from moe.inference import Predictions
+    from moe.nets.mixture import Frozen
+    from moe.runs import Ensemble
+
+# Of `data`, what says where the images are; how they become a network's input is the run's own.
+GIVEN = ("name", "source", "root", "download", "classes", "fingerprint")
+ACCELERATORS = ("auto", "cpu", "gpu")
+ALLOWED = f"data=GROUP, data.{{{','.join(GIVEN)}}}, paths.data and trainer.accelerator"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command: exit code 0, 1 where the data or the run is wrong or tests otherwise than recorded, or 2."""
+    command.run(lambda: _command(argv))
+
+
+def _command(argv: Sequence[str] | None) -> None:
+    # Intermixed, since --json may stand before or between the overrides.
+    args = _parser().parse_intermixed_args(argv)
+    given = overrides(args.overrides)
+
+    from moe import results, runs
+    from moe.data import sources
+
+    ensemble = runs.load(args.run)
+    data, default_root = _where(args.run, ensemble, given)
+    device = _device(ensemble, given)
+    check_classes(ensemble, data.name, sources.class_names(data, default_root))
+    dataset = sources.load(data, default_root)
+    check_shape(ensemble, dataset)
+    tested, predictions = test(ensemble, dataset, device)
+    own = dataset.fingerprint == ensemble.results["data"]["fingerprint"]
+    tested["recorded"] = ensemble.results["test"] if own else None
+    if args.json:
+        print(json.dumps(tested))
+    else:
+        print(results.table(tested if own else {**tested, "data": {**tested["data"], "protocol": None}}))
+        print(f"\nNegative log-likelihood {tested['test']['nll']:.4f} nats, ", end="")
+        print(f"expected calibration error {tested['test']['ece']:.4f}.")
+        if not own and ensemble.results["data"]["protocol"] == "notebook":
+            print("The run chose on its own test images: any of those that are among these make it look too good.")
+    if own:
+        _check_same_outcome(args.run, ensemble, tested, predictions, device)
+    if own and not args.json:
+        print("The run's own data: the test accuracy equals the recorded one, image by image.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m moe.evaluate",
+        description="Test a finished run again: on its own test images, or on those of other data with its classes.",
+        epilog="On the run's own data the exit code is 1 where any image is classified otherwise than recorded.",
+    )
+    parser.add_argument("run", metavar="RUN", help="the folder of a finished run of a mixture")
+    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help=f"as for moe.train, of {ALLOWED}")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    return parser
+
+
+def overrides(given: Sequence[str]) -> Plain:
+    """The values that overrides give, by key. Raises ConfigError where one is wrong or not for this command."""
+    keys = []
+    for override in given:
+        match = re.fullmatch(r"(data(?:\.[A-Za-z_.]+)?|paths\.data|trainer\.accelerator)=.*", override, re.DOTALL)
+        if not match:
+            raise ConfigError(f"{override.partition('=')[0]} cannot be given here: evaluate takes only {ALLOWED}")
+        keys.append(match[1])
+    if not keys:
+        return {}
+    composed = compose(*given)  # checks names and values
+    values: Plain = {}
+    for key in keys:
+        section, _, name = key.partition(".")
+        if section == "paths":
+            values[key] = composed.paths.data
+        elif section == "trainer":
+            values[key] = composed.trainer["accelerator"]
+        elif not name:
+            values |= {f"data.{name}": getattr(composed.data, name) for name in GIVEN}
+        elif name in GIVEN:
+            values[key] = getattr(composed.data, name)
+        else:
+            raise ConfigError(f"{key} is the run's own and cannot be given: evaluate takes only {ALLOWED}")
+    if values.get("trainer.accelerator", "auto") not in ACCELERATORS:
+        raise ConfigError(
+            f"trainer.accelerator must be one of {', '.join(ACCELERATORS)}, not {values['trainer.accelerator']!r}"
+        )
+    return values
+
+
+def _where(run: str, ensemble: "Ensemble", given: Plain) -> tuple[Data, Path]:
+    """The data to test on, and `paths.data`; relative paths of the run are seen from where it started as well."""
+    from moe.runs import seen
+
+    config = ensemble.config
+    data = replace(config.data, **{k.removeprefix("data."): v for k, v in given.items() if k.startswith("data.")})
+    if data.root and "data.root" not in given:
+        data.root = str(seen(run, Path(data.root).expanduser()))
+    if data.classes is None:
+        data.classes = list(ensemble.tree.classes)  # class folders may then be in any order
+    return data, Path(given["paths.data"]) if "paths.data" in given else seen(run, Path(config.paths.data))
+
+
+def _device(ensemble: "Ensemble", given: Plain) -> "torch.device":
+    import torch
+
+    from moe.inference import best_device
+
+    accelerator = given.get("trainer.accelerator")
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError("trainer.accelerator=gpu: this machine has no GPU that torch can use; give auto or cpu")
+    return best_device(accelerator or ensemble.config.trainer["accelerator"])
+
+
+def check_classes(ensemble: "Ensemble", name: str, classes: Sequence[str]) -> None:
+    """Raise DataError unless the data set called `name` has the run's classes in the run's order."""
+    own = ensemble.tree.classes
+    if tuple(classes) == own:
+        return
+    lacks, adds = [c for c in own if c not in classes], [c for c in classes if c not in own]
+    faults = [f"it lacks {_some(lacks)}"] * bool(lacks) + [f"the run knows no {_some(adds)}"] * bool(adds)
+    fault = "; ".join(faults) or f"it has them in the order {', '.join(classes)}"
+    raise DataError(f"data.classes: {name} has not the classes that the run learnt, {', '.join(own)}: {fault}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) < 8 else f"{', '.join(names[:5])} and {len(names) - 5} more"
+
+
+def check_shape(ensemble: "Ensemble", dataset: "DataSet") -> None:
+    """Raise DataError unless a data set's images have the channels, height and width that the run takes."""
+    shape = tuple(dataset.test.images.shape[1:])
+    if shape != ensemble.in_shape:
+        said, own = ("x".join(map(str, sizes)) for sizes in (shape, ensemble.in_shape))
+        raise DataError(f"the images of {dataset.name} are {said} (channels, height, width), but the run takes {own}")
+
+
+def test(ensemble: "Ensemble", dataset: "DataSet", device: "torch.device") -> "tuple[Plain, Predictions]":
+    """The run's mixture on a data set's test images: sections as in `results.json`, and the predictions."""
+    from moe import inference, results
+
+    images, labels = dataset.test.images, dataset.test.labels
+    frozen = _frozen(ensemble, images, device)
+    predictions = inference.predict(ensemble.mixture, images, ensemble.pixels, device)
+    found = ensemble.results
+    tested = {
+        **{key: found[key] for key in ("schema", "experiment", "target", "seed", "key")},
+        "data": {
+            "name": dataset.name,
+            "classes": list(dataset.classes),
+            "shape": list(images.shape[1:]),
+            "fingerprint": dataset.fingerprint,
+            "sizes": {"test": len(labels)},
+            "protocol": found["data"]["protocol"],
+        },
+        **results.measure(ensemble.tree, ensemble.mixture, images, labels, ensemble.pixels, predictions, frozen),
+    }
+    return tested, predictions
+
+
+def _frozen(ensemble: "Ensemble", images: "torch.Tensor", device: "torch.device") -> "Frozen":
+    """What every frozen network says of every image (N, C, H, W), on the CPU."""
+    import torch
+
+    from moe.inference import BATCH_SIZE
+    from moe.nets.mixture import Frozen
+
+    mixture, routed = ensemble.mixture.to(device).eval(), ensemble.mixture.routing != "none"
+    with torch.inference_mode():
+        parts = [
+            mixture.dense(ensemble.pixels(batch.to(device)), routed).to("cpu")
+            for batch in torch.split(images, BATCH_SIZE)
+        ]
+    return Frozen(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Frozen)))
+
+
+def _check_same_outcome(
+    run: str, ensemble: "Ensemble", tested: Plain, predictions: "Predictions", device: "torch.device"
+) -> None:
+    """Raise UserError where an image of the run's own data gets another class than recorded."""
+    now, recorded = tested["test"]["accuracy"], ensemble.results["test"]["accuracy"]
+    count = len(predictions.route)
+    otherwise = _otherwise(run, predictions)
+    if otherwise is None:  # without recorded predictions the accuracy tells as much as can be told
+        otherwise = round(abs(now - recorded) * count)
+    if otherwise or now != recorded:
+        from moe.training import machine
+
+        raise UserError(
+            f"{otherwise} of {count} test images are not classified as {run} recorded: accuracy "
+            f"{100 * now:.2f}%, recorded {100 * recorded:.2f}% on {ensemble.results['machine']}; "
+            f"this is {machine(device)}"
+        )
+
+
+def _otherwise(run: str, predictions: "Predictions") -> int | None:
+    """How many images get another class than `predictions.safetensors` says; None where there is no such file."""
+    from moe import results
+
+    try:
+        recorded, _ = results.read_predictions(Path(run))
+    except StoreError:
+        return None
+    before, now = (said.probabilities.argmax(dim=1) for said in (recorded, predictions))
+    return int((before != now).sum()) if before.shape == now.shape else None
+
+
+if __name__ == "__main__":
+    main()
