@@ -8,22 +8,22 @@ from contextlib import contextmanager
 from moe.errors import UserError
 
 
-def run(command: Callable[[], int | None]) -> None:
+def run(command: Callable[[], int | None], interrupted: str = "interrupted") -> None:
     """Run a command and exit with its code; see `sentences` for how errors end it."""
-    with sentences():
+    with sentences(interrupted):
         code = command()
     sys.exit(code or 0)
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
+def sentences(interrupted: str = "interrupted") -> Iterator[None]:
     """Turn what a user can mend into one sentence on stderr and an exit: 1 or 2, or 130 after Ctrl-C."""
     try:
         yield
     except UserError as error:
         _end(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _end("interrupted; the same command goes on after the last finished stage", 130)
+        _end(interrupted, 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader, `head` say, has had enough
         sys.exit(1)

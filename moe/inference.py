@@ -20,7 +20,7 @@ class Predictions:
     """What a mixture says of N images, on the CPU."""
 
     probabilities: Tensor  # (N, K)
-    route: Tensor  # (N,) the leaf each image went to; -1 without hard routing
+    route: Tensor  # (N,) the leaf that hard routing finds; -1 without routers
     weights: Tensor  # (N, K, E) the gates' weights, zero for experts that had no say
     leaves: Tensor  # (N, L) probability of each leaf; under hard routing of the one that was reached
     experts: Tensor  # (N, E, K) the experts' probabilities, zero for experts that were not run
@@ -35,7 +35,7 @@ def predict(mixture: Mixture, images: Tensor, pixels: Pixels, device: torch.devi
 
 def mix_stored(mixture: Mixture, images: Tensor, pixels: Pixels, frozen: Frozen) -> Predictions:
     """As `predict`, from what the frozen networks have already said of the same images; only gates run."""
-    mixture = mixture.cpu().eval()
+    mixture.gates.cpu().eval()
     with torch.inference_mode():
         rows = torch.split(torch.arange(len(images)), BATCH_SIZE)
         return _joined(mixture.combine(pixels(images[index]), frozen[index]) for index in rows)

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -52,28 +53,27 @@ def record(
         "verdict": None,
         "cost": None,
     }
-    predictions = None
+    predictions = drawn = None
     if config.target == "gates":
         found["stages"]["gates"] = {"key": entries["gates"].key, "kind": "gates", "test": None}
         mixture = assembly.mixture(config, tree, stages, entries)
         predictions = inference.predict(mixture, test.images, job.pixels, job.device)
+        dense = job.frozen(entries, "test")
         select = split_images(job.dataset, job.indices, job.select_on)
         chosen = inference.mix_stored(mixture, select.images, job.pixels, job.frozen(entries, job.select_on))
         found["val"] = _scores(chosen.probabilities, select.labels)
-        found.update(
-            results.measure(
-                tree, mixture, test.images, test.labels, job.pixels, predictions, job.frozen(entries, "test")
-            )
-        )
+        found.update(results.measure(tree, mixture, test.images, test.labels, job.pixels, predictions, dense))
         found["cost"] = results.cost(mixture, image_shape(test.images), predictions, tree)
         found["stages"]["gates"]["test"] = {"accuracy": found["test"]["accuracy"], "count": len(test.labels)}
         results.write_predictions(job.folder, predictions, test.labels)
+        # The report shows how probable the ways not taken were, too.
+        drawn = replace(predictions, leaves=dense.leaves)
     elif config.target == "base":
         found["val"] = _scores(_base(job, entries, job.select_on), _labels(job, job.select_on))
         found["test"] = results.measure_classifier(tree, _base(job, entries, "test"), test.labels)
     elif config.target == "router":
         found["test"] = results.measure_router(tree, _route(job, entries), test.labels)
-    _finish(job, stages, entries, found, predictions, loggers)
+    _finish(job, stages, entries, found, drawn, loggers)
     return found
 
 

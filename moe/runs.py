@@ -55,13 +55,17 @@ def load(run: str | Path) -> Ensemble:
     Raises StoreError where the folder is no finished run of a mixture, or the store lacks a network.
     """
     found = results.read(Path(run))
-    config = from_plain(found["config"])
+    try:
+        config = from_plain(found["config"])
+        data, precision = found["data"], found["precision"]
+        classes, fingerprint, shape = data["classes"], data["fingerprint"], data["shape"]
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"{run} holds results without {error}: it is no run that this version can open") from None
     if config.target != "gates":
         raise StoreError(f"{run} trained {config.target} and has no mixture; give a run with target=gates")
-    data = found["data"]
-    tree = parse(config.taxonomy.branches, data["classes"])
-    stages = plan(config, tree, data["fingerprint"], data["shape"], found["precision"])
-    store = Store(_store_folder(Path(run), config))
+    tree = parse(config.taxonomy.branches, classes)
+    stages = plan(config, tree, fingerprint, shape, precision)
+    store = Store(seen(run, Path(config.paths.store)))
     entries: dict[str, Entry] = {}
     for stage in stages:
         entry = store.get(stage.key)
@@ -72,13 +76,12 @@ def load(run: str | Path) -> Ensemble:
     return Ensemble(config, tree, mixture, pixels, found)
 
 
-def _store_folder(run: Path, config: Config) -> Path:
-    """The run's store: a relative path is seen from here or, where it is not there, from where the run started."""
-    here = Path(config.paths.store)
-    if here.is_dir():
-        return here
+def seen(run: str | Path, path: Path) -> Path:
+    """A path of the run's config, seen from here or, where it is not there, from where the run started."""
+    if path.exists():
+        return path
     try:
-        started_in = OmegaConf.load(run / "hydra" / "hydra.yaml").hydra.runtime.cwd
+        started_in = Path(OmegaConf.load(Path(run) / "hydra" / "hydra.yaml").hydra.runtime.cwd)
     except (OSError, OmegaConfBaseException):
-        return here
-    return Path(started_in) / here
+        return path
+    return started_in / path if (started_in / path).exists() else path

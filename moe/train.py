@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from moe.store import Entry, Store
 
 log = logging.getLogger(__name__)
+INTERRUPTED = "interrupted; the same command goes on after the last finished network"
 
 
 def main() -> None:
     """The command: exit code 0, or 1 or 2 with one sentence."""
-    command.run(_command)
+    command.run(_command, INTERRUPTED)
 
 
 def _command() -> None:
@@ -44,7 +45,7 @@ def _command() -> None:
 def _composed(composed: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     # Of a sweep's jobs one may fail and the others go on; a single run ends here, with its sentence alone.
-    alone = command.sentences() if hydra_config.mode == RunMode.RUN else nullcontext()
+    alone = command.sentences(INTERRUPTED) if hydra_config.mode == RunMode.RUN else nullcontext()
     with alone:
         train(parse(composed), Path(hydra_config.runtime.output_dir))
 

@@ -100,8 +100,9 @@ class GatedEnsemble(RecipeModule):
         self.log("val/nll", self.val_nll, prog_bar=True)
         self.log("val/accuracy", self.val_accuracy, prog_bar=True)
         right, count = self.get_buffer("val_right")
-        for leaf, accuracy in zip(self.mixture.tree.leaves, right / count, strict=True):
-            self.log(f"val/branch/{leaf.name}/accuracy", accuracy)
+        for place, leaf in enumerate(self.mixture.tree.leaves):
+            if count[place] > 0:
+                self.log(f"val/branch/{leaf.name}/accuracy", right[place] / count[place])
         self.get_buffer("val_right").zero_()
 
 

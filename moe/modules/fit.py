@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, RichProgressBar
 from pytorch_lightning.loggers import Logger
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from moe.config import Plain, Recipe
