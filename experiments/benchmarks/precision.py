@@ -1,0 +1,72 @@
+"""Is bf16 faster than fp32 on this CPU? Ratios of processor time for what convolutional networks spend it on.
+
+    python experiments/benchmarks/precision.py
+
+Writes precision.json beside this file. `trainer.precision=auto` follows what it shows: without AMX bf16 loses.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from moe.nets.vgg import VGG
+from moe.training import machine
+
+REPEATS = 7
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Least processor time of several runs, so that other work on the machine counts little."""
+    work()
+    times = []
+    for _ in range(REPEATS):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def training_step(blocks: list[list[int]], bf16: bool) -> Callable[[], object]:
+    net = VGG((3, 32, 32), 10, blocks).to(memory_format=torch.channels_last)
+    images = torch.rand(50, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (50,))
+    optimizer = torch.optim.Adam(net.parameters(), fused=True)
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = nn.functional.cross_entropy(net(images).float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def matrix_product(dtype: torch.dtype) -> Callable[[], object]:
+    matrix = torch.randn(1024, 1024).to(dtype)
+    return lambda: matrix @ matrix
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    simple, fat = [[32, 32], [64, 64]], [[32, 32], [64, 64], [128, 128, 128]]
+    ratios = {
+        "matrix product 1024": seconds(matrix_product(torch.float32)) / seconds(matrix_product(torch.bfloat16)),
+        "training step simple_vgg": seconds(training_step(simple, False)) / seconds(training_step(simple, True)),
+        "training step fat_vgg": seconds(training_step(fat, False)) / seconds(training_step(fat, True)),
+    }
+    found = {
+        "machine": machine(torch.device("cpu")),
+        "amx": torch.cpu._is_amx_tile_supported(),
+        "fp32_over_bf16": {name: round(ratio, 2) for name, ratio in ratios.items()},
+    }
+    Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

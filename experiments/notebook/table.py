@@ -1,0 +1,99 @@
+"""The table of this study, from the results files beside this script.
+
+python experiments/notebook/table.py            prints it
+python experiments/notebook/table.py --write    puts it into the README.md here and at the top
+"""
+
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+READMES = (HERE / "README.md", HERE.parent.parent / "README.md")
+MARKS = ("<!-- table: experiments/notebook/table.py -->", "<!-- end of table -->")
+ARMS = ("notebook", "held_out")
+Results = dict[str, Any]
+
+# The Keras notebook's own numbers, as its cells print them (MoE3_Cifar10.ipynb, 2017).
+NOTEBOOK = {"base": 76.93, "router": 94.35, "artificial": 88.92, "natural": 75.47, "mixture": 79.82}
+
+
+def baseline(name: str) -> Callable[[Results], float]:
+    return lambda found: found["baselines"][name]["accuracy"]
+
+
+def stage(name: str) -> Callable[[Results], float]:
+    return lambda found: found["stages"][name]["test"]["accuracy"]
+
+
+def over(name: str) -> Callable[[Results], float]:
+    return lambda found: found["verdict"][name]["difference"]
+
+
+ROWS: list[tuple[str, str, Callable[[Results], float]]] = [
+    ("base", "base, all 10,000 test images", stage("base")),
+    ("router", "router, artificial or natural", stage("router")),
+    ("artificial", "artificial expert, its own 4,000", stage("artificial")),
+    ("natural", "natural expert, its own 6,000", stage("natural")),
+    ("mixture", "**mixture**", lambda found: found["test"]["accuracy"]),
+    ("", "routed specialists alone", baseline("specialists")),
+    ("", "routed uniform average", baseline("uniform")),
+    ("", "mixture behind a perfect router", baseline("oracle_router")),
+    ("", "any expert on the true path right", baseline("oracle_expert")),
+    ("", "mixture over base", over("base")),
+    ("", "mixture over uniform average", over("uniform")),
+]
+
+
+def read(arm: str) -> list[Results]:
+    """The arm's results, a seed each, in order of the seeds."""
+    return [json.loads(path.read_text()) for path in sorted(HERE.glob(f"results/{arm}/*/results.json"))]
+
+
+def cell(values: list[float], sign: str) -> str:
+    """Mean and standard deviation over seeds, in percent or points."""
+    if not values:
+        return "-"
+    mean = f"{100 * statistics.mean(values):{sign}.2f}"
+    return mean if len(values) < 2 else f"{mean} ± {100 * statistics.stdev(values):.2f}"
+
+
+def table() -> str:
+    """The whole table as Markdown, with what it is made from."""
+    arms = {arm: read(arm) for arm in ARMS}
+    heads = [f"notebook's protocol, n={len(arms['notebook'])}", f"held out, n={len(arms['held_out'])}"]
+    lines = [f"| test accuracy, % | Keras notebook | {' | '.join(heads)} |", "| --- | --: | --: | --: |"]
+    for key, title, number in ROWS:
+        sign = "+" if title.startswith("mixture over") else ""
+        theirs = f"{NOTEBOOK[key]:.2f}" if key in NOTEBOOK else ""
+        cells = [cell([number(found) for found in arms[arm]], sign) for arm in ARMS]
+        lines.append(f"| {title} | {theirs} | {' | '.join(cells)} |")
+    machines = sorted({found["machine"] for results in arms.values() for found in results})
+    seeds = {arm: ", ".join(str(found["seed"]) for found in results) or "none" for arm, results in arms.items()}
+    lines += [
+        "",
+        "Mean ± standard deviation over seeds (notebook's protocol: seeds "
+        f"{seeds['notebook']}; held out: seeds {seeds['held_out']}), on {'; '.join(machines)}.",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    text = table()
+    if "--write" not in sys.argv[1:]:
+        print(text)
+        return
+    for readme in READMES:
+        before = readme.read_text()
+        pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
+        after, count = re.subn(pattern, lambda _: f"{MARKS[0]}\n{text}\n{MARKS[1]}", before, flags=re.DOTALL)
+        assert count == 1, f"{readme} has no place for the table"
+        readme.write_text(after)
+
+
+if __name__ == "__main__":
+    main()
