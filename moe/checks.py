@@ -23,6 +23,18 @@ RECIPE_OWNS = {
     **dict.fromkeys(("gradient_clip_val", "gradient_clip_algorithm"), "clip"),
     "accumulate_grad_batches": "batch_size",
 }
+# Lightning's trainer keys that would change what is trained, past every recipe.
+CHANGE_TRAINING = (
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+    "limit_predict_batches",
+    "overfit_batches",
+    "check_val_every_n_epoch",
+    "val_check_interval",
+    "num_sanity_val_steps",
+    "barebones",
+)
 COMMAND_OWNS = ("callbacks", "default_root_dir", "enable_checkpointing", "fast_dev_run", "logger", "plugins")
 
 CHOICES = {
@@ -46,7 +58,12 @@ POSITIVE_INT: Rule = (lambda v: isinstance(v, int) and v > 0, "a whole number ab
 NATURAL: Rule = (lambda v: isinstance(v, int) and v >= 0, "a whole number, 0 or above")
 POSITIVE: Rule = (lambda v: _number(v) and v > 0, "a number above 0")
 FRACTION: Rule = (lambda v: _number(v) and 0 <= v < 1, "a number from 0 to below 1")
-# By a key's last part, wherever it stands; None passes where the key is optional.
+WIDTHS: Rule = (
+    lambda v: isinstance(v, list) and all(isinstance(b, list) and b and all(POSITIVE_INT[0](w) for w in b) for b in v),
+    "a list of blocks, each a list of whole numbers above 0",
+)
+OPTIONAL = ("averaging", "clip", "patience")
+# By a key's last part, wherever it stands but in a taxonomy, whose names are the user's.
 RULES: dict[str, Rule] = {
     "seed": (lambda v: isinstance(v, int) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
     "gate": NATURAL,
@@ -57,6 +74,7 @@ RULES: dict[str, Rule] = {
     "batch_size": POSITIVE_INT,
     "patience": POSITIVE_INT,
     "width": POSITIVE_INT,
+    "blocks": WIDTHS,
     "depth": POSITIVE_INT,
     "hidden": POSITIVE_INT,
     "log_every_n_steps": POSITIVE_INT,
@@ -79,6 +97,8 @@ def _number(value: Any) -> bool:
 def check(values: Mapping[str, Any]) -> None:
     """Raise ConfigError, naming the key and what would be right, for the first value that cannot be."""
     for key, value in scalars(values):
+        if key.startswith("taxonomy."):
+            continue
         last = key.rpartition(".")[2]
         choices = CHOICES.get(key) or (CHOICES.get(last) if ".recipe." in key else None)
         if choices and value not in choices:
@@ -86,7 +106,7 @@ def check(values: Mapping[str, Any]) -> None:
                 f"{key} must be one of {', '.join(choices)}, not {value!r}{_nearest(str(value), choices)}"
             )
         test, meaning = RULES.get(last, (lambda _: True, ""))
-        if value is not None and (isinstance(value, bool) or not test(value)) and meaning:
+        if meaning and not (value is None and last in OPTIONAL) and (isinstance(value, bool) or not test(value)):
             raise ConfigError(f"{key} must be {meaning}, not {value!r}")
     _check_targets(values)
     _check_trainer(values["trainer"])
@@ -146,6 +166,8 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
     for key in trainer:
         if key in RECIPE_OWNS:
             raise ConfigError(trainer_sentence(key))
+        if key in CHANGE_TRAINING:
+            raise ConfigError(f"trainer.{key} changes what is trained, past every recipe; remove it")
         if key in COMMAND_OWNS:
             raise ConfigError(f"trainer.{key} is set by the command itself; remove it")
 
@@ -157,7 +179,7 @@ def trainer_sentence(key: str) -> str:
 
 def _check_together(values: Mapping[str, Any]) -> None:
     gate, splits = values["gate"], values["data"]["splits"]
-    if splits["protocol"] == "notebook" and gate["fit_on"] != "train":
+    if values["target"] == "gates" and splits["protocol"] == "notebook" and gate["fit_on"] != "train":
         raise ConfigError("data.splits.protocol=notebook holds no images out; set gate.fit_on=train")
     if any(gate["recipe"]["augment"].values()) and gate["frozen"] == "stored":
         raise ConfigError("gate.recipe.augment needs the frozen networks on each changed image; set gate.frozen=live")
@@ -196,7 +218,10 @@ def _no_such_key(key: str) -> str:
     section, _, last = key.partition(".")
     if section == "trainer" and last in RECIPE_OWNS:
         return trainer_sentence(last)
-    return f"{key}: there is no such key{_nearest(key, _known_keys())}"
+    known = _known_keys()
+    if key in known:
+        return f"{key}: the chosen option of {key.rpartition('.')[0]} has no such key"
+    return f"{key}: there is no such key{_nearest(key, known)}"
 
 
 def _options(text: str) -> list[str]:

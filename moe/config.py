@@ -3,10 +3,15 @@
 Nothing in this file imports torch, so that a wrong config fails at once.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -155,20 +160,26 @@ class Config:
         return values
 
 
+@contextmanager
+def hydra_errors() -> Iterator[None]:
+    """Turn what Hydra and OmegaConf say of a wrong override into a ConfigError of one sentence."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise checks.config_error(error) from None
+    except ValueError as error:
+        if "Config group override" not in str(error):
+            raise
+        raise checks.config_error(error) from None
+
+
 def compose(*overrides: str) -> Config:
     """The config of `python -m moe.train OVERRIDES...`, for notebooks and tests.
 
     Raises ConfigError where an override names no key or a value is wrong.
     """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.errors import HydraException
-
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = hydra_compose("config", list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise checks.config_error(error) from None
+    with hydra_errors(), initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = hydra_compose("config", list(overrides))
     return parse(composed)
 
 

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from moe import checks, command
-from moe.config import CONF, Config, Plain, parse
+from moe import command
+from moe.config import CONF, Config, Plain, hydra_errors, parse
 from moe.data.sources import class_names
 from moe.taxonomy import parse as parse_taxonomy
 
@@ -34,11 +32,8 @@ def main() -> None:
 
 
 def _command() -> None:
-    with command.hydra_raises():
-        try:
-            _composed()
-        except (HydraException, OmegaConfBaseException) as error:
-            raise checks.config_error(error) from None
+    with command.hydra_raises(), hydra_errors():
+        _composed()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")

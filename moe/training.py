@@ -19,6 +19,7 @@ from moe.data.canonical import DataSet
 from moe.data.module import ImageDataModule, split_images
 from moe.data.splits import SplitIndices
 from moe.data.subset import by_group, by_position
+from moe.errors import ConfigError
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.expert import Expert
 from moe.modules.fit import Fitted, fit, make_trainer
@@ -79,8 +80,17 @@ def check(config: Config, tree: Tree, stages: list[Stage]) -> None:
                 assembly.gates(config, tree, (channels, height, width), None)
             else:
                 outputs = stage.inputs["learns"] if stage.kind == "router" else stage.inputs["outputs"]
-                build_network(stage.inputs["net"], (channels, height, width), len(outputs), f"{section}.net")
+                net = build_network(stage.inputs["net"], (channels, height, width), len(outputs), f"{section}.net")
+                _try(net, stage.inputs["in_shape"], f"{section}.net")
             build_optimizer(stage.inputs["recipe"]["optimizer"], [nn.Parameter(torch.empty(1))])
+
+
+def _try(net: nn.Module, in_shape: list[int], key: str) -> None:
+    try:
+        net.eval()(torch.empty(2, *in_shape))
+    except (RuntimeError, TypeError, ValueError) as error:
+        shape, why = "x".join(map(str, in_shape)), str(error).splitlines()[0]
+        raise ConfigError(f"{key}: the network cannot take images of {shape}: {why}") from None
 
 
 def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry, bool]:

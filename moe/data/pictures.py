@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from moe.data.canonical import FORMATS
+from moe.data.folders import FORMATS
 from moe.errors import DataError
 
 LARGEST = 24_000_000  # pixels, asked of the header before anything is decoded

@@ -3,7 +3,6 @@
 Importing this file is cheap: torch, torchvision and scikit-learn are imported where they are used.
 """
 
-import hashlib
 import logging
 import os
 from http.client import HTTPException
@@ -11,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from moe.data import folders
 from moe.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from moe.data.canonical import DataSet, Parts
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-CACHE_FORMAT = 1
-
-# An image of a class folder: its path below the root, label, size in bytes, mtime in nanoseconds.
-Row = tuple[str, int, int, int]
 
 
 def class_names(data: "Data", default_root: Path) -> tuple[str, ...]:
@@ -43,7 +37,7 @@ def class_names(data: "Data", default_root: Path) -> tuple[str, ...]:
         return tuple(str(digit) for digit in range(10))
     root = _root(data, default_root)
     if (root / "train").is_dir():
-        return tuple(_folders(root / "train"))
+        return tuple(folders.names(root / "train"))
     if data.source == "folder":
         raise _nothing_there(data, root)
     raise ConfigError(f"data.classes must name the classes: {root} has no class folders to do so")
@@ -63,7 +57,7 @@ def load(data: "Data", default_root: Path) -> "DataSet":
     if data.source == "digits":
         parts = _read_digits(classes)
     elif (root / "train").is_dir():
-        parts = _read_class_folders(root, classes, Path(default_root) / ".cache")
+        parts = folders.read(root, classes, Path(default_root) / ".cache")
     elif data.source == "cifar10" and (batches := _batches_folder(data, root)):
         parts = _read_batches(data, batches, classes)
     else:
@@ -193,57 +187,3 @@ def _read_digits(classes: tuple[str, ...]) -> "Parts":
         of_class = (whole.labels == label).nonzero()[:, 0]
         test[of_class[: round(len(of_class) / 5)]] = True
     return whole.images[~test], whole.labels[~test], whole.images[test], whole.labels[test]
-
-
-def _read_class_folders(root: Path, classes: tuple[str, ...], cache: Path) -> "Parts":
-    import torch
-
-    from moe.data.canonical import decode, read_cache, write_cache
-
-    train, test = (_list_split(root, split, classes) for split in ("train", "test"))
-    rows = train + test
-    key = hashlib.sha256(repr((CACHE_FORMAT, classes, sorted(rows))).encode()).hexdigest()
-    kept = cache / f"{key}.safetensors"
-    if parts := read_cache(kept):
-        return parts
-    log.info("decoding %d images in %s; the next run finds them in %s", len(rows), root, cache)
-    images = decode([root / path for path, *_ in rows])
-    labels = torch.tensor([label for _, label, *_ in rows])
-    n = len(train)
-    parts = (images[:n], labels[:n], images[n:], labels[n:])
-    write_cache(parts, kept)
-    return parts
-
-
-def _folders(parent: Path) -> list[str]:
-    """Sorted names of the folders inside; hidden ones are no classes."""
-    if not parent.is_dir():
-        raise DataError(f"{parent} does not exist; it should hold a folder for each class")
-    return sorted(at.name for at in parent.iterdir() if at.is_dir() and at.name[0] != ".")
-
-
-def _list_split(root: Path, split: str, classes: tuple[str, ...]) -> list[Row]:
-    """A split's images; raises DataError unless its folders are the classes and none is empty."""
-    found = _folders(root / split)
-    if missing := sorted(set(classes) - set(found)):
-        raise DataError(f"{root / split} has no folder for class {', '.join(missing)}")
-    if extra := sorted(set(found) - set(classes)):
-        raise DataError(f"{root / split} has a folder that is no class: {', '.join(extra)}")
-    return [row for name in found for row in _list_class(root, split, name, classes.index(name))]
-
-
-def _list_class(root: Path, split: str, name: str, label: int) -> list[Row]:
-    folder = root / split / name
-    rows, ignored = [], []
-    for entry in os.scandir(folder):
-        if entry.is_dir() or not entry.name.lower().endswith(SUFFIXES):
-            ignored.append(entry.name)
-        elif not entry.name.startswith("."):
-            # Of a broken link take the link's own: decoding will name it.
-            stat = entry.stat(follow_symlinks=entry.is_file())
-            rows.append((f"{split}/{name}/{entry.name}", label, stat.st_size, stat.st_mtime_ns))
-    if ignored := sorted(entry for entry in ignored if not entry.startswith(".")):
-        log.warning("%s: %d entries are no images: %s ...", folder, len(ignored), ignored[0])
-    if not rows:
-        raise DataError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
-    return sorted(rows)

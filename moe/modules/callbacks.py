@@ -1,6 +1,7 @@
 """Callbacks: the guard against what is not finite, the weights to keep, the learning curves."""
 
 import logging
+import math
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from moe.errors import NonFiniteError
 
 log = logging.getLogger(__name__)
+REMEDY = "A smaller learning rate (recipe.optimizer.lr) or recipe.clip=1.0 may help"
 
 
 class FiniteGuard(Callback):
@@ -64,20 +66,20 @@ class FiniteGuard(Callback):
     def _stop_if_bad(self) -> None:
         first = -1 if self._first_bad is None else int(self._first_bad)
         if first >= 0:
-            raise NonFiniteError(
-                f"{self.stage}: the loss or a gradient was NaN or infinite at step {first}; no weight took it in. "
-                "A smaller learning rate (recipe.optimizer.lr) or recipe.clip=1.0 may help"
-            )
+            what = f"the loss or a gradient was NaN or infinite at step {first}; no weight took it in"
+            raise NonFiniteError(f"{self.stage}: {what}. {REMEDY}")
 
 
 class KeepBest(Callback):
     """Keeps, in memory, the weights of the epoch with the lowest `val/nll`, and which epoch it was.
 
     The weights are copied before averaged ones are swapped out again (callbacks run in their order, this one
-    first) and judged once the epoch's metrics are known.
+    first) and judged once the epoch's metrics are known. Raises NonFiniteError where the loss on `val` is NaN
+    or infinite: the weights have grown without bound.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
         self.best = float("inf")
         self.epoch = -1
         self.weights: dict[str, Tensor] = {}
@@ -89,6 +91,10 @@ class KeepBest(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         nll = float(trainer.callback_metrics["val/nll"])
+        if not math.isfinite(nll):
+            raise NonFiniteError(
+                f"{self.stage}: the loss on val was {nll} after epoch {trainer.current_epoch + 1}. {REMEDY}"
+            )
         if not trainer.sanity_checking and nll < self.best:
             self.best, self.epoch, self.weights = nll, trainer.current_epoch, self._current
 

@@ -47,12 +47,15 @@ class GatedEnsemble(RecipeModule):
         self.frozen_dropout = frozen_dropout
         for network in (*self.mixture.experts, *self.mixture.routers):
             network.requires_grad_(False)
-        self.train_nll, self.train_entropy, self.val_nll = MeanMetric(), MeanMetric(), MeanMetric()
-        self.train_accuracy = MulticlassAccuracy(len(classes), average="micro")
-        self.val_accuracy = MulticlassAccuracy(len(classes), average="micro")
+        # A loss that is NaN is to be seen, not left out of the mean. With this strategy torchmetrics 1.9 takes no
+        # weights, so a loss is given image by image.
+        self.train_nll, self.train_entropy, self.val_nll = (MeanMetric(nan_strategy="disable") for _ in range(3))
+        self.train_accuracy = MulticlassAccuracy(len(classes), average="micro", validate_args=False)
+        self.val_accuracy = MulticlassAccuracy(len(classes), average="micro", validate_args=False)
         leaf_of_label = torch.tensor(tree.leaf_of_label)
         self.register_buffer("leaf_of_label", leaf_of_label, persistent=False)
-        self.register_buffer("val_right", torch.zeros(2, len(tree.leaves)), persistent=False)
+        # No buffer: an average of the weights would average it too.
+        self.val_right = torch.zeros(2, len(tree.leaves))
 
     def train(self, mode: bool = True) -> "GatedEnsemble":
         """As of any module, but the frozen networks stay in evaluation mode, save their dropout where asked."""
@@ -76,8 +79,8 @@ class GatedEnsemble(RecipeModule):
         images, labels, *stored = batch
         mixed = self(images, *stored)
         loss = mixture_nll(mixed.probabilities, labels)
-        self.train_nll.update(loss.detach(), len(labels))
-        self.train_entropy.update(mixed.entropy.detach(), len(labels))
+        self.train_nll.update(loss.detach().expand(len(labels)))
+        self.train_entropy.update(mixed.entropy.detach().expand(len(labels)))
         self.train_accuracy.update(mixed.probabilities.detach(), labels)
         return loss
 
@@ -86,24 +89,26 @@ class GatedEnsemble(RecipeModule):
         self.log("train/accuracy", self.train_accuracy)
         self.log("train/gate_entropy", self.train_entropy)
 
+    def on_validation_epoch_start(self) -> None:
+        self.val_right = torch.zeros(2, len(self.mixture.tree.leaves), device=self.device)
+
     def validation_step(self, batch: tuple[Tensor, ...], batch_index: int) -> None:
         images, labels, *stored = batch
         probabilities = self(images, *stored).probabilities
-        self.val_nll.update(mixture_nll(probabilities, labels), len(labels))
+        self.val_nll.update(mixture_nll(probabilities, labels).expand(len(labels)))
         self.val_accuracy.update(probabilities, labels)
         leaves = self.get_buffer("leaf_of_label")[labels]
         right = (probabilities.argmax(dim=1) == labels).float()
         counted = torch.stack([right, torch.ones_like(right)])
-        self.get_buffer("val_right").index_add_(1, leaves, counted)
+        self.val_right.index_add_(1, leaves, counted)
 
     def on_validation_epoch_end(self) -> None:
         self.log("val/nll", self.val_nll, prog_bar=True)
         self.log("val/accuracy", self.val_accuracy, prog_bar=True)
-        right, count = self.get_buffer("val_right")
+        right, count = self.val_right
         for place, leaf in enumerate(self.mixture.tree.leaves):
             if count[place] > 0:
                 self.log(f"val/branch/{leaf.name}/accuracy", right[place] / count[place])
-        self.get_buffer("val_right").zero_()
 
 
 def mixture_nll(probabilities: Tensor, labels: Tensor) -> Tensor:

@@ -26,10 +26,13 @@ class Expert(RecipeModule):
         self.net = build_network(net, (channels, height, width), num_classes)
         self.net.to(memory_format=torch.channels_last)
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe["label_smoothing"])
-        # Micro: the part of images that are right, whatever the classes' sizes.
-        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro")
-        self.val_accuracy = MulticlassAccuracy(num_classes, average="micro")
-        self.train_loss, self.val_nll = MeanMetric(), MeanMetric()
+        # Micro: the part of images that are right, whatever the classes' sizes. Checking arguments would wait for
+        # the device each step.
+        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+        self.val_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
+        # A loss that is NaN is to be seen, not left out of the mean. With this strategy torchmetrics 1.9 takes no
+        # weights, so a loss is given image by image.
+        self.train_loss, self.val_nll = (MeanMetric(nan_strategy="disable") for _ in range(2))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, outputs)."""
@@ -40,7 +43,7 @@ class Expert(RecipeModule):
         images, targets = batch
         logits = self(images)
         loss: Tensor = self.loss(logits.float(), targets)
-        self.train_loss.update(loss.detach(), len(targets))
+        self.train_loss.update(loss.detach().expand(len(targets)))
         self.train_accuracy.update(logits.detach(), targets)
         return loss
 
@@ -51,7 +54,7 @@ class Expert(RecipeModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         images, targets = batch
         logits = self(images).float()
-        self.val_nll.update(nn.functional.cross_entropy(logits, targets), len(targets))
+        self.val_nll.update(nn.functional.cross_entropy(logits, targets, reduction="none"))
         self.val_accuracy.update(logits, targets)
 
     def on_validation_epoch_end(self) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, RichProgressBar
+from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar, WeightAveraging
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
@@ -64,10 +65,10 @@ def fit(
 
     `trainer` holds Lightning's own arguments. Raises NonFiniteError where a loss or gradient is NaN.
     """
-    best, curves = KeepBest(), Curves(stage, say=not trainer["enable_progress_bar"])
+    best, curves = KeepBest(stage), Curves(stage, say=not trainer["enable_progress_bar"])
     callbacks: list[Callback] = [FiniteGuard(stage, trainer["log_every_n_steps"], recipe.clip), best, curves]
     if recipe.averaging is not None:
-        callbacks.append(EMAWeightAveraging(decay=recipe.averaging))
+        callbacks.append(WeightAveraging(avg_fn=moving_average(recipe.averaging)))
     if recipe.patience is not None:
         callbacks.append(EarlyStopping("val/nll", patience=recipe.patience))
     if trainer["enable_progress_bar"]:
@@ -87,6 +88,15 @@ def fit(
     if recipe.select == "last":
         weights, epoch = module.state_dict(), lightning.current_epoch - 1
     return Fitted({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, epoch, curves.epochs)
+
+
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """The exponential moving average of weights and running statistics; whole numbers are taken as they are."""
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        return averaged.lerp(current, 1 - decay) if averaged.is_floating_point() else current
+
+    return average
 
 
 def make_trainer(

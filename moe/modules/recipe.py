@@ -39,7 +39,8 @@ def build_optimizer(config: Mapping[str, Any], learned: Iterable[nn.Parameter]) 
     arguments = dict(config)
     target = arguments.pop("_target_")
     name = target.rpartition(".")[2]
-    if name in FUSED:
+    # Fused SGD starts its momentum from whatever memory holds where its first step is skipped.
+    if name in FUSED and not arguments.get("momentum"):
         arguments.setdefault("fused", True)
     try:
         optimizer: torch.optim.Optimizer = getattr(torch.optim, name)(learned, **arguments)

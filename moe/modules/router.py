@@ -18,7 +18,7 @@ class Router(Expert):
         super().__init__(net, in_shape, len(branches), recipe)
         self.save_hyperparameters()
         self.branches = branches
-        self.val_recall = MulticlassRecall(len(branches), average="none")
+        self.val_recall = MulticlassRecall(len(branches), average="none", validate_args=False)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         super().validation_step(batch, batch_index)

@@ -1,11 +1,11 @@
 """From a network's plain config to the module."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 from torch import nn
+from torchvision.models import list_models
 
 from moe import checks
 from moe.errors import ConfigError
@@ -29,25 +29,27 @@ def build_gate(gate: Mapping[str, Any], in_shape: Shape, num_classes: int, num_e
 
 def _build(net: Mapping[str, Any], key: str, **given: Any) -> nn.Module:
     target = str(net.get("_target_"))
-    checks.check_network(target, f"{key}._target_")
-    module, _, name = target.rpartition(".")
-    try:
-        builder: Callable[..., Any] = getattr(import_module(module), name)
-    except (ImportError, AttributeError):
-        raise ConfigError(f"{key}._target_: there is no {name} in {module}") from None
-    if not _takes(builder, "in_shape"):
+    builder = _builder(target, f"{key}._target_")
+    if target.startswith("torchvision."):
         given.pop("in_shape", None)  # torchvision's networks take any size of image
     arguments = {name: value for name, value in net.items() if name != "_target_"}
     try:
-        built = builder(**given, **arguments)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{key}: {target} cannot be built: {error}") from None
-    if not isinstance(built, nn.Module):
-        raise ConfigError(f"{key}._target_: {target} does not build a network")
+        built: nn.Module = builder(**given, **arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"{key}: {target} cannot be built: {str(error).splitlines()[0]}") from None
     return built
 
 
-def _takes(builder: Callable[..., Any], name: str) -> bool:
-    parameters = inspect.signature(builder).parameters
-    # torchvision's builders pass **kwargs on to a constructor that knows no in_shape.
-    return name in parameters or (builder.__module__.startswith("moe.") and "frame" in parameters)
+def _builder(target: str, key: str) -> Callable[..., nn.Module]:
+    """The network's class, defined in the module that `target` names, or torchvision's registered builder."""
+    checks.check_network(target, key)
+    module, _, name = target.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError):
+        raise ConfigError(f"{key}: there is no {name} in {module}") from None
+    ours = isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == module
+    if not ours and not (module == "torchvision.models" and name in list_models()):
+        raise ConfigError(f"{key}: {target} is no network; name a class of moe.nets or a builder of torchvision.models")
+    builder: Callable[..., nn.Module] = found
+    return builder

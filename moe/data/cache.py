@@ -1,0 +1,61 @@
+"""A source's tensors kept in one file, so that its images are decoded once.
+
+What is damaged is as good as absent, and a cache that cannot be written is only logged.
+"""
+
+import hashlib
+import logging
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from moe.data.canonical import Parts
+
+log = logging.getLogger(__name__)
+
+CACHED = ("train.images", "train.labels", "test.images", "test.labels")
+
+
+def write_cache(parts: Parts, path: Path) -> None:
+    """Keep a source's tensors at `path`, whole or not at all; where that fails, only log it."""
+    beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tensors = dict(zip(CACHED, (part.contiguous() for part in parts), strict=True))
+        # Not save_file, which lets nobody but its writer read the file.
+        beside.write_bytes(save(tensors, {"sha256": _checksum(parts)}))
+        os.replace(beside, path)
+    except OSError as error:
+        log.warning("images are not cached in %s (%s): they are decoded anew", path.parent, error)
+        with suppress(OSError):
+            beside.unlink()
+
+
+def read_cache(path: Path) -> Parts | None:
+    """The tensors kept at `path`, or None where there are none or they are damaged."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            kept = (file.metadata() or {}).get("sha256")
+            train_images, train_labels, test_images, test_labels = map(file.get_tensor, CACHED)
+    except (OSError, SafetensorError) as error:
+        log.debug("%s is damaged (%s): decoding the images anew", path, error)
+        return None
+    parts = (train_images, train_labels, test_images, test_labels)
+    if _checksum(parts) != kept:
+        log.debug("%s is damaged (wrong sha256): decoding the images anew", path)
+        return None
+    return parts
+
+
+def _checksum(parts: Parts) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
+        digest.update(part.contiguous().numpy().data)
+    return digest.hexdigest()
