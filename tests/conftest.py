@@ -1,0 +1,64 @@
+"""A tiny mixture, trained once a session by the real command."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TINY = (
+    "experiment=demo",
+    "logger=none",
+    "report=false",
+    "trainer.enable_progress_bar=false",
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+    "base.recipe.epochs=4",
+    "expert.recipe.epochs=3",
+    "router.recipe.epochs=3",
+    "gate.recipe.epochs=2",
+    "base.recipe.optimizer.lr=0.003",
+    "expert.recipe.optimizer.lr=0.003",
+    "router.recipe.optimizer.lr=0.003",
+)
+
+
+Process = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def process() -> Process:
+    """Runs `python -m NAME ARGUMENTS...` in a process of its own, from the folder `cwd`."""
+
+    def start(name: str, *arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+        # One thread: for networks this small more of them mostly wait for each other.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+        command = [sys.executable, "-m", name, *map(str, arguments)]
+        return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store that holds the networks of `run`; tests that change it do so in a copy."""
+    return tmp_path_factory.mktemp("trained") / "store"
+
+
+@pytest.fixture(scope="session")
+def run(store: Path, process: Process) -> Path:
+    """The folder of a finished run: a mixture on digits, branches curved and straight; leave it as it is."""
+    folder = store.parent / "run"
+    done = process("moe.train", *TINY, f"paths.store={store}", f"hydra.run.dir={folder}", cwd=store.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Torch with one thread: for networks this small, more of them mostly wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)

@@ -1,0 +1,97 @@
+import hashlib
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from tiny import config, same
+from torchvision.datasets import CIFAR10
+from torchvision.datasets import utils as torchvision_files
+
+from moe.data.sources import load
+from moe.errors import DataError
+
+
+class Server(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def archive(batches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The same folder packed as torchvision downloads it, served by this very process."""
+    path = tmp_path / "served" / "archive.tar.gz"
+    path.parent.mkdir()
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(batches, batches.name)
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(path.read_bytes()).hexdigest())
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=path.parent)) as server:
+        monkeypatch.setattr(CIFAR10, "url", f"http://127.0.0.1:{server.server_port}/{path.name}")
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        yield path
+        server.shutdown()
+
+
+def test_download_fills_the_default_folder(archive: Path, batches: Path, tmp_path: Path) -> None:
+    expected = load(config("cifar10", batches), tmp_path)
+    data = config("cifar10", download=True)
+    assert same(load(data, tmp_path / "data"), expected)
+    # What is there is not fetched again, and a file that is missing is fetched alone.
+    folder = tmp_path / "data" / "tiny" / "cifar-10-batches-py"
+    before = (folder / "test_batch").stat().st_mtime_ns, (folder / "test_batch").stat().st_ino
+    (folder / "data_batch_2").unlink()
+    assert same(load(data, tmp_path / "data"), expected)
+    after = (folder / "test_batch").stat().st_mtime_ns, (folder / "test_batch").stat().st_ino
+    assert before == after
+    left = {path.name for path in folder.parent.iterdir()}
+    assert left == {".download.lock", "cifar-10-batches-py", "cifar-10-python.tar.gz"}
+
+
+def test_two_at_once_download_once(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch, calls, loaded = torchvision_files.download_and_extract_archive, [], []
+    together = threading.Barrier(2)
+
+    def slowly(*arguments: str) -> None:
+        calls.append(arguments)
+        time.sleep(0.3)
+        fetch(*arguments)
+
+    def run() -> None:
+        together.wait()
+        loaded.append(load(config("cifar10", download=True), tmp_path / "data"))
+
+    monkeypatch.setattr(torchvision_files, "download_and_extract_archive", slowly)
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 1 and len(loaded) == 2 and same(*loaded)
+
+
+def test_failed_download_is_two_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
+    with pytest.raises(DataError) as caught:
+        load(config("cifar10", download=True), tmp_path)
+    what, remedy = str(caught.value).split("\n")
+    assert what.startswith("cifar-10-python.tar.gz could not be downloaded from http://127.0.0.1:9")
+    assert "refused" in what
+    assert str(tmp_path / "tiny") in remedy and "data.root=DIR" in remedy
+
+
+def test_nothing_is_downloaded_into_a_root_that_was_named(tmp_path: Path) -> None:
+    absent, empty = tmp_path / "absent", tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DataError, match=rf"^data\.root={absent} does not exist; it should hold tor"):
+        load(config("cifar10", absent, download=True), tmp_path)
+    with pytest.raises(DataError, match=rf"^data\.root={empty} does not hold torchvision's cifar"):
+        load(config("cifar10", empty, download=True), tmp_path)
+    assert not absent.exists() and not list(empty.iterdir())
+    with pytest.raises(DataError, match=rf"^data\.root={empty} does not hold class folders"):
+        load(config("folder", empty), tmp_path)
+    with pytest.raises(DataError, match=r"tiny does not exist; .* or set data\.download=true$"):
+        load(config("cifar10"), tmp_path)

@@ -1,0 +1,425 @@
+"""Legend: B images, K classes, E experts (preorder, the base first), L leaves.
+
+Image i is one pixel of value i, and a network is a table of what it says of each, so that all is worked by hand.
+"""
+
+import math
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from moe.nets.gates import ConstantGate, Gate, LinearGate
+from moe.nets.mixture import ClassExpert, Frozen, Mixture, hard_route, leaf_probabilities, mix
+from moe.nets.vgg import VGG
+from moe.taxonomy import Tree, parse
+
+Rows = Sequence[Sequence[float]]
+
+
+class Table(nn.Module):
+    """Says log probabilities that are looked up; keeps which images it saw, and in how many batches."""
+
+    def __init__(self, rows: Rows) -> None:
+        super().__init__()
+        self.rows = torch.tensor(rows, dtype=torch.float32).log()
+        self.seen: list[int] = []
+        self.calls = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        index = images[:, 0, 0, 0].long()
+        self.seen += index.tolist()
+        return self.rows[index]
+
+
+def pictures(count: int) -> Tensor:
+    return torch.arange(count, dtype=torch.float32).view(count, 1, 1, 1)
+
+
+def constant(weights: Rows, kind: str = "per_class") -> ConstantGate:
+    """A gate that gives every image these weights (K, E), or with per_expert this one row (E,)."""
+    given = torch.tensor(weights)
+    gate = ConstantGate(in_shape=(1, 1, 1), num_classes=3, num_experts=given.shape[-1], weights=kind)
+    gate.constant.data = given.log().flatten()
+    return gate
+
+
+# ---- mixing one gate's experts
+
+
+def test_mix_by_hand_for_two_classes() -> None:
+    # weights (K, E), class 0: .4 .1, class 1: .2 .3; the experts say .9 .1 and .5 .5.
+    # Class 0: .4*.9 + .1*.5 = .41; class 1: .2*.1 + .3*.5 = .17; over .58.
+    weights = torch.tensor([[[0.4, 0.1], [0.2, 0.3]]])
+    experts = torch.tensor([[[0.9, 0.1], [0.5, 0.5]]])
+    torch.testing.assert_close(mix(weights, experts), torch.tensor([[0.41 / 0.58, 0.17 / 0.58]]))
+
+
+def test_mix_by_hand_for_three_classes_and_two_images() -> None:
+    weights = torch.tensor([[[0.5, 0.5], [1.0, 0.0], [0.25, 0.75]], [[0.0, 1.0], [0.5, 0.5], [0.5, 0.5]]])
+    experts = torch.tensor([[[0.2, 0.3, 0.5], [0.6, 0.4, 0.0]], [[0.1, 0.1, 0.8], [0.2, 0.2, 0.6]]])
+    expected = [
+        # .5*.2 + .5*.6 = .4; 1*.3 = .3; .25*.5 + .75*0 = .125; over .825
+        [0.4 / 0.825, 0.3 / 0.825, 0.125 / 0.825],
+        # 1*.2 = .2; .5*.1 + .5*.2 = .15; .5*.8 + .5*.6 = .7; over 1.05
+        [0.2 / 1.05, 0.15 / 1.05, 0.7 / 1.05],
+    ]
+    torch.testing.assert_close(mix(weights, experts), torch.tensor(expected))
+
+
+def test_a_specialist_without_mass_for_a_class_leaves_it_to_the_base() -> None:
+    # The specialist speaks for classes 0 and 1. For class 2 its weight .9 multiplies zero: only the base's .1 * .6
+    # remains, and nothing else is done to it. Class 0: .5*.3 + .5*.7 = .5; class 1: .5*.1 + .5*.3 = .2.
+    weights = torch.tensor([[[0.5, 0.5], [0.5, 0.5], [0.1, 0.9]]])
+    experts = torch.tensor([[[0.3, 0.1, 0.6], [0.7, 0.3, 0.0]]])
+    torch.testing.assert_close(mix(weights, experts), torch.tensor([[0.5, 0.2, 0.06]]) / 0.76)
+    # Whatever the specialist's weight there, the answer is the same.
+    other = weights.clone()
+    other[0, 2, 1] = 0.2
+    assert torch.equal(mix(weights, experts), mix(other, experts))
+
+
+def test_an_image_that_no_expert_gives_mass_is_no_nan() -> None:
+    mixed = mix(torch.zeros(1, 2, 1), torch.full((1, 1, 2), 0.5))
+    assert mixed.tolist() == [[0.0, 0.0]]
+
+
+def test_mixing_stays_fp32_under_bf16_autocast() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(50, 10, 3, generator=generator)
+    experts = torch.rand(50, 3, 10, generator=generator).softmax(dim=2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = mix(weights, experts)
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, mix(weights, experts))
+    # A bf16 gate or expert is taken to fp32 before anything is multiplied.
+    halved = mix(weights.bfloat16(), experts.bfloat16())
+    assert torch.equal(halved, mix(weights.bfloat16().float(), experts.bfloat16().float()))
+
+
+# ---- one expert
+
+
+def test_a_class_expert_puts_its_outputs_at_its_labels_and_zero_elsewhere() -> None:
+    expert = ClassExpert(Table([[0.2, 0.3, 0.5]]), [4, 0, 2], num_classes=6)
+    torch.testing.assert_close(expert(pictures(1)), torch.tensor([[0.3, 0.0, 0.5, 0.0, 0.2, 0.0]]))
+
+
+def test_logits_become_probabilities() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
+    with torch.no_grad():
+        net[1].weight.copy_(torch.tensor([[1.0], [0.0]]))
+        net[1].bias.zero_()
+    # Logits ln 3 and 0: three to one.
+    said = ClassExpert(net, [1, 2], num_classes=3)(torch.full((1, 1, 1, 1), math.log(3)))
+    torch.testing.assert_close(said, torch.tensor([[0.0, 0.75, 0.25]]))
+
+
+def test_the_expert_of_a_single_class_is_constant() -> None:
+    said = ClassExpert(None, [2], num_classes=4)(pictures(3))
+    assert said.tolist() == [[0.0, 0.0, 1.0, 0.0]] * 3
+
+
+def test_an_experts_probabilities_are_fp32_under_bf16_autocast() -> None:
+    torch.manual_seed(0)
+    expert = ClassExpert(nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), [0, 1, 2, 3, 5], num_classes=6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        said = expert(torch.rand(20, 1, 8, 8))
+    assert said.dtype == torch.float32
+    torch.testing.assert_close(said.sum(dim=1), torch.ones(20), rtol=0, atol=1e-6)
+
+
+# ---- routing
+
+# The base has left and right; left has low (a, b) and high (c); right has d, e, f.
+NESTED = parse({"left": {"low": [0, 1], "high": [2]}, "right": [3, 4, 5]}, "abcdef")
+FLAT3 = parse({"x": [0], "y": [1], "z": [2]}, "abc")
+
+
+def test_leaf_probabilities_are_the_product_down_the_way() -> None:
+    root = torch.tensor([[0.6, 0.4], [0.1, 0.9]])
+    left = torch.tensor([[0.3, 0.7], [1.0, 0.0]])
+    # First: low .6*.3, high .6*.7, right .4. Second: low .1*1, high 0, right .9.
+    expected = torch.tensor([[0.18, 0.42, 0.4], [0.1, 0.0, 0.9]])
+    found = leaf_probabilities([root, left], NESTED)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(2))
+
+
+def test_hard_routing_takes_the_argmax_at_each_node() -> None:
+    root = torch.tensor([[0.55, 0.45], [0.4, 0.6], [0.9, 0.1]])
+    left = torch.tensor([[0.6, 0.4], [0.6, 0.4], [0.2, 0.8]])
+    # The first goes left, then low, though right (.45) is more probable than low (.33): the way is greedy.
+    assert hard_route([root, left], NESTED).tolist() == [0, 2, 1]
+
+
+def test_ties_go_to_the_first_child() -> None:
+    third = 1 / 3
+    routers = [torch.tensor([[third, third, third], [0.2, 0.4, 0.4], [0.4, 0.2, 0.4], [0.3, 0.3, 0.4]])]
+    assert hard_route(routers, FLAT3).tolist() == [0, 1, 0, 2]
+    # At every node: a tie at the root goes left, a tie there to low.
+    half = torch.full((2, 2), 0.5)
+    assert hard_route([half, half], NESTED).tolist() == [0, 0]
+
+
+# ---- whole mixtures by hand
+
+# Three classes in two branches; the second holds one class, so its specialist is constant.
+TWO = parse({"x": ["a", "b"], "y": ["c"]}, "abc")
+BASE = [[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]]
+SPECIALIST = [[0.6, 0.4], [0.25, 0.75]]
+ROUTER = [[0.7, 0.3], [0.4, 0.6]]
+# Weights (K, E) over the base and the leaf's own expert.
+GATE_X = [[0.2, 0.8], [0.5, 0.5], [0.9, 0.1]]
+GATE_Y = [[0.5, 0.5], [0.25, 0.75], [0.4, 0.6]]
+# Leaf x: .2*.5+.8*.6 = .58, .5*.3+.5*.4 = .35, .9*.2 = .18, over 1.11;
+#         .2*.1+.8*.25 = .22, .5*.2+.5*.75 = .475, .9*.7 = .63, over 1.325.
+LEAF_X = [[0.58 / 1.11, 0.35 / 1.11, 0.18 / 1.11], [0.22 / 1.325, 0.475 / 1.325, 0.63 / 1.325]]
+# Leaf y, whose expert says 0 0 1: .5*.5 = .25, .25*.3 = .075, .4*.2+.6 = .68, over 1.005;
+#         .5*.1 = .05, .25*.2 = .05, .4*.7+.6 = .88, over .98.
+LEAF_Y = [[0.25 / 1.005, 0.075 / 1.005, 0.68 / 1.005], [0.05 / 0.98, 0.05 / 0.98, 0.88 / 0.98]]
+
+
+def two(routing: str, gates: list[Gate] | None = None) -> Mixture:
+    experts = [
+        ClassExpert(Table(BASE), [0, 1, 2], 3),
+        ClassExpert(Table(SPECIALIST), [0, 1], 3),
+        ClassExpert(None, [2], 3),
+    ]
+    routers = [] if routing == "none" else [Table(ROUTER)]
+    return Mixture(TWO, experts, routers, gates or [constant(GATE_X), constant(GATE_Y)], routing).eval()
+
+
+def share_entropy(*weights: Rows) -> float:
+    """The mean over gates of the entropy of the experts' shares, written out."""
+    total = 0.0
+    for rows in weights:
+        sums = [sum(row[e] for row in rows) for e in range(len(rows[0]))]
+        total += -sum(s / sum(sums) * math.log(s / sum(sums)) for s in sums)
+    return total / len(weights)
+
+
+def test_hard_routing_by_hand() -> None:
+    mixed = two("hard")(pictures(2))
+    # .7 sends image 0 to x, .6 sends image 1 to y.
+    assert mixed.frozen.route.tolist() == [0, 1]
+    torch.testing.assert_close(mixed.probabilities, torch.tensor([LEAF_X[0], LEAF_Y[1]]))
+    torch.testing.assert_close(mixed.probabilities.sum(dim=1), torch.ones(2))
+    torch.testing.assert_close(mixed.frozen.leaves, torch.tensor([[0.7, 0.0], [0.0, 0.6]]))
+    # The weights of the gate on the way, zero for the expert off it: E is base, x, y.
+    expected = [[[a, b, 0.0] for a, b in GATE_X], [[a, 0.0, b] for a, b in GATE_Y]]
+    torch.testing.assert_close(mixed.weights, torch.tensor(expected))
+    assert mixed.entropy.item() == pytest.approx(share_entropy(GATE_X, GATE_Y), rel=1e-5)
+    # Experts off the way have said nothing.
+    experts = [[BASE[0], [0.6, 0.4, 0.0], [0.0] * 3], [BASE[1], [0.0] * 3, [0.0, 0.0, 1.0]]]
+    torch.testing.assert_close(mixed.frozen.experts, torch.tensor(experts))
+
+
+def test_soft_routing_by_hand() -> None:
+    mixed = two("soft")(pictures(2))
+    expected = [[r * x + s * y for x, y in zip(LEAF_X[i], LEAF_Y[i], strict=True)] for i, (r, s) in enumerate(ROUTER)]
+    torch.testing.assert_close(mixed.probabilities, torch.tensor(expected))
+    torch.testing.assert_close(mixed.probabilities.sum(dim=1), torch.ones(2))
+    torch.testing.assert_close(mixed.frozen.leaves, torch.tensor(ROUTER))
+    # Weights by the probability of their leaf: the base's from both, each specialist's from its own.
+    weights = [
+        [[r * a + s * c, r * b, s * d] for (a, b), (c, d) in zip(GATE_X, GATE_Y, strict=True)] for r, s in ROUTER
+    ]
+    torch.testing.assert_close(mixed.weights, torch.tensor(weights))
+    assert mixed.entropy.item() == pytest.approx(share_entropy(GATE_X, GATE_Y), rel=1e-5)
+
+
+def test_one_gate_over_all_the_experts_by_hand() -> None:
+    gate = [[0.2, 0.7, 0.1], [0.5, 0.25, 0.25], [0.1, 0.6, 0.3]]
+    mixed = two("none", [constant(gate)])(pictures(2))
+    # Experts say of image 0: .5 .3 .2, .6 .4 0, 0 0 1. .2*.5+.7*.6 = .52; .5*.3+.25*.4 = .25; .1*.2+.3*1 = .32.
+    # Of image 1: .1 .2 .7, .25 .75 0, 0 0 1. .2*.1+.7*.25 = .195; .5*.2+.25*.75 = .2875; .1*.7+.3 = .37.
+    expected = [[0.52 / 1.09, 0.25 / 1.09, 0.32 / 1.09], [0.195 / 0.8525, 0.2875 / 0.8525, 0.37 / 0.8525]]
+    torch.testing.assert_close(mixed.probabilities, torch.tensor(expected))
+    torch.testing.assert_close(mixed.weights, torch.tensor([gate, gate]))
+    assert mixed.frozen.route.tolist() == [-1, -1] and mixed.frozen.leaves.tolist() == [[0.0, 0.0]] * 2
+    assert mixed.entropy.item() == pytest.approx(share_entropy(gate), rel=1e-5)
+
+
+def test_one_weight_an_expert_by_hand() -> None:
+    mixed = two("hard", [constant([0.25, 0.75], "per_expert"), constant([0.5, 0.5], "per_expert")])(pictures(2))
+    # A weighted mean of distributions is one already. Image 0: .25*.5+.75*.6 = .575, .25*.3+.75*.4 = .375,
+    # .25*.2 = .05. Image 1: .5*.1, .5*.2, .5*.7+.5.
+    torch.testing.assert_close(mixed.probabilities, torch.tensor([[0.575, 0.375, 0.05], [0.05, 0.1, 0.85]]))
+
+
+@pytest.mark.parametrize("routing", ["hard", "soft", "none"])
+def test_a_whole_mixture_mixes_in_fp32_under_bf16_autocast(routing: str) -> None:
+    gates: list[Gate] | None = [constant([[0.2, 0.7, 0.1]] * 3)] if routing == "none" else None
+    mixture = two(routing, gates)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = mixture(pictures(2))
+    assert mixed.probabilities.dtype == torch.float32
+    assert torch.equal(mixed.probabilities, mixture(pictures(2)).probabilities)
+
+
+def test_an_image_with_the_nodes_argmax_tied_goes_to_the_first_child_live_too() -> None:
+    mixture = two("hard")
+    mixture.routers[0] = Table([[0.5, 0.5], [0.5, 0.5]])
+    assert mixture(pictures(2)).frozen.route.tolist() == [0, 0]
+
+
+# ---- sparse routing
+
+
+def nested_tables() -> tuple[Mixture, dict[str, Table]]:
+    """Six images: two go to low, one to high, three to right."""
+    sixths = [[1 / 6] * 6] * 6
+    tables = {
+        "base": Table(sixths),
+        "left": Table([[1 / 3] * 3] * 6),
+        "low": Table([[0.5, 0.5]] * 6),
+        "right": Table([[1 / 3] * 3] * 6),
+        "router": Table([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3], [0.1, 0.9], [0.0, 1.0]]),
+        "router-left": Table([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.5, 0.5], [0.9, 0.1], [0.9, 0.1]]),
+    }
+    experts = [
+        ClassExpert(tables["base"], range(6), 6),
+        ClassExpert(tables["left"], [0, 1, 2], 6),
+        ClassExpert(tables["low"], [0, 1], 6),
+        ClassExpert(None, [2], 6),
+        ClassExpert(tables["right"], [3, 4, 5], 6),
+    ]
+    gates = [
+        ConstantGate(in_shape=(1, 1, 1), num_classes=6, num_experts=n, weights="joint")
+        for n in (3, 3, 2)  # low and high have base, left and themselves; right has base and itself
+    ]
+    routers = [tables["router"], tables["router-left"]]
+    return Mixture(NESTED, experts, routers, gates, "hard").eval(), tables
+
+
+def test_only_the_networks_on_an_images_way_see_it() -> None:
+    mixture, tables = nested_tables()
+    gated: list[list[int]] = [[], [], []]
+    for leaf, gate in enumerate(mixture.gates):
+        gate.register_forward_hook(
+            lambda _, inputs, __, leaf=leaf: gated[leaf].extend(inputs[0][:, 0, 0, 0].long().tolist())
+        )
+    mixed = mixture(pictures(6))
+    # The root sends 0, 2 and 3 left (1, 4, 5 right); there 0 and 3 (a tie) go to low, 2 to high.
+    assert mixed.frozen.route.tolist() == [0, 2, 1, 0, 2, 2]
+    assert {name: sorted(table.seen) for name, table in tables.items()} == {
+        "base": [0, 1, 2, 3, 4, 5],
+        "router": [0, 1, 2, 3, 4, 5],
+        "left": [0, 2, 3],
+        "router-left": [0, 2, 3],
+        "low": [0, 3],
+        "right": [1, 4, 5],
+    }
+    assert gated == [[0, 3], [2], [1, 4, 5]]
+
+
+def test_no_network_runs_on_no_image() -> None:
+    mixture, tables = nested_tables()
+    mixture(pictures(6)[[1, 4]])
+    calls = {name: table.calls for name, table in tables.items()}
+    assert calls == {"base": 1, "left": 0, "low": 0, "right": 1, "router": 1, "router-left": 0}
+    assert tables["right"].seen == tables["base"].seen == [1, 4]
+
+
+@pytest.mark.parametrize("routing", ["soft", "none"])
+def test_without_hard_routing_every_expert_sees_every_image(routing: str) -> None:
+    mixture, tables = nested_tables()
+    sizes = [5] if routing == "none" else [3, 3, 2]
+    gates = [ConstantGate(in_shape=(1, 1, 1), num_classes=6, num_experts=n, weights="joint") for n in sizes]
+    Mixture(NESTED, list(mixture.experts), list(mixture.routers), gates, routing)(pictures(6))
+    assert all(tables[name].seen == list(range(6)) for name in ("base", "left", "low", "right"))
+    # Without routing no router is asked.
+    asked = [] if routing == "none" else list(range(6))
+    assert tables["router"].seen == tables["router-left"].seen == asked
+
+
+def random_nested(seed: int, gate_weights: str) -> Mixture:
+    """Small random networks on 8x8 images. No image goes to high: its router is biased against it."""
+    torch.manual_seed(seed)
+    shape = (1, 8, 8)
+
+    def net(outputs: int) -> VGG:
+        return VGG(shape, outputs, blocks=[[4]], hidden=8)
+
+    experts = [
+        ClassExpert(net(len(node.labels)) if len(node.labels) > 1 else None, node.labels, 6) for node in NESTED.experts
+    ]
+    routers = [net(2), net(2)]
+    with torch.no_grad():
+        routers[0].head[-1].weight.mul_(20)  # so that some images go each way
+        routers[1].head[-1].bias.copy_(torch.tensor([50.0, -50.0]))
+    gates = [LinearGate(in_shape=shape, num_classes=6, num_experts=len(p), weights=gate_weights) for p in NESTED.paths]
+    return Mixture(NESTED, experts, routers, gates, "hard").eval()
+
+
+@pytest.mark.parametrize("gate_weights", ["joint", "per_class", "per_expert"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_sparse_routing_equals_dense(seed: int, gate_weights: str) -> None:
+    mixture = random_nested(seed, gate_weights)
+    images = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    # The root's router shows both ways, and left's none to high.
+    with torch.no_grad():
+        scores = mixture.routers[0](images)
+        mixture.routers[0].head[-1].bias[0] -= (scores[:, 0] - scores[:, 1]).median()
+        sparse = mixture(images)
+        dense = mixture.combine(images, mixture.dense(images))
+    counts = torch.bincount(dense.frozen.route, minlength=3).tolist()
+    assert counts[1] == 0 and min(counts[0], counts[2]) >= 20
+    assert torch.equal(sparse.frozen.route, dense.frozen.route)
+    torch.testing.assert_close(sparse.probabilities, dense.probabilities, rtol=0, atol=1e-5)
+    torch.testing.assert_close(sparse.weights, dense.weights, rtol=0, atol=1e-5)
+    torch.testing.assert_close(sparse.entropy, dense.entropy, rtol=0, atol=1e-5)
+    # What was run says the same either way; what was not is zero.
+    route = dense.frozen.route
+    reached = torch.gather(dense.frozen.leaves, 1, route[:, None])
+    torch.testing.assert_close(
+        sparse.frozen.leaves, torch.zeros_like(dense.frozen.leaves).scatter(1, route[:, None], reached)
+    )
+    on_way = torch.tensor([[e in path for e in range(5)] for path in NESTED.paths])[route]
+    expected = torch.where(on_way[:, :, None], dense.frozen.experts, 0)
+    torch.testing.assert_close(sparse.frozen.experts, expected, rtol=0, atol=1e-5)
+
+
+def test_an_image_alone_says_what_it_says_in_a_batch() -> None:
+    mixture = random_nested(0, "joint")
+    images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.no_grad():
+        together = mixture(images).probabilities
+        alone = torch.cat([mixture(image[None]).probabilities for image in images])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+
+
+# ---- what is kept of a batch
+
+
+def test_frozen_is_indexed_image_by_image() -> None:
+    frozen = Frozen(torch.arange(12.0).view(3, 2, 2), torch.arange(6.0).view(3, 2), torch.tensor([1, 0, 1]))
+    some = frozen[torch.tensor([2, 0])]
+    assert some.experts.tolist() == [[[8.0, 9.0], [10.0, 11.0]], [[0.0, 1.0], [2.0, 3.0]]]
+    assert some.leaves.tolist() == [[4.0, 5.0], [0.0, 1.0]] and some.route.tolist() == [1, 1]
+
+
+def test_a_leaf_learns_from_the_images_sent_to_it_alone() -> None:
+    mixture = two("hard")
+    image = pictures(1)  # goes to x
+    mixture.combine(image, mixture.dense(image)).probabilities[0, 0].backward()
+    x, y = (gate.constant.grad for gate in mixture.gates)  # type: ignore[union-attr]
+    assert y is None
+    # p_a = A / S with A = .58, S = 1.11. Of class a, softmax over experts: d A / d logit_base = .2*.8*(.5 - .6) =
+    # -.016, the specialist's the opposite; dp/dA = (S - A) / S^2 = .53 / 1.2321. Of class b: d B / d logit_base =
+    # .5*.5*(.3 - .4) = -.025, of class c: .9*.1*(.2 - 0) = .018; dp/dB = dp/dC = -A / S^2 = -.58 / 1.2321.
+    a, b, c = -0.016 * 0.53 / 1.2321, 0.025 * 0.58 / 1.2321, -0.018 * 0.58 / 1.2321
+    torch.testing.assert_close(x, torch.tensor([a, -a, b, -b, c, -c]), rtol=1e-4, atol=1e-7)
+
+
+def test_trees_of_other_sizes_have_a_gate_for_each_leaf() -> None:
+    tree: Tree = FLAT3
+    experts = [ClassExpert(Table([[0.2, 0.3, 0.5]]), [0, 1, 2], 3)] + [ClassExpert(None, [k], 3) for k in range(3)]
+    gates = [constant([0.5, 0.5], "per_expert") for _ in range(3)]
+    mixed = Mixture(tree, experts, [Table([[0.1, 0.2, 0.7]])], gates, "hard").eval()(pictures(1))
+    # Branch z: half the base, half the certain class c: .1, .15, .25 + .5.
+    torch.testing.assert_close(mixed.probabilities, torch.tensor([[0.1, 0.15, 0.75]]))
+    assert mixed.frozen.route.tolist() == [2]

@@ -1,0 +1,237 @@
+"""`python -m moe.compare` on copies of a real run's results, each changed in what the test is about."""
+
+import copy
+import csv
+import io
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moe import compare
+from moe.comparison import short_names
+
+
+def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        compare.main([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+@pytest.fixture
+def found(run: Path) -> dict[str, Any]:
+    """Results with round numbers."""
+    results: dict[str, Any] = json.loads((run / "results.json").read_text())
+    results["val"]["accuracy"] = 0.9
+    results["test"].update(accuracy=0.85)
+    results["test"]["router"]["accuracy"] = 0.95
+    results["test"]["branch"] = {"curved": {"accuracy": 0.8, "count": 180}, "straight": {"accuracy": 0.9, "count": 179}}
+    results["verdict"]["uniform"] = {"difference": 0.0125, "ci95": [-0.0025, 0.0275], "mcnemar_p": 0.5}
+    results["verdict"]["base"] = {"difference": -0.02, "ci95": [-0.04, 0.0], "mcnemar_p": 0.25}
+    results["cost"] = {"parameters": 64574, "flops_per_image": {"dense": 2e6, "routed": 1.5e6}}
+    results["seconds"] = {"base": {"seconds": 10.25, "reused": True}, "gates": {"seconds": 2.5, "reused": False}}
+    return results
+
+
+def write(folder: Path, results: dict[str, Any]) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps(results))
+    return folder
+
+
+def changed(results: dict[str, Any], val: float | None, **config: Any) -> dict[str, Any]:
+    """A copy with another accuracy on val and other values of dotted keys, `__` for the dot."""
+    other = copy.deepcopy(results)
+    other["val"] = None if val is None else {"accuracy": val, "nll": 1.0}
+    for key, value in config.items():
+        *sections, last = key.split("__")
+        section = other["config"]
+        for name in sections:
+            section = section[name]
+        section[last] = value
+    return other
+
+
+def test_one_table_the_best_on_val_first(
+    found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    write(tmp_path / "a", changed(found, 0.875, gate__width=16, paths__store="elsewhere"))
+    write(tmp_path / "deep" / "b", changed(found, 0.9, gate__width=64) | {"seed": 1})
+    monkeypatch.chdir(tmp_path)
+    code, out, err = command(capsys, "a", "deep")
+    assert (code, err) == (0, "")
+    rest = "80.00     90.00   95.00  +1.25 [-0.25, +2.75]  -2.00 [-4.00, +0.00]      64,574          1.50   2.00"
+    assert out.splitlines() == [
+        "#  experiment  seed    val   test  width  curved  straight  router      vs uniform [95%]         vs base [95%]"
+        "  parameters  MFLOP routed  dense  seconds",
+        f"1  demo           1  90.00  85.00  64      {rest}       13",
+        f"2  demo           0  87.50  85.00  16      {rest}       13",
+        "",
+        "1  deep/b",
+        "2  a",
+    ]
+
+
+def test_a_narrow_terminal_gets_whole_columns_in_blocks(
+    found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a", found)
+    write(tmp_path / "b", changed(found, 0.8))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "60")
+    out = command(capsys, ".")[1]
+    assert max(map(len, out.splitlines())) <= 60
+    blocks = out.split("\n\n")
+    assert len(blocks) == 4 and all(block.startswith("#  ") for block in blocks[:3])
+    rows = [line.split() for block in blocks[:3] for line in block.splitlines()[1:2]]
+    assert rows == [
+        ["1", "demo", "0", "90.00", "85.00", "80.00", "90.00", "95.00"],
+        ["1", "+1.25", "[-0.25,", "+2.75]", "-2.00", "[-4.00,", "+0.00]", "64,574"],
+        ["1", "1.50", "2.00", "13"],
+    ]
+
+
+def test_runs_of_other_targets_branches_and_data_have_blanks(
+    found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = changed(found, 0.7, target="base") | {"experiment": "base", "verdict": None, "cost": None}
+    base["test"] = {"accuracy": 0.6, "branch": {"odd": {"accuracy": 0.5, "count": 9}}, "router": None}
+    base["data"].update(name="other", fingerprint="f" * 64)
+    router = changed(found, None, target="router") | {"experiment": "router", "verdict": None, "cost": None}
+    router["test"].update(accuracy=None, branch=None)
+    experts = changed(found, None, target="experts") | {"experiment": "experts", "test": None, "verdict": None}
+    for name, results in {"mixture": found, "base": base, "router": router, "experts": experts}.items():
+        write(tmp_path / name, results)
+    code, out, _ = command(capsys, tmp_path, "--csv")
+    rows = {row["experiment"]: row for row in csv.DictReader(io.StringIO(out))}
+    assert code == 0 and list(rows) == ["demo", "base", "experts", "router"]  # those without val last, by path
+    assert {name: row["config.target"] for name, row in rows.items()} == {"demo": "gates"} | {
+        name: name for name in ("base", "experts", "router")
+    }
+    columns = ("val.accuracy", "test.accuracy", "test.router.accuracy", "test.branch.curved.accuracy")
+    columns += ("test.branch.odd.accuracy", "verdict.base.difference", "verdict.base.ci95.low", "cost.parameters")
+    assert {name: [row[column] for column in columns] for name, row in rows.items()} == {
+        "demo": ["0.9", "0.85", "0.95", "0.8", "", "-0.02", "-0.04", "64574"],
+        "base": ["0.7", "0.6", "", "", "0.5", "", "", ""],
+        "router": ["", "", "0.95", "", "", "", "", ""],
+        "experts": ["", "", "", "", "", "", "", "64574"],
+    }
+    monkeypatch.setenv("COLUMNS", "200")
+    out = command(capsys, tmp_path)[1]
+    assert "base           0  other@ffffff   70.00  60.00" in out
+    assert out.endswith("The runs are on different data: their accuracies do not compare.\n")
+
+
+def test_notebook_runs_are_marked(found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path / "held_out", changed(found, 0.8))
+    assert "*" not in command(capsys, tmp_path)[1]
+    notebook = changed(found, 0.9, data__splits__protocol="notebook")
+    notebook["data"]["protocol"] = "notebook"
+    write(tmp_path / "notebook", notebook)
+    out = command(capsys, tmp_path)[1]
+    assert "\n1  demo* " in out and "\n2  demo  " in out
+    note = out[out.index("\n* data") :].split()
+    assert " ".join(note).startswith("* data.splits.protocol=notebook: val is the test set, on which choices were made")
+
+
+def test_json_holds_every_difference_as_it_is(
+    found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nets = {"blocks": [[8], [16]], "hidden": 64.0}
+    first = write(tmp_path / "a", changed(found, 0.9, expert__net=nets, trainer__enable_progress_bar=True))
+    second = write(tmp_path / "b", changed(found, 0.8))
+    first_row, second_row = json.loads(command(capsys, first, second, "--json")[1])
+    tiny = found["config"]["expert"]["net"]
+    assert first_row["path"] == str(first)
+    # 64 and 64.0 differ, for they train under other keys; what only shows progress does not.
+    assert first_row["config"] == {"expert.net.blocks": [[8], [16]], "expert.net.hidden": 64.0}
+    assert second_row["config"] == {f"expert.net.{key}": tiny[key] for key in tiny if key != "x"}
+    assert second_row["test"]["branch"] == {"curved": {"accuracy": 0.8}, "straight": {"accuracy": 0.9}}
+    assert second_row["verdict"]["uniform"] == {"difference": 0.0125, "ci95": [-0.0025, 0.0275], "mcnemar_p": 0.5}
+    assert second_row["cost"] == {"parameters": 64574, "flops_per_image": {"routed": 1.5e6, "dense": 2e6}}
+    assert second_row["seconds"] == 12.75
+
+
+def test_many_differences_are_named_and_not_all_shown(
+    found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    write(tmp_path / "a", found)
+    values = {f"gate__new{number}": "a-value-of-more-than-20-letters" for number in range(10)}
+    write(tmp_path / "b", changed(found, 0.8, **values))
+    out = command(capsys, tmp_path)[1]
+    assert "new7" in out.splitlines()[0] and "new8" not in out.splitlines()[0]
+    assert "  a-value-of-more-tha~" in out
+    assert out.endswith("The runs also differ in gate.new8, gate.new9, which --csv and --json show.\n")
+
+
+def test_keys_are_as_short_as_can_be_told_apart() -> None:
+    keys = ["gate.width", "base.recipe.epochs", "gate.recipe.epochs", "base.net.a.x", "base.net.b.x"]
+    assert short_names(keys) == ["width", "base.epochs", "gate.epochs", "base.net.a.x", "base.net.b.x"]
+    targets = ["gate._target_", "base.net._target_", "expert.net._target_"]
+    assert short_names(targets) == ["gate", "base.net", "expert.net"]
+
+
+def test_another_tree_is_one_difference(
+    found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a", found)
+    tree = {"odd": [1, 3, 5, 7, 9], "even": {"small": [0, 2], "large": [4, 6, 8]}}
+    write(tmp_path / "b", changed(found, 0.8, taxonomy__branches=tree))
+    out = command(capsys, tmp_path)[1]
+    assert "  branches  " in out and "  {odd:[1,3,5,7,9],ev~  " in out
+    assert json.loads(command(capsys, tmp_path, "--json")[1])[1]["config"] == {"taxonomy.branches": tree}
+
+
+def test_unreadable_runs_are_named_and_the_others_shown(
+    found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = write(tmp_path / "good", found)
+    (tmp_path / "empty").mkdir()
+    for name, text in {"cut": '{"schema": 1, ', "list": "[]", "bare": '{"schema": 1}', "new": '{"schema": 99}'}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text(text)
+    names = ("empty", "none", "cut", "list", "bare", "new")
+    code, out, err = command(capsys, *(tmp_path / name for name in names), good)
+    assert code == 1 and "1  demo" in out
+    assert [line.removeprefix(f"moe: {tmp_path}/") for line in err.splitlines()] == [
+        "empty holds no results.json, nor does a folder below it: there is no finished run",
+        "none does not exist; give a run's folder or one that holds runs",
+        "cut/results.json is damaged: it is not the results.json of a run",
+        "list/results.json is damaged: it is not the results.json of a run",
+        "bare/results.json is damaged: it is not the results.json of a run",
+        "new/results.json has schema 99; this version of moe reads schema 1",
+    ]
+    assert command(capsys, tmp_path / "cut")[:2] == (1, "")
+
+
+def test_a_run_given_twice_is_shown_once(
+    found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write(tmp_path / "run", found)
+    assert len(json.loads(command(capsys, run, tmp_path, run / "results.json", "--json")[1])) == 1
+
+
+def test_a_wrong_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(capsys)[0] == 2
+    code, _, err = command(capsys, "x", "--json", "--csv")
+    assert code == 2 and "not allowed with argument" in err
+
+
+def test_a_real_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = command(capsys, run, "--csv")
+    (row,) = csv.DictReader(io.StringIO(out))
+    recorded = json.loads((run / "results.json").read_text())
+    assert (code, err) == (0, "")
+    assert float(row["test.accuracy"]) == recorded["test"]["accuracy"]
+    assert float(row["verdict.uniform.difference"]) == recorded["verdict"]["uniform"]["difference"]
+
+
+def test_as_a_command_of_its_own(process: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
+    done = process("moe.compare", "--help")
+    assert (done.returncode, done.stderr) == (0, "") and "the best on val first" in done.stdout

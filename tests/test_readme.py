@@ -1,0 +1,79 @@
+"""What the README shows is tried as it stands there."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import moe
+from moe.config import CONF, PACKAGE
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+QUICK = ("base.recipe.epochs=1", "expert.recipe.epochs=1", "router.recipe.epochs=1", "gate.recipe.epochs=1")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the code with the README's own network and gate added."""
+    folder = tmp_path_factory.mktemp("changed")
+    shutil.copytree(PACKAGE, folder / "moe", ignore=shutil.ignore_patterns("__pycache__"))
+    if not (folder / "moe" / "conf").exists():
+        shutil.copytree(CONF, folder / "conf")
+    for block in blocks("python") + blocks("yaml"):
+        if path := re.match(r"# ((?:moe|conf)/\S+)\n", block):
+            (folder / path[1]).write_text(block)
+    return folder
+
+
+@pytest.mark.parametrize("command", re.findall(r"python -m moe\.train experiment=demo [^`\n]+", README))
+def test_extensions_train(changed: Path, command: str) -> None:
+    arguments = shlex.split(command.replace("python", sys.executable, 1))
+    flags = (*QUICK, "logger=none", "report=false", "trainer.enable_progress_bar=false", "hydra.run.dir=run")
+    ran = subprocess.run([*arguments, *flags], cwd=changed, capture_output=True, text=True, env=_environment(changed))
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads((changed / "run" / "results.json").read_text())
+    wanted = {"net@base.net=softmax": ("base", "net", "_target_"), "gate=trusting": ("gate", "_target_")}
+    for option, keys in wanted.items():
+        if option in command:
+            value = found["config"]
+            for key in keys:
+                value = value[key]
+            assert option.rpartition("=")[2] in value
+    if "taxonomy" in command:
+        assert set(found["test"]["branch"]) == {"one", "two", "none"}
+
+
+def _environment(code: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(code)}
+
+
+def test_extensions_are_shown() -> None:
+    assert len(re.findall(r"python -m moe\.train experiment=demo [^`\n]+", README)) >= 3
+
+
+def test_from_python(run: Path) -> None:
+    (block,) = (b for b in blocks("python") if "moe.load" in b)
+    images = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    names: dict[str, object] = {"images": images, "moe": moe}
+    exec(block.replace("runs/demo/TIME", str(run)), names)
+    said, config = names["said"], names["config"]
+    assert said.probabilities.shape == (2, 10)  # type: ignore[attr-defined]
+    assert config.gate.net["width"] == 64  # type: ignore[attr-defined]
+
+
+def test_every_group_of_conf_is_named() -> None:
+    for group in ("gate", "net", "experiment"):
+        for path in (CONF / group).glob("*.yaml"):
+            assert f"`{path.stem}`" in README, f"README does not name {group}={path.stem}"

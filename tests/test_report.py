@@ -1,0 +1,316 @@
+"""The report of small mixtures with random networks, and paths whose every number is known."""
+
+import re
+import subprocess
+import sys
+from html import escape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from moe import report, results
+from moe.config import Plain
+from moe.data.batches import Pixels
+from moe.inference import Predictions, predict
+from moe.nets.gates import LinearGate
+from moe.nets.mixture import ClassExpert, Mixture
+from moe.report.paths import choose
+from moe.taxonomy import Tree, parse
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NASTY = '<b id="x">&$a$'  # a class of this name must come out as text
+CLASSES = (NASTY, "ship", "cat", "dog", "frog")
+TREE = parse({"made": [0, 1], "alive": {"furry": [2, 3], "wet": [4]}}, CLASSES)
+COUNT = 40
+
+
+def flat(out: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, out))
+
+
+def example(tree: Tree, routing: str = "hard", **changes: Any) -> tuple[Plain, Predictions, Tensor, Tensor]:
+    """Results, predictions, labels and images of a mixture of random linear networks."""
+    torch.manual_seed(0)
+    K = len(tree.classes)
+    images = torch.randint(0, 256, (COUNT, 3, 2, 2), dtype=torch.uint8)
+    labels = torch.arange(COUNT) % K
+    nets = [flat(len(node.labels)) if len(node.labels) > 1 else None for node in tree.experts]
+    experts = [ClassExpert(net, node.labels, K) for net, node in zip(nets, tree.experts, strict=True)]
+    routers = [] if routing == "none" else [flat(len(node.children)) for node in tree.routers]
+    sizes = [len(tree.experts)] if routing == "none" else [len(path) for path in tree.paths]
+    gates = [LinearGate(in_shape=(3, 2, 2), num_classes=K, num_experts=size, weights="per_class") for size in sizes]
+    mixture, pixels = Mixture(tree, experts, routers, gates, routing), Pixels((0.5,), (0.25,))
+    predictions = predict(mixture, images, pixels)
+    with torch.inference_mode():
+        frozen = mixture.dense(pixels(images), routed=routing != "none")
+    whole = {
+        "schema": results.SCHEMA,
+        "experiment": "gates",
+        "target": "gates",
+        "seed": 3,
+        "key": "run-0123",
+        "config": {"mixture": {"routing": routing}, "note": "</pre><script>"},
+        "versions": {"torch": "2"},
+        "git": "abc-dirty",
+        "machine": "two cores",
+        "seconds": {"base": {"seconds": 1.25, "reused": False}, "gates": {"seconds": 9.0, "reused": True}},
+        "data": {"fingerprint": "f00d", "sizes": {"test": COUNT}, "protocol": "held_out", "name": "toy"},
+        "val": {"accuracy": 0.5, "nll": 1.0},
+        "stages": {
+            "base": {"key": "base-1", "kind": "base", "test": {"accuracy": 0.25, "count": COUNT}},
+            "gates": {"key": "gates-1", "kind": "gates", "test": None},
+        },
+        "cost": results.cost(mixture, (3, 2, 2), predictions, tree),
+        **results.measure(tree, mixture, images, labels, pixels, predictions, frozen),
+        **changes,
+    }
+    return whole, predictions, labels, images
+
+
+ROWS = [
+    {"epoch": 0, "train/loss": 2.0, "val/nll": 2.1, "train/accuracy": 0.2, "val/accuracy": 0.25},
+    {"epoch": 1, "train/loss": 1.0, "val/nll": 1.5, "train/accuracy": 0.5, "val/branch/wet/accuracy": float("nan")},
+]
+CURVES = {"base": ROWS, "gates": ROWS[:1], "made": []}
+
+
+class Page(HTMLParser):
+    """What stands in a page: its text, headings, captions, ids, and tags left open."""
+
+    VOID = ("meta", "br", "hr", "img", "link")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text, self.found = "", dict[str, list[str]]()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.attributes += attrs
+        if tag not in self.VOID:
+            self.open.append(tag)
+            self.found.setdefault(tag, []).append("")
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.open:
+            self.found[self.open[-1]][-1] += data
+
+
+def written(folder: Path, whole: Plain, tree: Tree, predictions: Predictions | None, *rest: Tensor) -> Page:
+    labels, images = rest
+    report.write(folder, whole, tree, CURVES, predictions, labels, images)
+    assert [path.name for path in folder.iterdir()] == ["report.html"]
+    return Page((folder / "report.html").read_text())
+
+
+@pytest.fixture(scope="module")
+def hard() -> tuple[Plain, Predictions, Tensor, Tensor]:
+    return example(TREE)
+
+
+@pytest.fixture(scope="module")
+def page(hard: tuple[Plain, Predictions, Tensor, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Page:
+    whole, predictions, labels, images = hard
+    return written(tmp_path_factory.mktemp("report"), whole, TREE, predictions, labels, images)
+
+
+def test_the_page_is_whole_and_needs_nothing_else(page: Page) -> None:
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert "script" not in page.found and "link" not in page.found
+    for name, value in page.attributes:
+        if name in ("src", "href", "xlink:href"):
+            assert value.startswith(("#", "data:image/png;base64,"))
+
+
+def test_every_reference_inside_a_drawing_is_found(page: Page) -> None:
+    styles = " ".join(value for name, value in page.attributes if name in ("clip-path", "style") and value)
+    used = set(re.findall(r"url\(#([^)]+)\)", styles))
+    used |= {value[1:] for name, value in page.attributes if name in ("href", "xlink:href") and value[0] == "#"}
+    assert used and used <= set(page.ids)
+
+
+def test_what_the_page_says(page: Page, hard: tuple[Plain, Predictions, Tensor, Tensor]) -> None:
+    whole = hard[0]
+    assert page.found["h1"] == ["gates, seed 3"]
+    titles = ["Accuracy", "Routers", "Gates", "Paths of some test images", "Training", "Where this is from"]
+    assert page.found["h2"] == titles
+    assert results.headline(whole) in page.text
+    for name, verdict in whole["verdict"].items():
+        assert results.verdict_sentence(name, verdict) in page.text
+    cells = page.found["td"]
+    wet = cells[cells.index("wet") :][:8]
+    values = [whole["test"], *whole["baselines"].values()]
+    assert wet == ["wet", "8", *(f"{100 * value['branch']['wet']['accuracy']:.2f}" for value in values)]
+    assert "WARNING" not in page.text
+    assert sum(caption.startswith("Test image") for caption in page.found["figcaption"]) == 12
+    # Curves of the stages that have any.
+    assert page.found["figcaption"][-2:] == ["base", "gates"]
+
+
+def test_names_and_values_are_escaped(page: Page) -> None:
+    assert NASTY in page.found["td"]
+    assert any(NASTY[:12] in text for text in page.found["text"])
+    assert "x" not in page.ids and "b" not in page.found
+    assert '"note": "</pre><script>"' in page.found["pre"][0]
+
+
+def test_selection_on_the_test_set_is_said(tmp_path: Path) -> None:
+    whole, predictions, labels, images = example(TREE)
+    whole["data"]["protocol"] = "notebook"
+    page = written(tmp_path, whole, TREE, predictions, labels, images)
+    assert results.warning(whole) in page.found["p"]
+
+
+@pytest.mark.parametrize("routing", ["soft", "none"])
+def test_other_routings(tmp_path: Path, routing: str) -> None:
+    page = written(tmp_path, *reordered(example(TREE, routing)))
+    assert ("Routers" in page.found["h2"]) == (routing == "soft")
+    assert {"Gates", "Paths of some test images"} <= set(page.found["h2"])
+
+
+def reordered(made: tuple[Plain, Predictions, Tensor, Tensor]) -> Any:
+    whole, predictions, labels, images = made
+    return whole, TREE, predictions, labels, images
+
+
+@pytest.mark.parametrize("target", ["base", "router", "experts"])
+def test_what_a_target_has_not_is_left_out(tmp_path: Path, target: str) -> None:
+    nothing = {"baselines": None, "verdict": None, "cost": None, "target": target, "val": None}
+    whole, predictions, labels, images = example(TREE, **nothing)
+    test = {
+        "base": results.measure_classifier(TREE, predictions.probabilities, labels),
+        "router": results.measure_router(TREE, predictions.route, labels),
+        "experts": None,
+    }[target]
+    page = written(tmp_path, {**whole, "test": test}, TREE, None, labels, images)
+    first = {"base": ["Accuracy"], "router": ["Routers"], "experts": []}[target]
+    assert page.found["h2"] == [*first, "Training", "Where this is from"]
+
+
+def test_two_classes_in_two_branches_and_twenty_branches(tmp_path: Path) -> None:
+    for name, tree in {
+        "few": parse({"a": [0], "b": [1]}, ("zero", "one")),
+        "many": parse({f"branch{i}": [2 * i, 2 * i + 1] for i in range(20)}, [f"class {i}" for i in range(40)]),
+    }.items():
+        whole, predictions, labels, images = example(tree)
+        folder = tmp_path / name
+        folder.mkdir()
+        page = written(folder, whole, tree, predictions, labels, images)
+        assert page.open == [] and len(page.ids) == len(set(page.ids))
+        assert ("and 13 more" in page.text) == (name == "many")
+
+
+def test_the_same_results_give_the_same_page_and_leave_no_trace(tmp_path: Path) -> None:
+    from matplotlib import rcParams
+
+    before = dict(rcParams)
+    pages = []
+    for _ in range(2):
+        whole, predictions, labels, images = example(TREE)
+        report.write(tmp_path, whole, TREE, CURVES, predictions, labels, images)
+        pages.append((tmp_path / "report.html").read_bytes())
+    assert pages[0] == pages[1]
+    assert dict(rcParams) == before
+
+
+def test_matplotlib_is_imported_late() -> None:
+    code = "import sys, moe.report; sys.exit('matplotlib' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=Path(report.__file__).parents[2], check=False).returncode == 0
+    )
+
+
+def one(leaves: list[float], route: int, shares: list[float], routing_known: bool = True) -> Predictions:
+    """One image's predictions: every expert says its first class .75 and its last .25, the mixture cat .6, frog .4."""
+    experts = torch.zeros(1, 5, 5)
+    for e, node in enumerate(TREE.experts):
+        experts[0, e, node.labels[0]] = 0.75
+        experts[0, e, node.labels[-1]] += 0.25
+    weights = torch.tensor(shares).expand(1, 5, 5) / 5
+    mixture = torch.tensor([[0.0, 0.0, 0.6, 0.0, 0.4]])
+    return Predictions(mixture, torch.tensor([route]), weights, torch.tensor([leaves]), experts)
+
+
+def texts(figure: "Figure") -> list[str]:
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+IMAGE = torch.zeros(3, 4, 4, dtype=torch.uint8)
+
+
+def test_a_path_that_hard_routing_took_shows_what_it_knows() -> None:
+    # Only the leaf that was reached has a probability; the experts on the way are base, alive and furry.
+    said = texts(report.draw_path(TREE, IMAGE, one([0.0, 0.56, 0.0], 1, [0.5, 0, 0.3, 0.2, 0]), label=4))
+    assert said[:3] == ["cat 60% (wrong)", "truly frog", "belongs in wet"]
+    tree = said[3:9]
+    assert tree == ["base", "made", "alive", "furry", "0.56", "wet"]
+    assert said[9:] == [
+        *("base", "50% of the gate's weight", f"{NASTY}", "0.75", "frog", "0.25"),
+        *("alive", "30% of the gate's weight", "cat", "0.75", "frog", "0.25"),
+        *("furry", "20% of the gate's weight", "cat", "0.75", "dog", "0.25"),
+        *("mixture", "", "cat", "0.60", "frog", "0.40"),
+    ]
+
+
+def test_a_path_whose_leaves_are_all_known_shows_every_branch() -> None:
+    # made .2, furry .56, wet .24: alive has .56 + .24.
+    said = texts(report.draw_path(TREE, IMAGE, one([0.2, 0.56, 0.24], 1, [0.5, 0, 0.3, 0.2, 0]), label=2))
+    assert said[:2] == ["cat 60% (right)", "truly cat"]
+    assert said[2:11] == ["base", "made", "0.20", "alive", "0.80", "furry", "0.56", "wet", "0.24"]
+
+
+def test_of_two_leaves_the_other_has_the_rest() -> None:
+    tree = parse({"a": [0, 1], "b": [2, 3, 4]}, CLASSES)
+    given = one([0.0, 0.7], 1, [0.5, 0, 0.5, 0, 0])
+    predictions = Predictions(
+        given.probabilities, given.route, given.weights[:, :, :3], given.leaves, given.experts[:, :3]
+    )
+    said = texts(report.draw_path(tree, IMAGE[:1], predictions))
+    assert said[:6] == ["cat 60%", "base", "a", "0.30", "b", "0.70"]
+
+
+def test_a_path_without_routers() -> None:
+    said = texts(report.draw_path(TREE, IMAGE, one([0.0, 0.0, 0.0], -1, [0.2] * 5), label=2))
+    assert said[:3] == ["cat 60% (right)", "truly cat", "one gate, no router"]
+    assert sum(text == "20% of the gate's weight" for text in said) == 5
+
+
+def test_choose_takes_half_wrong_and_spreads_over_classes() -> None:
+    labels = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    right = torch.tensor([1, 1, 0, 1, 0, 0, 1, 1, 1]).bool()
+    # Classes in the order 0, 2, 1 (0, .618, .236 sorted: 0, .236, .618). Wrong: 0's image 2, none of class 2, 1's
+    # image 4. Right, in the order reversed: 1's image 3, 2's image 6.
+    assert choose(right, labels, 4) == [2, 3, 4, 6]
+    # All right: all of them may be shown; all wrong likewise.
+    assert choose(torch.ones(9).bool(), labels, 4) == [0, 3, 4, 6]
+    assert choose(torch.zeros(9).bool(), labels, 4) == [0, 1, 3, 6]
+    assert choose(right, labels, 12) == list(range(9))
+
+
+def test_a_class_is_escaped_once() -> None:
+    from matplotlib.figure import Figure
+
+    from moe.report.figure import svg
+
+    figure = Figure()
+    figure.text(0, 0, "a < b", parse_math=False)
+    drawn = svg(figure, 'a "name"')
+    assert escape("a < b") in drawn and 'aria-label="a &quot;name&quot;"' in drawn
