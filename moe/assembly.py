@@ -8,7 +8,6 @@ from moe.config import Config
 from moe.errors import StoreError
 from moe.nets.build import build_gate, build_network
 from moe.nets.mixture import ClassExpert, Mixture
-from moe.stages import Stage
 from moe.store import Entry
 from moe.taxonomy import Tree
 
@@ -57,11 +56,8 @@ def gates(config: Config, tree: Tree, in_shape: tuple[int, int, int], entry: Ent
     return built.requires_grad_(False).eval()
 
 
-def mixture(config: Config, tree: Tree, stages: list[Stage], entries: Mapping[str, Entry]) -> Mixture:
-    """The whole finished mixture, in evaluation mode. Raises StoreError where an entry is missing or damaged."""
-    missing = [stage.key for stage in stages if stage.name not in entries]
-    if missing:
-        raise StoreError(f"the store {config.paths.store} no longer holds {', '.join(missing)}; train the run again")
+def mixture(config: Config, tree: Tree, entries: Mapping[str, Entry]) -> Mixture:
+    """The whole finished mixture, in evaluation mode, from the entry of each stage. Raises StoreError as those."""
     channels, height, width = entries["gates"].record["inputs"]["in_shape"]
     own = gates(config, tree, (channels, height, width), entries["gates"])
     ways = [] if config.mixture.routing == "none" else routers(tree, entries)

@@ -1,15 +1,11 @@
 """What a config's values may be, and one sentence for each that is wrong. Imports no torch: it must be quick."""
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from moe.errors import ConfigError
+from moe.errors import ConfigError, nearest
 
 # Networks: a class or builder of one of these modules, by its own name. Users add theirs in moe/nets/.
 NETWORK_MODULES = ("moe.nets", "torchvision.models")
@@ -35,6 +31,7 @@ CHANGE_TRAINING = (
     "num_sanity_val_steps",
     "barebones",
 )
+ONE_DEVICE = ("strategy", "num_nodes", "sync_batchnorm", "use_distributed_sampler")
 COMMAND_OWNS = ("callbacks", "default_root_dir", "enable_checkpointing", "fast_dev_run", "logger", "plugins")
 
 CHOICES = {
@@ -102,9 +99,7 @@ def check(values: Mapping[str, Any]) -> None:
         last = key.rpartition(".")[2]
         choices = CHOICES.get(key) or (CHOICES.get(last) if ".recipe." in key else None)
         if choices and value not in choices:
-            raise ConfigError(
-                f"{key} must be one of {', '.join(choices)}, not {value!r}{_nearest(str(value), choices)}"
-            )
+            raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}")
         test, meaning = RULES.get(last, (lambda _: True, ""))
         if meaning and not (value is None and last in OPTIONAL) and (isinstance(value, bool) or not test(value)):
             raise ConfigError(f"{key} must be {meaning}, not {value!r}")
@@ -163,11 +158,18 @@ def _underscored(values: Any, key: str = "") -> Iterator[str]:
 
 
 def _check_trainer(trainer: Mapping[str, Any]) -> None:
+    devices = trainer.get("devices")
+    if devices != 1 and not (isinstance(devices, list) and len(devices) == 1):
+        raise ConfigError(
+            f"trainer.devices must be 1 or a list of one device, not {devices!r}: this version trains on one"
+        )
     for key in trainer:
         if key in RECIPE_OWNS:
             raise ConfigError(trainer_sentence(key))
         if key in CHANGE_TRAINING:
             raise ConfigError(f"trainer.{key} changes what is trained, past every recipe; remove it")
+        if key in ONE_DEVICE:
+            raise ConfigError(f"trainer.{key} is for several devices; this version trains on one")
         if key in COMMAND_OWNS:
             raise ConfigError(f"trainer.{key} is set by the command itself; remove it")
 
@@ -179,6 +181,10 @@ def trainer_sentence(key: str) -> str:
 
 def _check_together(values: Mapping[str, Any]) -> None:
     gate, splits = values["gate"], values["data"]["splits"]
+    if values["data"]["source"] == "digits" and values["data"]["root"] is not None:
+        raise ConfigError(
+            "data.root: scikit-learn's digits come from that package; for your own images set data=folder"
+        )
     if values["target"] == "gates" and splits["protocol"] == "notebook" and gate["fit_on"] != "train":
         raise ConfigError("data.splits.protocol=notebook holds no images out; set gate.fit_on=train")
     if any(gate["recipe"]["augment"].values()) and gate["frozen"] == "stored":
@@ -192,58 +198,3 @@ def _check_together(values: Mapping[str, Any]) -> None:
     for key in ("mean", "std"):
         if not values["data"][key] or (key == "std" and min(values["data"][key]) <= 0):
             raise ConfigError(f"data.{key} must be a list of numbers, one or one a channel (std above 0)")
-
-
-def config_error(error: Exception) -> ConfigError:
-    """One sentence for what Hydra or OmegaConf found wrong, with the nearest key or option that exists."""
-    text = str(error).strip()
-    first = text.splitlines()[0] if text else type(error).__name__
-    cause = error.__cause__
-    full_key = getattr(error, "full_key", None) or getattr(cause, "full_key", None)
-    if match := re.match(r"Could not override '([^']+)'", first):
-        return ConfigError(_no_such_key(match[1]))
-    if match := re.search(r"Could not find '([^']+)/([^'/]+)'", first):
-        group, option = match.groups()
-        options = _options(text)
-        return ConfigError(f"{group}={option}: there is no such option{_nearest(option, options)}")
-    if "Missing mandatory value" in first or "is missing" in first.lower():
-        return ConfigError(f"{full_key} has no value; give it one with {full_key}=VALUE")
-    if match := re.search(r"Could not find '(\S+)'", first) or re.search(r"No match in the defaults list", first):
-        return ConfigError(f"{first.rstrip('.')}")
-    detail = str(cause).splitlines()[0] if cause and full_key else first
-    return ConfigError(f"{full_key}: {detail}" if full_key else detail)
-
-
-def _no_such_key(key: str) -> str:
-    section, _, last = key.partition(".")
-    if section == "trainer" and last in RECIPE_OWNS:
-        return trainer_sentence(last)
-    known = _known_keys()
-    if key in known:
-        return f"{key}: the chosen option of {key.rpartition('.')[0]} has no such key"
-    return f"{key}: there is no such key{_nearest(key, known)}"
-
-
-def _options(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if re.fullmatch(r"\t\S+", line)]
-
-
-def _known_keys() -> list[str]:
-    conf = Path(__file__).parent
-    conf = conf / "conf" if (conf / "conf").is_dir() else conf.parent / "conf"
-    keys: set[str] = set()
-    for path in conf.rglob("*.yaml"):
-        group = path.relative_to(conf).parts[:-1]
-        prefixes: dict[str, tuple[str, ...]] = {"net": ("base.net", "expert.net", "router.net")}
-        prefixes["recipe"] = tuple(f"{name}.recipe" for name in ("base", "expert", "router", "gate"))
-        if group and group[0] in ("experiment", "hydra"):
-            continue
-        content = OmegaConf.to_container(OmegaConf.load(path))
-        for prefix in prefixes.get(group[0], (group[0],)) if group else ("",):
-            keys.update(f"{prefix}.{key}" if prefix else key for key, _ in scalars(content))
-    return sorted(key for key in keys if "defaults" not in key and "hydra" not in key)
-
-
-def _nearest(word: str, known: Any) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""

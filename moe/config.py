@@ -16,6 +16,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from moe import checks
+from moe.overrides import config_error
 
 PACKAGE = Path(__file__).parent
 # An installed package carries conf/ inside itself; a checkout has it beside the package.
@@ -166,11 +167,11 @@ def hydra_errors() -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise checks.config_error(error) from None
+        raise config_error(error) from None
     except ValueError as error:
         if "Config group override" not in str(error):
             raise
-        raise checks.config_error(error) from None
+        raise config_error(error) from None
 
 
 def compose(*overrides: str) -> Config:
@@ -191,7 +192,7 @@ def parse(composed: DictConfig) -> Config:
     try:
         values: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise checks.config_error(error) from None
+        raise config_error(error) from None
     values.pop("hydra", None)
     return from_plain(values)
 
@@ -210,7 +211,7 @@ def from_plain(values: Plain) -> Config:
     try:
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), values))
     except OmegaConfBaseException as error:
-        raise checks.config_error(error) from None
+        raise config_error(error) from None
     assert isinstance(config, Config)
     checks.check(config.plain())
     return config

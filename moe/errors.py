@@ -1,5 +1,8 @@
 """Errors that a user can mend: one sentence, an exit code, no traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(ValueError):
     """Bad input. Its text is one sentence that names the key, file or class and says what would be right."""
@@ -8,7 +11,7 @@ class UserError(ValueError):
 
 
 class ConfigError(UserError):
-    """A config value is wrong; raised before any data is read."""
+    """A config value is wrong; raised before any training."""
 
     exit_code = 2
 
@@ -22,4 +25,10 @@ class StoreError(UserError):
 
 
 class NonFiniteError(UserError):
-    """A loss or gradient was NaN or infinite; no weight was changed by it."""
+    """A number that must be finite is not: a loss, a gradient, a result."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of a sentence that names the known word most like `word`, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""

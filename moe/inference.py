@@ -13,6 +13,8 @@ from moe.data.batches import Pixels
 from moe.nets.mixture import Frozen, Mixed, Mixture
 
 BATCH_SIZE = 500
+# cuDNN would otherwise round the inputs of every 32-bit convolution to TensorFloat-32.
+torch.backends.cudnn.allow_tf32 = False
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def _read(paths: Sequence[Path], in_shape: tuple[int, int, int], resize: bool) -
 def rows(ensemble: "Ensemble", predictions: "Predictions") -> Iterator[Plain]:
     """What is said of each image, as plain values.
 
-    `weights` are the parts of the gate's weight of the experts that had a say, `route` the leaf, None where
+    `weights` are the parts in the mixture of the experts that had a say, `route` the leaf, None where
     there is no router; under soft routing it is the most probable one.
     """
     from moe.nets.gates import shares
@@ -114,7 +114,7 @@ def rows(ensemble: "Ensemble", predictions: "Predictions") -> Iterator[Plain]:
         predictions.probabilities.tolist(),
         predictions.route.tolist(),
         predictions.leaves.tolist(),
-        shares(predictions.weights).tolist(),
+        shares(predictions.weights, predictions.experts).tolist(),
         strict=True,
     ):
         label = max(range(len(probabilities)), key=probabilities.__getitem__)

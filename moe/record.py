@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +18,7 @@ from moe.data.module import split_images
 from moe.data.subset import by_group, by_position, filter_labels
 from moe.loggers import StageLoggers
 from moe.modules.fit import precision_for
+from moe.nets.gates import shares
 from moe.nets.mixture import hard_route
 from moe.stages import Stage, digest
 from moe.store import Entry
@@ -43,7 +45,8 @@ def record(
         "machine": machine(job.device),
         "precision": precision_for(config.trainer),
         "seconds": {
-            name: {"seconds": entry.record["seconds"], "reused": reused[name]} for name, entry in entries.items()
+            name: {**{key: entry.record[key] for key in ("seconds", "machine")}, "reused": reused[name]}
+            for name, entry in entries.items()
         },
         "data": _data(job),
         "val": None,
@@ -56,7 +59,7 @@ def record(
     predictions = drawn = None
     if config.target == "gates":
         found["stages"]["gates"] = {"key": entries["gates"].key, "kind": "gates", "test": None}
-        mixture = assembly.mixture(config, tree, stages, entries)
+        mixture = assembly.mixture(config, tree, entries)
         predictions = inference.predict(mixture, test.images, job.pixels, job.device)
         dense = job.frozen(entries, "test")
         select = split_images(job.dataset, job.indices, job.select_on)
@@ -75,6 +78,12 @@ def record(
         found["test"] = results.measure_router(tree, _route(job, entries), test.labels)
     _finish(job, stages, entries, found, drawn, loggers)
     return found
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier run left in `folder`: until this one is complete it has no results."""
+    for name in (results.RESULTS, results.PREDICTIONS, "report.html"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _finish(
@@ -112,9 +121,10 @@ def _log_pictures(run: Any, job: Job, predictions: inference.Predictions) -> Non
     pictures: dict[str, Any] = {
         "test/confusion": wandb.plot.confusion_matrix(y_true=labels.tolist(), preds=said, class_names=classes)
     }
+    share = shares(predictions.weights, predictions.experts)
     for place, node in enumerate(job.tree.experts):
-        share = predictions.weights[:, :, place].sum(dim=1) / predictions.weights.sum(dim=(1, 2))
-        pictures[f"test/gate/weight/{node.name}"] = wandb.Histogram(share[share > 0].tolist())
+        asked = predictions.weights[:, :, place].sum(dim=1) > 0
+        pictures[f"test/gate/weight/{node.name}"] = wandb.Histogram(share[asked, place].tolist())
     run.log(pictures)
 
 
@@ -135,6 +145,7 @@ def _data(job: Job) -> Plain:
         "fingerprint": job.dataset.fingerprint,
         "sizes": {**sizes, "test": len(job.dataset.test.labels)},
         "protocol": job.config.data.splits.protocol,
+        "selected_on": job.select_on,
     }
 
 
@@ -194,15 +205,15 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """The commit of the checkout that runs, with `-dirty` where it has changes; None outside one."""
+    """The commit of the checkout that runs, with `-dirty` where it has changes; None for an installed package."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(PACKAGE), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
     try:
-        told = subprocess.run(
-            ["git", "-C", str(PACKAGE), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        if Path(git("rev-parse", "--show-toplevel")) != PACKAGE.parent.resolve():
+            return None  # a package installed somewhere inside another project's checkout
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip()

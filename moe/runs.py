@@ -1,5 +1,6 @@
 """A finished run, opened again."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,7 @@ from moe.config import Config, Plain, from_plain
 from moe.data.batches import Pixels
 from moe.errors import StoreError
 from moe.nets.mixture import Mixture
-from moe.stages import plan
-from moe.store import Entry, Store
+from moe.store import Store
 from moe.taxonomy import Tree, parse
 
 
@@ -57,21 +57,21 @@ def load(run: str | Path) -> Ensemble:
     found = results.read(Path(run))
     try:
         config = from_plain(found["config"])
-        data, precision = found["data"], found["precision"]
-        classes, fingerprint, shape = data["classes"], data["fingerprint"], data["shape"]
+        classes = found["data"]["classes"]
+        keys = {name: stage["key"] for name, stage in found["stages"].items()}
     except (KeyError, TypeError) as error:
         raise StoreError(f"{run} holds results without {error}: it is no run that this version can open") from None
     if config.target != "gates":
         raise StoreError(f"{run} trained {config.target} and has no mixture; give a run with target=gates")
     tree = parse(config.taxonomy.branches, classes)
-    stages = plan(config, tree, fingerprint, shape, precision)
-    store = Store(seen(run, Path(config.paths.store)))
-    entries: dict[str, Entry] = {}
-    for stage in stages:
-        entry = store.get(stage.key)
-        if entry is not None:
-            entries[stage.name] = entry
-    mixture = assembly.mixture(config, tree, stages, entries)
+    # MOE_STORE says where a store has been moved to.
+    store = Store(Path(os.environ.get("MOE_STORE") or seen(run, Path(config.paths.store))))
+    found_there = {name: store.get(key) for name, key in keys.items()}
+    gone = [keys[name] for name, entry in found_there.items() if entry is None]
+    if gone:
+        raise StoreError(f"the store {store.root} no longer holds {', '.join(gone)}; train the run again")
+    entries = {name: entry for name, entry in found_there.items() if entry is not None}
+    mixture = assembly.mixture(config, tree, entries)
     pixels = Pixels(tuple(config.data.mean), tuple(config.data.std))
     return Ensemble(config, tree, mixture, pixels, found)
 

@@ -1,12 +1,14 @@
 """The graph of networks to train, and for each a key: a hash of everything that decides its weights."""
 
+import ast
 import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import Any
 
-from moe.config import Config, Network, Plain
+from moe.config import PACKAGE, Config, Network, Plain
 from moe.taxonomy import Node, Tree
 
 # Raised when the code changes what the same inputs train to.
@@ -17,15 +19,14 @@ FORMAT = 1
 class Stage:
     """One network to train, or one run's gates.
 
-    `kind` is base, expert, router or gates; `inputs` is what the `key` hashes; `needs` are the names of the
-    stages whose weights this one reads; `seed` seeds it.
+    `kind` is base, expert, router or gates; `inputs` is what the `key` hashes (`needs` in it are the keys of
+    the stages whose weights this one reads); `seed` seeds it.
     """
 
     name: str
     kind: str
     node: Node
     inputs: Plain
-    needs: tuple[str, ...]
 
     @property
     def key(self) -> str:
@@ -77,20 +78,44 @@ def plan(config: Config, tree: Tree, fingerprint: str, in_shape: Sequence[int], 
     return [*frozen, _gates(common, config, tree, frozen)]
 
 
+def code_digest(target: str) -> str:
+    """What decides a network beside its arguments: its module's code without comments and docstrings.
+
+    Of torchvision it is the version.
+    """
+    module = target.rpartition(".")[0].split(".")
+    if module[0] != "moe":
+        return f"{module[0]} {version(module[0])}"
+    file = PACKAGE.joinpath(*module[1:]).with_suffix(".py")
+    if not file.is_file():
+        return ""  # building it will say so
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
+    return digest(ast.unparse(tree))[:16]
+
+
+def _network(network: Network) -> Plain:
+    """What a stage's key holds of its network and recipe."""
+    code = code_digest(str(network.net.get("_target_")))
+    return {"net": network.net, "code": code, "recipe": asdict(network.recipe)}
+
+
 def _outputs(config: Config, tree: Tree, node: Node) -> list[int]:
     return list(tree.root.labels if config.expert.outputs == "all" else node.labels)
 
 
 def _expert(common: Plain, kind: str, node: Node, network: Network, outputs: list[int]) -> Stage:
     learns = {"kind": "expert", "learns": list(node.labels), "outputs": outputs}
-    inputs = {**common, **learns, "net": network.net, "recipe": asdict(network.recipe)}
-    return Stage(node.name, kind, node, inputs, ())
+    inputs = {**common, **learns, **_network(network)}
+    return Stage(node.name, kind, node, inputs)
 
 
 def _router(common: Plain, node: Node, network: Network, at_root: bool) -> Stage:
     learns = {"kind": "router", "learns": node.groups}
-    inputs = {**common, **learns, "net": network.net, "recipe": asdict(network.recipe)}
-    return Stage("router" if at_root else f"router-{node.name}", "router", node, inputs, ())
+    inputs = {**common, **learns, **_network(network)}
+    return Stage("router" if at_root else f"router-{node.name}", "router", node, inputs)
 
 
 def _gates(common: Plain, config: Config, tree: Tree, frozen: Sequence[Stage]) -> Stage:
@@ -99,12 +124,11 @@ def _gates(common: Plain, config: Config, tree: Tree, frozen: Sequence[Stage]) -
         **common,
         "kind": "gates",
         "learns": tree.root.structure(),
-        "net": gate.net,
+        **_network(gate),
         "weights": gate.weights,
         "fit_on": gate.fit_on,
         "frozen": gate.frozen,
         "routing": config.mixture.routing,
-        "recipe": asdict(gate.recipe),
         "needs": [stage.key for stage in frozen],
     }
-    return Stage("gates", "gates", tree.root, inputs, tuple(stage.name for stage in frozen))
+    return Stage("gates", "gates", tree.root, inputs)

@@ -75,6 +75,7 @@ def train(config: Config, folder: Path) -> Plain | None:
     if config.plan:
         return None
 
+    record.clear(folder)
     loggers = StageLoggers(config.logger, folder.name, folder, config.plain())
     job = Job(config, tree, dataset, indices, store, folder, loggers.open)
     try:

@@ -99,7 +99,7 @@ def test_the_notebook_trains_as_the_notebook_did() -> None:
     config = composed("experiment=notebook")
     for network in (config.base, config.expert, config.router, config.gate):
         recipe = network.recipe
-        assert recipe.optimizer == {"_target_": "torch.optim.Adam", "lr": 0.001}
+        assert recipe.optimizer == {"_target_": "torch.optim.Adam", "lr": 0.001, "weight_decay": 0.0}
         assert (recipe.batch_size, recipe.epochs, recipe.patience, recipe.schedule) == (50, 100, 2, "constant")
         assert (recipe.augment.flip, recipe.augment.shift, recipe.augment.cutout) == (False, 0, 0)
         assert (recipe.clip, recipe.averaging, recipe.warmup, recipe.label_smoothing) == (None, None, 0.0, 0.0)

@@ -15,6 +15,7 @@ PACKAGE = Path(moe.__file__).parent
 LAYERS: list[list[str]] = [
     ["moe.errors"],
     ["moe.taxonomy", "moe.checks", "moe.store", "moe.command"],
+    ["moe.overrides"],
     ["moe.config"],
     ["moe.nets"],
     ["moe.data", "moe.metrics"],

@@ -2,6 +2,8 @@ import copy
 import functools
 import hashlib
 from dataclasses import is_dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from moe import checks
 from moe.config import Config, Plain, compose
 from moe.errors import ConfigError
-from moe.stages import Stage, digest, plan
+from moe.stages import Stage, code_digest, digest, plan
 from moe.taxonomy import parse
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -27,6 +29,7 @@ ALL = {"base", "artificial", "natural", "router", "gates"}
 RECIPE = {
     "optimizer._target_": "torch.optim.SGD",
     "optimizer.lr": 0.01,
+    "optimizer.weight_decay": 0.1,
     "schedule": "cosine",
     "warmup": 0.1,
     "label_smoothing": 0.1,
@@ -310,9 +313,9 @@ def test_stages_come_after_what_they_read() -> None:
     for routing in ("hard", "none"):
         found = list(stages(changed(**{"taxonomy.branches": NESTED, "mixture.routing": routing})).values())
         for place, stage in enumerate(found):
-            assert set(stage.needs) <= {earlier.name for earlier in found[:place]}
-        assert found[-1].needs == tuple(stage.name for stage in found[:-1])
-        assert all(stage.needs == () for stage in found[:-1])
+            assert set(stage.inputs.get("needs", ())) <= {earlier.key for earlier in found[:place]}
+        assert found[-1].inputs["needs"] == [stage.key for stage in found[:-1]]
+        assert all("needs" not in stage.inputs for stage in found[:-1])
 
 
 def test_a_nested_tree_has_a_router_for_each_inner_node_and_no_stage_for_a_node_of_one_class() -> None:
@@ -354,3 +357,19 @@ def test_each_stage_learns_by_its_own_net_and_recipe() -> None:
         "gates": 14,
     }
     assert inputs["natural"]["net"] == config.expert.net and inputs["gates"]["net"] == config.gate.net
+
+
+def test_changed_code_of_a_network_is_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moe.stages.PACKAGE", tmp_path)
+    (tmp_path / "nets").mkdir()
+    file = tmp_path / "nets" / "mine.py"
+    digests = []
+    for text in (
+        'class Net:\n    """Says."""\n\n    width = 3\n',
+        'class Net:\n    """Says otherwise."""\n\n    width = 3  # and why\n',  # the same code
+        'class Net:\n    """Says."""\n\n    width = 4\n',
+    ):
+        file.write_text(text)
+        digests.append(code_digest("moe.nets.mine.Net"))
+    assert digests[0] == digests[1] != digests[2]
+    assert code_digest("torchvision.models.vgg11_bn") == f"torchvision {version('torchvision')}"

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -294,6 +295,9 @@ WRONG = {
     "+base.net.x={_target_:os.system}": (2, "base.net.x._target_ is not allowed"),
     "base.net._target_=moe.nets.vgg.Nothing": (2, "there is no Nothing in moe.nets.vgg"),
     "+base.net.sise=3": (2, "unexpected keyword argument 'sise'"),
+    "data.root=/nowhere": (2, "data.root: scikit-learn's digits come from that package"),
+    "trainer.devices=2": (2, "trainer.devices must be 1"),
+    "base.recipe.optimizer.betas=[0.9,0.99]": (2, "+KEY=VALUE"),
     "trainer.max_epochs=3": (2, "base.recipe.epochs"),
     "+trainer.foo=3": (2, "unexpected keyword argument 'foo'"),
     "+gate.foo=3": (2, "gate: moe.nets.gates.MLPGate cannot be built"),
@@ -325,6 +329,32 @@ def test_output_folder_that_cannot_be_written_is_found_before_training(
     assert code == 1
     assert "Not a directory" in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
+
+
+def test_a_failed_run_leaves_no_older_results_in_its_folder(trained: Path, tmp_path: Path) -> None:
+    copy_of(trained, tmp_path)
+    assert train(tmp_path, "logger=none")[0] == 0
+    code, run = train(tmp_path, "logger=none", "gate.recipe.optimizer.lr=1e30", "gate.weights=per_class")
+    assert code == 1
+    assert not {"results.json", "predictions.safetensors", "report.html"} & {path.name for path in run.iterdir()}
+
+
+def test_ctrl_c_ends_with_130_and_the_finished_networks_stay(tmp_path: Path) -> None:
+    flags = ("logger=none", "router.recipe.epochs=100000", "router.recipe.patience=null", "base.recipe.epochs=1")
+    command = [sys.executable, "-m", "moe.train", *QUICK, *flags, f"paths.store={tmp_path / 'store'}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(moe.__file__).parents[1])}
+    started = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert started.stdout is not None and started.stderr is not None
+    for line in started.stdout:
+        if line.startswith("router: epoch 2"):
+            started.send_signal(signal.SIGINT)
+            break
+    said = started.communicate(timeout=60)[1]
+    assert started.returncode == 130
+    assert said == "moe: interrupted; the same command goes on after the last finished network\n"
+    assert {entry.record["name"] for entry in Store(tmp_path / "store").entries()} == {"base", "curved", "straight"}
 
 
 @pytest.mark.skipif("MOE_CIFAR10" not in os.environ, reason="MOE_CIFAR10 names no unpacked CIFAR-10")

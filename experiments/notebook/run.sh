@@ -1,15 +1,19 @@
 #!/bin/sh
-# Trains the two arms of this study, one seed after another; a finished network is reused, so that the command
-# can be stopped and given again. 32-bit in both arms, so that they differ in the protocol alone.
+# Trains the three arms of this study, one seed after another, all in 32-bit. A finished network is reused, so
+# that the command can be stopped and given again, and the two arms without a leak share base and router.
 #   experiments/notebook/run.sh [SEED...]
 set -eu
 cd "$(dirname "$0")/../.."
 [ $# -gt 0 ] || set -- 0 1 2
 for seed in "$@"; do
-    for arm in held_out notebook; do
-        experiment=gates
-        [ "$arm" = held_out ] || experiment=notebook
-        ${PYTHON:-python} -m moe.train experiment="$experiment" seed="$seed" trainer.precision=32-true \
-            logger=none hydra.run.dir="experiments/notebook/results/$arm/$seed"
+    for arm in notebook leak_free held_out; do
+        case $arm in
+            notebook) what=experiment=notebook ;;
+            leak_free) what="experiment=notebook data.splits.protocol=held_out" ;;
+            held_out) what=experiment=gates ;;
+        esac
+        # shellcheck disable=SC2086
+        ${PYTHON:-python} -m moe.train $what seed="$seed" trainer.precision=32-true logger=none \
+            hydra.run.dir="experiments/notebook/results/$arm/$seed"
     done
 done

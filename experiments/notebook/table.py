@@ -15,7 +15,12 @@ from typing import Any
 HERE = Path(__file__).parent
 READMES = (HERE / "README.md", HERE.parent.parent / "README.md")
 MARKS = ("<!-- table: experiments/notebook/table.py -->", "<!-- end of table -->")
-ARMS = ("notebook", "held_out")
+# Each arm, the protocol that its results must name, and what heads its column.
+ARMS = {
+    "notebook": ("notebook", "notebook's protocol"),
+    "leak_free": ("held_out", "the same, no leak"),
+    "held_out": ("held_out", "`experiment=gates`"),
+}
 Results = dict[str, Any]
 
 # The Keras notebook's own numbers, as its cells print them (MoE3_Cifar10.ipynb, 2017).
@@ -51,7 +56,9 @@ ROWS: list[tuple[str, str, Callable[[Results], float]]] = [
 
 def read(arm: str) -> list[Results]:
     """The arm's results, a seed each, in order of the seeds."""
-    return [json.loads(path.read_text()) for path in sorted(HERE.glob(f"results/{arm}/*/results.json"))]
+    found = [json.loads(path.read_text()) for path in sorted(HERE.glob(f"results/{arm}/*/results.json"))]
+    assert all(results["data"]["protocol"] == ARMS[arm][0] for results in found), f"{arm}: of another protocol"
+    return found
 
 
 def cell(values: list[float], sign: str) -> str:
@@ -65,8 +72,8 @@ def cell(values: list[float], sign: str) -> str:
 def table() -> str:
     """The whole table as Markdown, with what it is made from."""
     arms = {arm: read(arm) for arm in ARMS}
-    heads = [f"notebook's protocol, n={len(arms['notebook'])}", f"held out, n={len(arms['held_out'])}"]
-    lines = [f"| test accuracy, % | Keras notebook | {' | '.join(heads)} |", "| --- | --: | --: | --: |"]
+    heads = [f"{title}, n={len(arms[arm])}" for arm, (_, title) in ARMS.items()]
+    lines = [f"| test accuracy, % | Keras notebook | {' | '.join(heads)} |", "| --- |" + " --: |" * (1 + len(heads))]
     for key, title, number in ROWS:
         sign = "+" if title.startswith("mixture over") else ""
         theirs = f"{NOTEBOOK[key]:.2f}" if key in NOTEBOOK else ""
@@ -76,8 +83,8 @@ def table() -> str:
     seeds = {arm: ", ".join(str(found["seed"]) for found in results) or "none" for arm, results in arms.items()}
     lines += [
         "",
-        "Mean ± standard deviation over seeds (notebook's protocol: seeds "
-        f"{seeds['notebook']}; held out: seeds {seeds['held_out']}), on {'; '.join(machines)}.",
+        f"Mean ± standard deviation over seeds ({'; '.join(f'{arm}: {s}' for arm, s in seeds.items())}), "
+        f"on {'; '.join(machines)}.",
     ]
     return "\n".join(lines)
 

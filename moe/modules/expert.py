@@ -53,7 +53,10 @@ class Expert(RecipeModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         images, targets = batch
-        logits = self(images).float()
+        self.judge(self(images).float(), targets)
+
+    def judge(self, logits: Tensor, targets: Tensor) -> None:
+        """Count a validation batch's logits (B, outputs) against its targets (B,)."""
         self.val_nll.update(nn.functional.cross_entropy(logits, targets, reduction="none"))
         self.val_accuracy.update(logits, targets)
 

@@ -1,6 +1,9 @@
 """One network trained by its recipe through Lightning's Trainer."""
 
 import logging
+import signal
+import sys
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,8 +51,13 @@ def precision_for(trainer: Plain) -> str:
     if trainer["precision"] != "auto":
         return str(trainer["precision"])
     on_gpu = trainer["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    fast = torch.cuda.is_bf16_supported() if on_gpu else torch.cpu._is_amx_tile_supported()
+    fast = torch.cuda.is_bf16_supported() if on_gpu else _cpu_has_amx()
     return "bf16-mixed" if fast else "32-true"
+
+
+def _cpu_has_amx() -> bool:
+    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)  # not public, so it may go
+    return bool(supported and supported())
 
 
 def fit(
@@ -65,7 +73,7 @@ def fit(
 
     `trainer` holds Lightning's own arguments. Raises NonFiniteError where a loss or gradient is NaN.
     """
-    best, curves = KeepBest(stage), Curves(stage, say=not trainer["enable_progress_bar"])
+    best, curves = KeepBest(stage), Curves(stage, say=not (trainer["enable_progress_bar"] and sys.stdout.isatty()))
     callbacks: list[Callback] = [FiniteGuard(stage, trainer["log_every_n_steps"], recipe.clip), best, curves]
     if recipe.averaging is not None:
         callbacks.append(WeightAveraging(avg_fn=moving_average(recipe.averaging)))
@@ -81,13 +89,25 @@ def fit(
         # Lightning 2.6.6 asks torch 2.15 for what that will remove.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         lightning = make_trainer(trainer, recipe.epochs, callbacks, logger, folder)
-        lightning.fit(module, datamodule=data)
-    if lightning.interrupted:
-        raise KeyboardInterrupt
+        _run(lightning, module, data)
     weights, epoch = best.weights, best.epoch
     if recipe.select == "last":
         weights, epoch = module.state_dict(), lightning.current_epoch - 1
     return Fitted({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, epoch, curves.epochs)
+
+
+def _run(lightning: Trainer, module: RecipeModule, data: ImageDataModule) -> None:
+    """Fit; after Ctrl-C raise KeyboardInterrupt, which Lightning turns into an exit with SIGINT left ignored."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        lightning.fit(module, datamodule=data)
+    except SystemExit:
+        if lightning.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:

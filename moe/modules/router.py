@@ -20,10 +20,9 @@ class Router(Expert):
         self.branches = branches
         self.val_recall = MulticlassRecall(len(branches), average="none", validate_args=False)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
-        super().validation_step(batch, batch_index)
-        images, targets = batch
-        self.val_recall.update(self(images).float(), targets)
+    def judge(self, logits: Tensor, targets: Tensor) -> None:
+        super().judge(logits, targets)
+        self.val_recall.update(logits, targets)
 
     def on_validation_epoch_end(self) -> None:
         super().on_validation_epoch_end()

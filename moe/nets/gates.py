@@ -15,15 +15,19 @@ from moe.nets.initial import glorot_uniform_
 WEIGHTS = ("joint", "per_class", "per_expert")
 
 
-def shares(weights: Tensor) -> Tensor:
-    """Each expert's part (B, E) of all the weight (B, K, E) that a gate gives; sums to one."""
-    per_expert = weights.sum(dim=1)
-    return per_expert / per_expert.sum(dim=1, keepdim=True)
+def shares(weights: Tensor, experts: Tensor) -> Tensor:
+    """Each expert's part (B, E) in the mixture, of weights (B, K, E) and probabilities (B, E, K); sums to one.
+
+    The part of the mixture's probability that comes from the expert: 1/E each for uniform weights, the weight
+    itself where there is one for all classes. Weights for classes that an expert has no output for count nothing.
+    """
+    mass = (weights * experts.transpose(1, 2)).sum(dim=1)
+    return mass / mass.sum(dim=1, keepdim=True).clamp_min(torch.finfo(mass.dtype).tiny)
 
 
-def entropy(weights: Tensor) -> Tensor:
-    """Entropy in nats (B,) of each expert's share of the weights (B, K, E): ln E where all have the same."""
-    summed: Tensor = torch.special.entr(shares(weights)).sum(dim=1)
+def entropy(weights: Tensor, experts: Tensor) -> Tensor:
+    """Entropy in nats (B,) of the experts' `shares`: ln E where all have the same."""
+    summed: Tensor = torch.special.entr(shares(weights, experts)).sum(dim=1)
     return summed
 
 
@@ -55,7 +59,7 @@ class Gate(nn.Module):
             weights = logits.view(size).softmax(dim=2)
         else:
             weights = logits.softmax(dim=1).unsqueeze(1).expand(size)
-        return weights, {"entropy": entropy(weights).mean()}
+        return weights, {"entropy": entropy(weights, experts).mean()}
 
 
 def _hidden_layers(inputs: int, width: int, depth: int, dropout: float) -> list[nn.Module]:

@@ -29,8 +29,8 @@ __all__ = ["REPORT", "draw_path", "only", "write"]
 REPORT = "report.html"
 PATHS_NOTE = (
     "Half of them wrong where there are as many, spread over the classes: no fair sample. Beside a branch stands "
-    "the probability of getting there, where routing knows it; the line above an expert is its part of the gate's "
-    "weight."
+    "the probability of getting there, where routing knows it; the line above an expert is its part in the "
+    "mixture."
 )
 
 
@@ -130,9 +130,9 @@ def _gates(results: Plain, tree: Tree, predictions: Predictions | None, labels: 
     most = max(math.log(len(gate["weight"])) for gate in gates.values())
     return [
         page.paragraph(
-            f"Each expert's part of a gate's weight. Entropy is 0 where one expert has it all, at most {most:.2f}."
+            f"Each expert's part in its leaf's mixture. Entropy is 0 where one expert has it all, at most {most:.2f}."
         ),
-        page.table(["gate", "mean weight of each expert", "mean entropy in nats"], rows, "words"),
+        page.table(["gate", "mean part of each expert", "mean entropy in nats"], rows, "words"),
         page.figures(drawings),
     ]
 
@@ -143,7 +143,7 @@ def _number(value: float | None) -> str:
 
 def _gate_drawings(tree: Tree, predictions: Predictions, labels: Tensor, routing: str) -> dict[str, str]:
     """The shares of each leaf's experts but the base, by class of the images that its gate saw."""
-    share = shares(predictions.weights)  # (N, E)
+    share = shares(predictions.weights, predictions.experts)  # (N, E)
     drawings = {}
     for i, (leaf, path) in enumerate(zip(tree.leaves, tree.paths, strict=True)):
         here = predictions.route == i if routing == "hard" else torch.ones_like(labels, dtype=torch.bool)

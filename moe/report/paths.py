@@ -63,7 +63,7 @@ def draw_path(tree: Tree, image: Tensor, predictions: Predictions, label: int | 
     route = int(predictions.route[0])
     known = _leaf_probabilities(predictions.leaves[0], route)
     root = _place(tree, tree.root, route, known, itertools.count()) if route >= 0 else None
-    share = shares(predictions.weights)[0]
+    share = shares(predictions.weights, predictions.experts)[0]
     by_share = share.argsort(descending=True, stable=True)[:MOST_EXPERTS].tolist()
     speaking = sorted(e for e in by_share if share[e] >= LEAST_SHARE)
 

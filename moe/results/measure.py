@@ -94,21 +94,26 @@ def _gates(
     tree: Tree, mixture: Mixture, images: Tensor, pixels: Pixels, predictions: Predictions, frozen: Frozen
 ) -> Plain:
     """Each gate's mean share for each expert on its path and mean entropy; None where it saw no image."""
+    # For each gate the weights it gave and what the experts said, for the images it had a say on.
     if mixture.routing == "none":
-        given = {"all": predictions.weights}
+        given = {"all": (predictions.weights, predictions.experts)}
     elif mixture.routing == "hard":
-        given = {leaf.name: predictions.weights[predictions.route == i] for i, leaf in enumerate(tree.leaves)}
+        routed = [predictions.route == i for i in range(len(tree.leaves))]
+        given = {
+            leaf.name: (predictions.weights[here], predictions.experts[here])
+            for leaf, here in zip(tree.leaves, routed, strict=True)
+        }
     else:
         # The mixture's weights are those of all the gates together; each alone is what hard routing gives.
         alone = Mixture(tree, [], [], list(mixture.gates), "hard")
         to_leaf = [replace(frozen, route=torch.full_like(frozen.route, i)) for i in range(len(tree.leaves))]
         given = {
-            leaf.name: mix_stored(alone, images, pixels, routed).weights
+            leaf.name: (mix_stored(alone, images, pixels, routed).weights, frozen.experts)
             for leaf, routed in zip(tree.leaves, to_leaf, strict=True)
         }
     out = {}
-    for (name, weights), path in zip(given.items(), mixture.paths, strict=True):
-        share = shares(weights[:, :, path])
+    for (name, (weights, experts)), path in zip(given.items(), mixture.paths, strict=True):
+        share = shares(weights[:, :, path], experts[:, path])
         out[name] = {
             "weight": {tree.experts[e].name: metrics.mean_or_none(share[:, i]) for i, e in enumerate(path)},
             "entropy": metrics.mean_or_none(torch.special.entr(share).sum(dim=1)),

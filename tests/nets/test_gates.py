@@ -212,26 +212,32 @@ def test_weights_are_fp32_under_bf16_autocast(weights: str) -> None:
 
 
 def test_shares_and_entropy_by_hand() -> None:
-    # First image: expert 0 gets .1+.2+.3 = .6 of all, expert 1 .0+.4+.0 = .4. Second: 3 classes, per class, so
-    # that all weights sum to 3: 0.9+0.9+0.9 = 2.7 of 3. Third: one expert alone.
+    # What each of two experts says of three classes; the second has no output for the last.
+    said = torch.tensor([[[0.5, 0.3, 0.2], [0.6, 0.4, 0.0]]]).expand(3, -1, -1)
+    # First image: .1*.5 + .2*.3 + .3*.2 = .17 comes from the first expert, 0*.6 + .4*.4 + .5*0 = .16 from the
+    # second, whose weight of .5 for the last class counts nothing. Second: one weight an expert is its part.
+    # Third: one expert alone.
     weights = torch.tensor(
         [
-            [[0.1, 0.0], [0.2, 0.4], [0.3, 0.0]],
+            [[0.1, 0.0], [0.2, 0.4], [0.3, 0.5]],
             [[0.9, 0.1], [0.9, 0.1], [0.9, 0.1]],
             [[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]],
         ]
     )
-    torch.testing.assert_close(shares(weights), torch.tensor([[0.6, 0.4], [0.9, 0.1], [1.0, 0.0]]))
+    parts = torch.tensor([[0.17 / 0.33, 0.16 / 0.33], [0.9, 0.1], [1.0, 0.0]])
+    torch.testing.assert_close(shares(weights, said), parts)
     expected = [
-        -0.6 * math.log(0.6) - 0.4 * math.log(0.4),  # 0.6730
+        -0.17 / 0.33 * math.log(0.17 / 0.33) - 0.16 / 0.33 * math.log(0.16 / 0.33),  # 0.6927
         -0.9 * math.log(0.9) - 0.1 * math.log(0.1),  # 0.3251
         0.0,
     ]
-    torch.testing.assert_close(entropy(weights), torch.tensor(expected))
+    torch.testing.assert_close(entropy(weights, said), torch.tensor(expected))
 
 
 def test_a_gates_metric_is_the_mean_entropy_of_its_shares() -> None:
     made = gate("linear", "per_class")
-    weights, metrics = made(*inputs())
-    by_hand = [-sum(s * math.log(s) for s in share) for share in (weights.sum(dim=1) / K).tolist()]
+    images, said = inputs()
+    weights, metrics = made(images, said)
+    mass = torch.einsum("bke,bek->be", weights, said)
+    by_hand = [-sum(s * math.log(s) for s in share) for share in (mass / mass.sum(dim=1, keepdim=True)).tolist()]
     assert metrics["entropy"].item() == pytest.approx(sum(by_hand) / B, rel=1e-5)

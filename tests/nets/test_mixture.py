@@ -192,13 +192,18 @@ def two(routing: str, gates: list[Gate] | None = None) -> Mixture:
     return Mixture(TWO, experts, routers, gates or [constant(GATE_X), constant(GATE_Y)], routing).eval()
 
 
-def share_entropy(*weights: Rows) -> float:
-    """The mean over gates of the entropy of the experts' shares, written out."""
+def share_entropy(*gated: tuple[Rows, Rows]) -> float:
+    """The mean entropy of the experts' shares, written out, over images: a gate's rows and what the experts said."""
     total = 0.0
-    for rows in weights:
-        sums = [sum(row[e] for row in rows) for e in range(len(rows[0]))]
-        total += -sum(s / sum(sums) * math.log(s / sum(sums)) for s in sums)
-    return total / len(weights)
+    for weights, said in gated:
+        mass = [sum(row[e] * said[e][k] for k, row in enumerate(weights)) for e in range(len(said))]
+        total += -sum(m / sum(mass) * math.log(m / sum(mass)) for m in mass if m > 0)
+    return total / len(gated)
+
+
+# What the specialists say of the two images.
+SAID_X = [[0.6, 0.4, 0.0], [0.25, 0.75, 0.0]]
+SAID_Y = [[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
 
 
 def test_hard_routing_by_hand() -> None:
@@ -211,7 +216,9 @@ def test_hard_routing_by_hand() -> None:
     # The weights of the gate on the way, zero for the expert off it: E is base, x, y.
     expected = [[[a, b, 0.0] for a, b in GATE_X], [[a, 0.0, b] for a, b in GATE_Y]]
     torch.testing.assert_close(mixed.weights, torch.tensor(expected))
-    assert mixed.entropy.item() == pytest.approx(share_entropy(GATE_X, GATE_Y), rel=1e-5)
+    assert mixed.entropy.item() == pytest.approx(
+        share_entropy((GATE_X, [BASE[0], SAID_X[0]]), (GATE_Y, [BASE[1], SAID_Y[1]])), rel=1e-5
+    )
     # Experts off the way have said nothing.
     experts = [[BASE[0], [0.6, 0.4, 0.0], [0.0] * 3], [BASE[1], [0.0] * 3, [0.0, 0.0, 1.0]]]
     torch.testing.assert_close(mixed.frozen.experts, torch.tensor(experts))
@@ -228,7 +235,8 @@ def test_soft_routing_by_hand() -> None:
         [[r * a + s * c, r * b, s * d] for (a, b), (c, d) in zip(GATE_X, GATE_Y, strict=True)] for r, s in ROUTER
     ]
     torch.testing.assert_close(mixed.weights, torch.tensor(weights))
-    assert mixed.entropy.item() == pytest.approx(share_entropy(GATE_X, GATE_Y), rel=1e-5)
+    gated = [(GATE_X, [BASE[i], SAID_X[i]]) for i in (0, 1)] + [(GATE_Y, [BASE[i], SAID_Y[i]]) for i in (0, 1)]
+    assert mixed.entropy.item() == pytest.approx(share_entropy(*gated), rel=1e-5)
 
 
 def test_one_gate_over_all_the_experts_by_hand() -> None:
@@ -240,7 +248,8 @@ def test_one_gate_over_all_the_experts_by_hand() -> None:
     torch.testing.assert_close(mixed.probabilities, torch.tensor(expected))
     torch.testing.assert_close(mixed.weights, torch.tensor([gate, gate]))
     assert mixed.frozen.route.tolist() == [-1, -1] and mixed.frozen.leaves.tolist() == [[0.0, 0.0]] * 2
-    assert mixed.entropy.item() == pytest.approx(share_entropy(gate), rel=1e-5)
+    gated = [(gate, [BASE[i], SAID_X[i], SAID_Y[i]]) for i in (0, 1)]
+    assert mixed.entropy.item() == pytest.approx(share_entropy(*gated), rel=1e-5)
 
 
 def test_one_weight_an_expert_by_hand() -> None:

@@ -1,0 +1,61 @@
+"""One sentence for what Hydra and OmegaConf find wrong with an override."""
+
+import re
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from moe import checks
+from moe.errors import ConfigError, nearest
+
+
+def config_error(error: Exception) -> ConfigError:
+    """One sentence for what Hydra or OmegaConf found wrong, with the nearest key or option that exists."""
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else type(error).__name__
+    cause = error.__cause__
+    full_key = getattr(error, "full_key", None) or getattr(cause, "full_key", None)
+    if match := re.match(r"Could not override '([^']+)'", first):
+        return ConfigError(_no_such_key(match[1]))
+    if match := re.search(r"Could not find '([^']+)/([^'/]+)'", first):
+        group, option = match.groups()
+        options = _options(text)
+        return ConfigError(f"{group}={option}: there is no such option{nearest(option, options)}")
+    if "Missing mandatory value" in first or "is missing" in first.lower():
+        return ConfigError(f"{full_key} has no value; give it one with {full_key}=VALUE")
+    if match := re.search(r"Could not find '(\S+)'", first) or re.search(r"No match in the defaults list", first):
+        return ConfigError(f"{first.rstrip('.')}")
+    detail = str(cause).splitlines()[0] if cause and full_key else first
+    return ConfigError(f"{full_key}: {detail}" if full_key else detail)
+
+
+def _no_such_key(key: str) -> str:
+    section, _, last = key.partition(".")
+    if section == "trainer" and last in checks.RECIPE_OWNS:
+        return checks.trainer_sentence(last)
+    known = _known_keys()
+    if key in known:
+        return f"{key}: the chosen option of {key.rpartition('.')[0]} has no such key"
+    if ".optimizer." in key:
+        return f"{key}: the config has no such key{nearest(key, known)}; an optimiser's other arguments are +KEY=VALUE"
+    return f"{key}: there is no such key{nearest(key, known)}"
+
+
+def _options(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if re.fullmatch(r"\t\S+", line)]
+
+
+def _known_keys() -> list[str]:
+    conf = Path(__file__).parent
+    conf = conf / "conf" if (conf / "conf").is_dir() else conf.parent / "conf"
+    keys: set[str] = set()
+    for path in conf.rglob("*.yaml"):
+        group = path.relative_to(conf).parts[:-1]
+        prefixes: dict[str, tuple[str, ...]] = {"net": ("base.net", "expert.net", "router.net")}
+        prefixes["recipe"] = tuple(f"{name}.recipe" for name in ("base", "expert", "router", "gate"))
+        if group and group[0] in ("experiment", "hydra"):
+            continue
+        content = OmegaConf.to_container(OmegaConf.load(path))
+        for prefix in prefixes.get(group[0], (group[0],)) if group else ("",):
+            keys.update(f"{prefix}.{key}" if prefix else key for key, _ in checks.scalars(content))
+    return sorted(key for key in keys if "defaults" not in key and "hydra" not in key)
