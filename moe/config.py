@@ -16,6 +16,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from moe import checks
+from moe.errors import DataError
 from moe.overrides import config_error
 
 PACKAGE = Path(__file__).parent
@@ -169,6 +170,9 @@ def hydra_errors() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:
         raise config_error(error) from None
     except ValueError as error:
+        if "Unable to configure handler" in str(error):
+            why = error.__cause__ or error
+            raise DataError(f"hydra.run.dir: its log cannot be written: {why}") from None
         if "Config group override" not in str(error):
             raise
         raise config_error(error) from None

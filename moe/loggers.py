@@ -3,6 +3,7 @@
 import logging
 import netrc
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,27 +40,34 @@ class StageLoggers:
         return self.runs[stage.name]
 
     def _start(self, stage: Stage) -> Any:
+        try:
+            return self._init(stage, wandb_mode(self.settings.mode))
+        except Exception as error:  # whatever W&B's trouble is, training goes on without it
+            log.warning("W&B cannot start (%s); this run is logged offline", " ".join(str(error).split())[:200])
+        try:
+            self.settings = replace(self.settings, mode="offline")
+            return self._init(stage, "offline")
+        except Exception as error:
+            log.warning("W&B cannot log offline either (%s)", " ".join(str(error).split())[:200])
+            return None
+
+    def _init(self, stage: Stage, mode: Any) -> Any:
         import wandb
 
-        seed = self.config["seed"]
-        try:
-            # The mode is given here and not through WandbLogger(offline=True), which leaves WANDB_MODE set.
-            return wandb.init(
-                project=self.settings.project,
-                entity=self.settings.entity,
-                group=self.group,
-                job_type=stage.kind,
-                name=f"{self.config['experiment']}-{stage.name}-s{seed}",
-                tags=[self.config["experiment"], *self.settings.tags],
-                config={**self.config, "stage": stage.name, "key": stage.key},
-                dir=str(self.folder),
-                mode=wandb_mode(self.settings.mode),
-                reinit="create_new",
-                settings=wandb.Settings(silent=True, console="off", init_timeout=20),
-            )
-        except Exception as error:  # whatever W&B's trouble is, training goes on without it
-            log.warning("W&B cannot start (%s); this stage is not logged there", str(error).splitlines()[0])
-            return None
+        # The mode is given here and not through WandbLogger(offline=True), which leaves WANDB_MODE set.
+        return wandb.init(
+            project=self.settings.project,
+            entity=self.settings.entity,
+            group=self.group,
+            job_type=stage.kind,
+            name=f"{self.config['experiment']}-{stage.name}-s{self.config['seed']}",
+            tags=[self.config["experiment"], self.config["data"]["splits"]["protocol"], *self.settings.tags],
+            config={**self.config, "stage": stage.name, "key": stage.key},
+            dir=str(self.folder),
+            mode=mode,
+            reinit="create_new",
+            settings=wandb.Settings(silent=True, console="off", init_timeout=20),
+        )
 
     def close(self, failed: bool = False) -> None:
         """Finish every open W&B run, marked failed where so."""

@@ -27,7 +27,7 @@ INTERRUPTED = "interrupted; the same command goes on after the last finished net
 
 
 def main() -> None:
-    """The command: exit code 0, or 1 or 2 with one sentence."""
+    """The command: exit code 0, or 1, 2 or 130 with one sentence."""
     command.run(_command, INTERRUPTED)
 
 
@@ -76,7 +76,7 @@ def train(config: Config, folder: Path) -> Plain | None:
         return None
 
     record.clear(folder)
-    loggers = StageLoggers(config.logger, folder.name, folder, config.plain())
+    loggers = StageLoggers(config.logger, "/".join(folder.parts[-2:]), folder, config.plain())
     job = Job(config, tree, dataset, indices, store, folder, loggers.open)
     try:
         entries: dict[str, Entry] = {}

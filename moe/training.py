@@ -3,7 +3,7 @@
 import logging
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from pytorch_lightning.loggers import Logger
 from torch import nn
 
 from moe import assembly, frozen, inference
-from moe.config import Config, Network
+from moe.config import Config, Network, Plain
 from moe.data.batches import Pixels
 from moe.data.canonical import DataSet
 from moe.data.module import ImageDataModule, split_images
@@ -74,23 +74,38 @@ def check(config: Config, tree: Tree, stages: list[Stage]) -> None:
     make_trainer(config.trainer)
     for stage in stages:
         channels, height, width = stage.inputs["in_shape"]
-        section = stage.kind if stage.kind in ("base", "expert", "router") else "gate"
+        section = "gate" if stage.kind == "gates" else stage.kind
+        _check_pixels(config, section, stage.inputs)
         with torch.device("meta"):
             if stage.kind == "gates":
                 assembly.gates(config, tree, (channels, height, width), None)
             else:
                 outputs = stage.inputs["learns"] if stage.kind == "router" else stage.inputs["outputs"]
                 net = build_network(stage.inputs["net"], (channels, height, width), len(outputs), f"{section}.net")
-                _try(net, stage.inputs["in_shape"], f"{section}.net")
+                _check_takes(net, (channels, height, width), f"{section}.net")
             build_optimizer(stage.inputs["recipe"]["optimizer"], [nn.Parameter(torch.empty(1))])
 
 
-def _try(net: nn.Module, in_shape: list[int], key: str) -> None:
+def _check_pixels(config: Config, section: str, inputs: Plain) -> None:
+    channels, *sides = inputs["in_shape"]
+    for name in ("mean", "std"):
+        if len(getattr(config.data, name)) not in (1, channels):
+            raise ConfigError(f"data.{name} must have one number or one for each of the {channels} channels")
+    for name in ("shift", "cutout"):
+        if inputs["recipe"]["augment"][name] >= min(sides):
+            raise ConfigError(f"{section}.recipe.augment.{name} must be below the images' {min(sides)} pixels")
+
+
+def _check_takes(net: nn.Module, in_shape: Sequence[int], key: str) -> None:
+    """In training mode, in which some networks return more than logits."""
+    shape = "x".join(map(str, in_shape))
     try:
-        net.eval()(torch.empty(2, *in_shape))
+        said = net.train()(torch.empty(2, *in_shape))
     except (RuntimeError, TypeError, ValueError) as error:
-        shape, why = "x".join(map(str, in_shape)), str(error).splitlines()[0]
+        why = " ".join(str(error).split())
         raise ConfigError(f"{key}: the network cannot take images of {shape}: {why}") from None
+    if not isinstance(said, torch.Tensor):
+        raise ConfigError(f"{key}: in training the network returns {type(said).__name__}, not logits alone")
 
 
 def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry, bool]:

@@ -48,8 +48,15 @@ def test_json_says_what_the_run_recorded_of_the_same_images(
     assert [row["path"] for row in said] == list(map(str, pictures))
     recorded, _ = results.read_predictions(run)
     branches = ["curved", "straight"]
-    for row, probabilities, leaf, leaves, weights in zip(
-        said, recorded.probabilities, recorded.route, recorded.leaves, recorded.weights, strict=False
+    # An expert's part is what of the mixture comes from it, over all classes.
+    mass = torch.einsum("nke,nek->ne", recorded.weights, recorded.experts)
+    for row, probabilities, leaf, leaves, parts in zip(
+        said,
+        recorded.probabilities,
+        recorded.route,
+        recorded.leaves,
+        mass / mass.sum(dim=1, keepdim=True),
+        strict=False,
     ):
         label = int(probabilities.argmax())
         assert (row["label"], row["class"]) == (label, str(label))
@@ -58,10 +65,8 @@ def test_json_says_what_the_run_recorded_of_the_same_images(
         assert row["probability"] == row["probabilities"][str(label)]
         assert row["route"] == branches[leaf]
         assert row["route_probability"] == pytest.approx(leaves[leaf].item(), abs=1e-5)
-        # Weights are joint over classes and experts, so an expert's part is the sum over classes.
-        own = weights.sum(dim=0)
         assert row["weights"] == pytest.approx(
-            {"base": own[0].item(), row["route"]: own[1 + int(leaf)].item()}, abs=1e-5
+            {"base": parts[0].item(), row["route"]: parts[1 + int(leaf)].item()}, abs=1e-5
         )
     assert {row["route"] for row in said} == set(branches)
 
@@ -125,15 +130,17 @@ def test_an_output_folder_that_cannot_be_made_is_found_first(
 
 def handmade() -> Predictions:
     """Two images, three classes, experts base, left and right."""
+    said = [[[0.5, 0.3, 0.2], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]], [[0.1, 0.2, 0.7], [0.25, 0.75, 0.0], [0.0, 0.0, 1.0]]]
     weights = torch.zeros(2, 3, 3)
-    weights[0, :, 0], weights[0, :, 1] = 0.25, torch.tensor([0.05, 0.1, 0.1])  # 0.75 and 0.25 in all
+    # Of the first image .3 * (.5 + .3 + .2) = .3 comes from the base and .1*.5 + .1*.5 = .1 from the left: 3 to 1.
+    weights[0, :, 0], weights[0, :, 1] = 0.3, torch.tensor([0.05, 0.1, 0.1])
     weights[1] = 0.2  # each expert the same
     return Predictions(
         probabilities=torch.tensor([[0.125, 0.5, 0.375], [0.25, 0.25, 0.5]]),
         route=torch.tensor([0, 1]),
         weights=weights,
         leaves=torch.tensor([[0.75, 0.0], [0.0, 0.625]]),
-        experts=torch.zeros(2, 3, 3),
+        experts=torch.tensor(said),
     )
 
 

@@ -197,7 +197,7 @@ def test_torchvision_network_as_base(tmp_path: Path) -> None:
         f"data.root={tmp_path / 'images'}",
         "data.splits.gate=3",
         "data.splits.val=3",
-        "net@base.net=vgg11_bn",
+        "net@base.net=torchvision",
         "base.net._target_=torchvision.models.squeezenet1_1",
         "taxonomy.branches={a:[dark],b:[light,mid]}",
         "target=base",
@@ -223,7 +223,7 @@ def wandb_runs(run: Path) -> dict[str, Path]:
     found = {}
     for path in sorted(run.glob("wandb/offline-run-*/run-*.wandb")):
         record = next(json.loads(line) for line in wandb_inspect(path).splitlines() if '"type":"run"' in line)["run"]
-        assert record["run_group"] == run.name
+        assert record["run_group"] == f"{run.parent.name}/{run.name}"
         assert record["job_type"] == record["config"]["update"]["key"].split("-")[0]
         found[record["config"]["update"]["stage"]] = path
     return found
@@ -296,6 +296,8 @@ WRONG = {
     "base.net._target_=moe.nets.vgg.Nothing": (2, "there is no Nothing in moe.nets.vgg"),
     "+base.net.sise=3": (2, "unexpected keyword argument 'sise'"),
     "data.root=/nowhere": (2, "data.root: scikit-learn's digits come from that package"),
+    "data.mean=[0,0]": (2, "data.mean must have one number or one for each of the 1 channels"),
+    "gate.frozen=live gate.recipe.augment.shift=8": (2, "gate.recipe.augment.shift must be below the images' 8"),
     "trainer.devices=2": (2, "trainer.devices must be 1"),
     "base.recipe.optimizer.betas=[0.9,0.99]": (2, "+KEY=VALUE"),
     "trainer.max_epochs=3": (2, "base.recipe.epochs"),

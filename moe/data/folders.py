@@ -52,7 +52,7 @@ def read(root: Path, classes: tuple[str, ...], cache: Path) -> "Parts":
 
     train, test = (_list_split(root, split, classes) for split in ("train", "test"))
     rows = train + test
-    key = hashlib.sha256(repr((CACHE_FORMAT, classes, sorted(rows))).encode()).hexdigest()
+    key = hashlib.sha256(repr((CACHE_FORMAT, str(root.resolve()), classes, sorted(rows))).encode()).hexdigest()
     kept = cache / f"{key}.safetensors"
     if parts := read_cache(kept):
         return parts
@@ -100,7 +100,7 @@ def decode(paths: Sequence[Path]) -> "Tensor":
 def _decode_one(path: Path) -> "np.ndarray":
     """One image as uint8 (H, W) or (H, W, 3); raises DataError with why it cannot be used."""
     import numpy as np
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -109,7 +109,7 @@ def _decode_one(path: Path) -> "np.ndarray":
             elif image.mode not in ("RGB", "L"):
                 fault = f"has mode {image.mode}; images must be RGB, or all of them greyscale (L)"
             else:
-                return np.asarray(image)
+                return np.asarray(ImageOps.exif_transpose(image))  # as predict turns them
     # On damaged bytes decoders raise OSError, SyntaxError, ValueError, struct.error and more.
     except Exception as error:
         fault = f"cannot be decoded ({error})"

@@ -36,7 +36,8 @@ def _build(net: Mapping[str, Any], key: str, **given: Any) -> nn.Module:
     try:
         built: nn.Module = builder(**given, **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"{key}: {target} cannot be built: {str(error).splitlines()[0]}") from None
+        why = " ".join(str(error).split())
+        raise ConfigError(f"{key}: {target} cannot be built: {why}") from None
     return built
 
 
