@@ -13,8 +13,6 @@ from moe.data.canonical import DataSet, Images
 from moe.data.splits import SplitIndices
 from moe.data.subset import filter_labels
 
-SPLITS = ("train", "gate", "val", "test")
-
 
 class ImageDataModule(LightningDataModule):
     """The splits of one data set, filtered to the labels in `targets` and renumbered to a network's outputs.

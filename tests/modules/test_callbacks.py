@@ -1,16 +1,17 @@
 import logging
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from pytorch_lightning import Callback, Trainer
+from quick import TRAINER, short_recipe
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from moe.config import Augment, Recipe
 from moe.data.batches import Pixels
 from moe.data.canonical import assemble
 from moe.data.module import ImageDataModule
@@ -33,14 +34,6 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "RMSprop": {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1},
 }
 NAN, INF = float("nan"), float("inf")
-TRAINER: dict[str, Any] = {
-    "accelerator": "cpu",
-    "devices": 1,
-    "precision": "32-true",
-    "deterministic": False,
-    "log_every_n_steps": 1,
-    "enable_progress_bar": False,
-}
 
 
 def plain_recipe(optimizer: str = "SGD", **changes: Any) -> dict[str, Any]:
@@ -234,18 +227,7 @@ class Two(ImageDataModule):
         return Batches([torch.zeros(1)])
 
 
-def recipe(**changes: Any) -> Recipe:
-    values: dict[str, Any] = {
-        "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1},
-        "schedule": "constant",
-        "warmup": 0.0,
-        "label_smoothing": 0.0,
-        "augment": Augment(flip=False, shift=0, cutout=0),
-        "epochs": 1,
-        "batch_size": 4,
-        "select": "best",
-    }
-    return Recipe(**{**values, **changes})
+recipe = partial(short_recipe, optimizer={"_target_": "torch.optim.SGD", "lr": 0.1}, select="best")
 
 
 def scripted(val_nll: list[float], folder: Path, **changes: Any) -> Fitted:

@@ -2,14 +2,16 @@
 
 import math
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from quick import TRAINER, short_recipe
 from torch import Tensor, nn
 
-from moe.config import Augment, Recipe
+from moe.config import Recipe
 from moe.data.batches import Batches, Pixels
 from moe.data.canonical import DataSet, assemble
 from moe.data.module import ImageDataModule
@@ -25,28 +27,9 @@ SHAPE = [1, 2, 2]
 TWO = {"x": ["a"], "y": ["b"]}
 NESTED = {"left": {"low": ["a", "b"], "high": ["c"]}, "right": ["d", "e", "f"]}
 RAW = Pixels((0.0,), (1.0,))
-TRAINER: dict[str, Any] = {
-    "accelerator": "cpu",
-    "devices": 1,
-    "precision": "32-true",
-    "deterministic": False,
-    "log_every_n_steps": 1,
-    "enable_progress_bar": False,
-}
 
 
-def recipe(**changes: Any) -> Recipe:
-    values: dict[str, Any] = {
-        "optimizer": {"_target_": "torch.optim.SGD", "lr": 1e-30},
-        "schedule": "constant",
-        "warmup": 0.0,
-        "label_smoothing": 0.0,
-        "augment": Augment(flip=False, shift=0, cutout=0),
-        "epochs": 1,
-        "batch_size": 4,
-        "select": "last",
-    }
-    return Recipe(**{**values, **changes})
+recipe = partial(short_recipe, optimizer={"_target_": "torch.optim.SGD", "lr": 1e-30})
 
 
 def ensemble(gate: dict[str, Any], branches: dict[str, Any], classes: str, routing: str, **more: Any) -> GatedEnsemble:

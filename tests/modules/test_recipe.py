@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import seed_everything
+from quick import TRAINER, short_recipe
 from torch import Tensor, nn
 
 from moe.config import Augment, Recipe
@@ -24,28 +26,9 @@ from moe.modules.router import Router
 
 NET = {"_target_": "moe.nets.vgg.VGG", "blocks": [[2]], "hidden": 4, "dropout": 0.5, "conv_dropout": 0.25}
 SHAPE = [1, 4, 4]
-TRAINER: dict[str, Any] = {
-    "accelerator": "cpu",
-    "devices": 1,
-    "precision": "32-true",
-    "deterministic": False,
-    "log_every_n_steps": 1,
-    "enable_progress_bar": False,
-}
 
 
-def recipe(**changes: Any) -> Recipe:
-    values: dict[str, Any] = {
-        "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.02},
-        "schedule": "constant",
-        "warmup": 0.0,
-        "label_smoothing": 0.0,
-        "augment": Augment(flip=False, shift=0, cutout=0),
-        "epochs": 2,
-        "batch_size": 8,
-        "select": "last",
-    }
-    return Recipe(**{**values, **changes})
+recipe = partial(short_recipe, optimizer={"_target_": "torch.optim.Adam", "lr": 0.02}, epochs=2, batch_size=8)
 
 
 def data(count: int = 40, held: int = 10) -> tuple[DataSet, SplitIndices]:
