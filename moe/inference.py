@@ -35,6 +35,20 @@ def predict(mixture: Mixture, images: Tensor, pixels: Pixels, device: torch.devi
         return _joined(mixture(pixels(batch.to(device))) for batch in torch.split(images, BATCH_SIZE))
 
 
+def predict_stored(mixture: Mixture, images: Tensor, pixels: Pixels, frozen: Frozen) -> Predictions:
+    """As `predict`, from what every frozen network has already said of the same images; only gates run.
+
+    What is said of an image by networks off its way is left out, as they would not have run.
+    """
+    if mixture.routing == "hard":
+        tree, rows = mixture.tree, torch.arange(len(images))
+        on_way = torch.tensor([[float(e in path) for e in range(len(tree.experts))] for path in mixture.paths])
+        reached = torch.zeros_like(frozen.leaves)
+        reached[rows, frozen.route] = frozen.leaves[rows, frozen.route]
+        frozen = Frozen(frozen.experts * on_way[frozen.route, :, None], reached, frozen.route)
+    return mix_stored(mixture, images, pixels, frozen)
+
+
 def mix_stored(mixture: Mixture, images: Tensor, pixels: Pixels, frozen: Frozen) -> Predictions:
     """As `predict`, from what the frozen networks have already said of the same images; only gates run."""
     mixture.gates.cpu().eval()

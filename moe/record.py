@@ -60,8 +60,8 @@ def record(
     if config.target == "gates":
         found["stages"]["gates"] = {"key": entries["gates"].key, "kind": "gates", "test": None}
         mixture = assembly.mixture(config, tree, entries)
-        predictions = inference.predict(mixture, test.images, job.pixels, job.device)
         dense = job.frozen(entries, "test")
+        predictions = inference.predict_stored(mixture, test.images, job.pixels, dense)
         select = split_images(job.dataset, job.indices, job.select_on)
         chosen = inference.mix_stored(mixture, select.images, job.pixels, job.frozen(entries, job.select_on))
         found["val"] = _scores(chosen.probabilities, select.labels)

@@ -17,7 +17,7 @@ from moe import results
 from moe.config import Plain
 from moe.data.batches import Pixels
 from moe.errors import NonFiniteError, StoreError
-from moe.inference import Predictions, predict
+from moe.inference import Predictions, predict, predict_stored
 from moe.nets.gates import Gate
 from moe.nets.mixture import ClassExpert, Mixture
 from moe.taxonomy import Tree, parse
@@ -87,6 +87,15 @@ def measured(routing: str, gates: list[list[list[float]]]) -> tuple[Plain, Predi
 
 
 GATES = [MADE_GATE, FURRY_GATE, WET_GATE]
+
+
+@pytest.mark.parametrize("routing", ["hard", "soft", "none"])
+def test_from_stored_outputs_the_mixture_says_what_it_says_live(routing: str) -> None:
+    network = mixture(routing, [[[0.2] * 5] * 6] if routing == "none" else GATES)
+    frozen = network.dense(PIXELS(IMAGES), routed=routing != "none")
+    live, stored = predict(network, IMAGES, PIXELS), predict_stored(network, IMAGES, PIXELS, frozen)
+    for name, said in vars(live).items():
+        torch.testing.assert_close(getattr(stored, name), said)
 
 
 @pytest.fixture(scope="module")
