@@ -193,11 +193,11 @@ def parse(composed: DictConfig) -> Config:
 
     Raises ConfigError, naming the key and what would be right.
     """
+    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     try:
-        values: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        values: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise config_error(error) from None
-    values.pop("hydra", None)
     return from_plain(values)
 
 

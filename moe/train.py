@@ -4,7 +4,6 @@ Torch is imported late, so that a wrong config fails at once.
 """
 
 import logging
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from hydra_plugins import moe_sweeps
 from moe import command
 from moe.config import CONF, Config, Plain, hydra_errors, parse
 from moe.data.sources import class_names
+from moe.sweep import record as sweeps
+from moe.sweep.callback import begun
 from moe.taxonomy import parse as parse_taxonomy
 
 if TYPE_CHECKING:
@@ -31,18 +33,57 @@ def main() -> None:
     command.run(_command, INTERRUPTED)
 
 
-def _command() -> None:
-    with command.hydra_raises(), hydra_errors():
-        _composed()
+def _command() -> int:
+    moe_sweeps.register()
+    error: Exception | None = None
+    try:
+        with command.hydra_raises(), hydra_errors():
+            _composed()
+    except Exception as raised:
+        error = raised
+    sweep = begun()
+    if sweep is not None:
+        from moe.sweep import ending
+
+        return ending.end(sweep, error)
+    if error is not None:
+        raise error
+    return 0
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def _composed(composed: DictConfig) -> None:
+def _composed(composed: DictConfig) -> float | None:
+    """One run, or one job of a sweep, of which one may fail and the others go on."""
     hydra_config = HydraConfig.get()
-    # Of a sweep's jobs one may fail and the others go on; a single run ends here, with its sentence alone.
-    alone = command.sentences(INTERRUPTED) if hydra_config.mode == RunMode.RUN else nullcontext()
-    with alone:
-        train(parse(composed), Path(hydra_config.runtime.output_dir))
+    folder = Path(hydra_config.runtime.output_dir)
+    if hydra_config.mode == RunMode.RUN:
+        with command.sentences(INTERRUPTED):
+            _run(parse(composed), folder)
+        return None
+    log.info("\njob %d  %s", hydra_config.job.num + 1, folder)
+    try:
+        results = _run(parse(composed), folder)
+    except Exception as error:
+        log.error("job %d  failed: %s", hydra_config.job.num + 1, sweeps.line(error))
+        raise
+    return None if results is None else sweeps.objective(results)
+
+
+def _run(config: Config, folder: Path) -> Plain | None:
+    """`train`; a job of a sweep is trained once, and where it fails it leaves why."""
+    if sweeps.sweep_of(folder) is None:
+        return train(config, folder)
+    with sweeps.alone(folder):
+        results = sweeps.finished(folder, config)
+        if results is not None:
+            log.info("finished already: %s", folder)
+            return results
+        (folder / sweeps.FAILURE).unlink(missing_ok=True)
+        try:
+            return train(config, folder)
+        except Exception as error:
+            sweeps.write_failure(folder, error)
+            raise
 
 
 def train(config: Config, folder: Path) -> Plain | None:
@@ -76,7 +117,7 @@ def train(config: Config, folder: Path) -> Plain | None:
         return None
 
     record.clear(folder)
-    loggers = StageLoggers(config.logger, "/".join(folder.parts[-2:]), folder, config.plain())
+    loggers = StageLoggers(config.logger, folder, config.plain(), stages[-1].name)
     job = Job(config, tree, dataset, indices, store, folder, loggers.open)
     try:
         entries: dict[str, Entry] = {}

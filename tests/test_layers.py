@@ -17,6 +17,7 @@ LAYERS: list[list[str]] = [
     ["moe.taxonomy", "moe.checks", "moe.store", "moe.command"],
     ["moe.overrides"],
     ["moe.config"],
+    ["moe.sweep"],
     ["moe.nets"],
     ["moe.data", "moe.metrics"],
     ["moe.inference"],
@@ -30,7 +31,9 @@ LAYERS: list[list[str]] = [
     ["moe.runs", "moe.comparison"],
     ["moe.report"],
     ["moe.record"],
-    ["moe.train", "moe.evaluate", "moe.predict", "moe.compare", "moe.store.__main__"],
+    ["moe.compare"],
+    ["moe.sweep.ending"],
+    ["moe.train", "moe.evaluate", "moe.predict", "moe.store.__main__"],
     ["moe"],  # moe.load and moe.compose
 ]
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,247 @@
+"""Hydra's plugins of `moe`: how a sweep's jobs are found (GridSweeper) and run (ProcessLauncher, SubmititLauncher).
+
+Hydra imports this at every start, so that anything slow is imported late.
+"""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+Overrides = Sequence[str]
+
+
+def job_folder(config: DictConfig) -> Path:
+    """The folder of a job, from its whole composed config. It cannot depend on the job's number, which may change."""
+    hydra, before = HydraConfig.instance(), HydraConfig.instance().cfg
+    try:
+        hydra.set_config(config)  # what ${hydra:...} reads
+        parts = [
+            str(OmegaConf.select(config, f"hydra.sweep.{key}", throw_on_missing=True)) for key in ("dir", "subdir")
+        ]
+    finally:
+        hydra.cfg = before
+    return Path(*parts)
+
+
+class GridSweeper(Sweeper):
+    """The grid of Hydra's basic sweeper, but finished jobs are skipped and a wrong one fails alone.
+
+    `params` are the values of a preset, as on the command line, which wins; `max_batch_size` is the number of
+    jobs given to the launcher at once.
+    """
+
+    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None) -> None:
+        self.max_batch_size, self.params = max_batch_size, params or {}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self._context, self._config = hydra_context, config
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run every job of the grid that has no results yet; a job's failure ends nothing."""
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+        from moe.errors import StoreError
+        from moe.sweep import record
+
+        parser = OverridesParser.create(config_loader=self._context.config_loader)
+        given = [f"{key}={value}" for key, value in self.params.items()]
+        overrides = parser.parse_overrides([*given, *arguments])
+        batches = BasicSweeper.split_arguments(overrides, self.max_batch_size)
+        folder = Path(str(self._config.hydra.sweep.dir))
+        sweep = record.read_sweep(folder)
+        if sweep is None:  # Hydra only warns of what its callbacks raise
+            raise StoreError(f"hydra.sweep.dir={folder} cannot be written")
+        open_jobs = [[job for job in batch if self._is_open(sweep, job)] for batch in batches]
+        sweep.write()
+        total, left = len(sweep.jobs), sum(map(len, open_jobs))
+        print(
+            f"sweep       {sweep.folder}: {total} jobs" + (f", {left} left to run" if left < total else ""), flush=True
+        )
+        returns, index = [], 0
+        for batch in filter(None, open_jobs):
+            returns.append(self._launcher.launch(batch, initial_job_idx=index))
+            index += len(batch)
+        return returns
+
+    def _is_open(self, sweep: Any, job: Overrides) -> bool:
+        """Whether a job has to run; one whose config is wrong is marked as failed."""
+        from moe.config import hydra_errors, parse
+        from moe.errors import UserError
+        from moe.sweep import names, record
+
+        name = names.job_name(job, sweep.swept)  # where even that cannot be composed
+        try:
+            with hydra_errors():
+                composed = self._context.config_loader.load_sweep_config(self._config, list(job))
+                name = job_folder(composed).relative_to(sweep.folder).as_posix()
+                config = parse(composed)
+        except UserError as error:
+            record.write_failure(sweep.folder / name, error)
+            return False
+        finally:
+            sweep.jobs[name] = list(job)
+        return record.finished(sweep.folder / name, config) is None
+
+
+class _CommandLauncher(Launcher):
+    """A launcher whose jobs are each a `python -m moe.train` of its own."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def commands(self, job_overrides: Sequence[Overrides]) -> Any:
+        """The command of every job; what is left of an earlier try that failed goes."""
+        from moe.sweep.jobs import Command
+        from moe.sweep.record import FAILURE
+
+        sources = self.config.hydra.runtime.config_sources
+        flags = [flag for s in sources if s.provider == "command-line" for flag in ("--config-dir", s.path)]
+        found = []
+        for overrides in job_overrides:
+            folder = job_folder(self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides)))
+            (folder / FAILURE).unlink(missing_ok=True)
+            found.append(Command(list(overrides), folder, flags))
+        return found
+
+    def returned(self, command: Any) -> JobReturn:
+        """What Hydra is told of a job that has ended: its accuracy on `val`, or its failure."""
+        from moe.errors import UserError
+        from moe.sweep import record
+
+        done = JobReturn(overrides=list(command.overrides), working_dir=os.getcwd())
+        results = record.results(command.folder)
+        if results is None:
+            done.status = JobStatus.FAILED
+            done.return_value = UserError(record.read_failure(command.folder) or "it ended without a word")
+        else:
+            done.status = JobStatus.COMPLETED
+            done.return_value = record.objective(results)
+        return done
+
+
+class ProcessLauncher(_CommandLauncher):
+    """Each job in a process of its own, `n_jobs` at once, each on a GPU to itself.
+
+    Without `n_jobs` there are as many at once as there are GPUs, or one. `threads` is the number of CPU threads
+    of a job; without it the processor's cores are shared out.
+    """
+
+    def __init__(self, n_jobs: int | None = None, threads: int | None = None) -> None:
+        self.n_jobs, self.threads = n_jobs, threads
+
+    def launch(self, job_overrides: Sequence[Overrides], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs and wait for all of them. Ctrl-C ends those that run."""
+        from moe.sweep import gpus, jobs
+
+        devices = gpus.visible()
+        at_once = self.n_jobs or len(devices) or 1
+        threads = self.threads or max(1, (os.cpu_count() or 1) // at_once)
+        environment = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
+        commands = self.commands(job_overrides)
+        stop, running = threading.Event(), set[subprocess.Popen]()
+
+        def one(number: int, command: Any) -> None:
+            begun = time.monotonic()
+
+            def started(process: subprocess.Popen, gpu: str | None) -> None:
+                nonlocal begun
+                running.add(process)
+                begun = time.monotonic()
+                print(f"{head}  started{f' on GPU {gpu}' if gpu is not None else ''}  {command.folder}", flush=True)
+
+            head = f"job {number:>{len(str(initial_job_idx + len(commands)))}}"
+            jobs.run(command, devices, environment, started, stop.is_set)
+            if stop.is_set():
+                return
+            said = self.returned(command)
+            ended = "done" if said.status == JobStatus.COMPLETED else f"failed: {said._return_value}"
+            print(f"{head}  {ended} after {time.monotonic() - begun:.0f} s", flush=True)
+
+        with ThreadPoolExecutor(at_once) as pool:
+            waiting = [pool.submit(one, initial_job_idx + n, c) for n, c in enumerate(commands, 1)]
+            try:
+                for future in waiting:
+                    future.result()
+            except BaseException:
+                stop.set()
+                for future in waiting:
+                    future.cancel()
+                _end(running)
+                raise
+        return [self.returned(command) for command in commands]
+
+
+def _end(running: set[subprocess.Popen]) -> None:
+    """Ask the jobs to stop, as Ctrl-C would, and end those that do not."""
+    from moe.sweep.jobs import STOP_SECONDS
+
+    for process in running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in running:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+class SubmititLauncher(_CommandLauncher):
+    """Each job by submitit: `cluster` is slurm, or local for processes on this machine.
+
+    All other parameters are those of `submitit.AutoExecutor.update_parameters` (timeout_min, gpus_per_node,
+    slurm_partition, ...).
+    """
+
+    def __init__(self, cluster: str, submitit_folder: str, **parameters: Any) -> None:
+        self.cluster, self.folder = cluster, submitit_folder
+        self.parameters = {k: OmegaConf.to_object(v) if OmegaConf.is_config(v) else v for k, v in parameters.items()}
+
+    def launch(self, job_overrides: Sequence[Overrides], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Submit the jobs and wait for all of them."""
+        from moe.errors import ConfigError
+        from moe.sweep import gpus, record
+        from moe.sweep.submitted import Task
+
+        try:
+            import submitit
+        except ModuleNotFoundError:
+            raise ConfigError("hydra/launcher=slurm_local and slurm need submitit: pip install submitit") from None
+        executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
+        executor.update_parameters(**{k: v for k, v in self.parameters.items() if v is not None})
+        # Slurm gives each job its own; on one machine the jobs share what this process sees.
+        devices = gpus.visible() if self.cluster == "local" else []
+        commands = self.commands(job_overrides)
+        with executor.batch():
+            submitted = [executor.submit(Task(command, devices)) for command in commands]
+        for command, job in zip(commands, submitted, strict=True):
+            print(f"submitted {job.job_id}  {command.folder}", flush=True)
+        for command, job in zip(commands, submitted, strict=True):
+            error = job.exception()
+            if error is not None and record.results(command.folder) is None:
+                record.write_failure(command.folder, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}")
+        return [self.returned(command) for command in commands]
+
+
+def register() -> None:
+    """Make the plugins known to Hydra, whose search does not see into an editable installation."""
+    for plugin in (GridSweeper, ProcessLauncher, SubmititLauncher):
+        Plugins.instance().register(plugin)

@@ -1,0 +1,31 @@
+"""Tells a sweep's folder, before its first job, what the sweep is."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from moe.sweep import names
+from moe.sweep.record import Sweep
+
+_begun: list[Sweep] = []
+
+
+class SweepCallback(Callback):
+    """Writes `sweep.json`, whatever Hydra's sweeper and launcher."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        swept = names.swept(config.hydra.overrides.task, OmegaConf.select(config, "hydra.sweeper.params"))
+        with suppress(OmegaConfBaseException):  # a folder of the user's own may need what only a job has
+            OmegaConf.select(config, "hydra.sweep.subdir")  # jobs are named by what is swept, which is known here
+        sweep = Sweep(Path(str(config.hydra.sweep.dir)), list(config.hydra.overrides.task), swept)
+        sweep.write()
+        _begun.append(sweep)
+
+
+def begun() -> Sweep | None:
+    """The sweep that this process began, or None where its command is a single run."""
+    return _begun[-1] if _begun else None

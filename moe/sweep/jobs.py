@@ -1,0 +1,89 @@
+"""One job of a sweep as a process of its own: `python -m moe.train` with the job's overrides."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moe.sweep import gpus
+from moe.sweep.record import RESULTS, read_failure, write_failure
+
+OUTPUT = "output.txt"
+STOP_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Command:
+    """How a job is run alone. `flags` are Hydra's own options of the sweep's command (--config-dir say)."""
+
+    overrides: Sequence[str]
+    folder: Path
+    flags: Sequence[str] = ()
+
+    def arguments(self) -> list[str]:
+        """The arguments of `python -m moe.train`."""
+        # A preset of a sweep makes many jobs of whatever it is given to; this is one of them.
+        mode = ["hydra.mode=RUN"] if any(o.startswith(("sweep=", "+sweep=")) for o in self.overrides) else []
+        return [*self.flags, *self.overrides, *mode, f"hydra.run.dir={quoted(str(self.folder))}"]
+
+    def __str__(self) -> str:
+        return shlex.join(["python", "-m", "moe.train", *self.arguments()])
+
+
+def quoted(value: str) -> str:
+    """A value as Hydra's grammar reads it back: in quotes where it holds more than plain characters."""
+    if re.fullmatch(r"[A-Za-z0-9/._+-]+", value):
+        return value
+    # A backslash stands for itself, but for those before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
+    return f"'{escaped}'"
+
+
+def run(
+    command: Command,
+    devices: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    started: Callable[[subprocess.Popen, str | None], None] = lambda process, gpu: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """Run a job to its end, on a GPU of `devices` that no other job has, waiting for one.
+
+    What it prints goes to `output.txt` in its folder; a job that leaves neither results nor a word of why gets
+    that word here. `started` is told the process and its GPU; nothing is started once `stopped` says so.
+    """
+    held = gpus.lease(devices, stopped) if devices else None
+    if stopped():
+        return
+    inherited = {**os.environ, **(environment or {})}
+    if held is not None:
+        inherited["CUDA_VISIBLE_DEVICES"] = held.gpu
+    command.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with (command.folder / OUTPUT).open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "moe.train", *command.arguments()],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=inherited,
+                pass_fds=[held.handle] if held is not None else [],
+            )
+    finally:
+        if held is not None:
+            held.close()  # the job's own process holds it now
+    started(process, held.gpu if held is not None else None)
+    code = process.wait()
+    if not (command.folder / RESULTS).is_file() and read_failure(command.folder) is None and not stopped():
+        write_failure(command.folder, _why(code, command.folder / OUTPUT))
+
+
+def _why(code: int, output: Path) -> str:
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    said = [line for line in output.read_text(errors="replace").splitlines() if line.strip()]
+    return f"exit code {code}: {said[-1].removeprefix('moe: ')}" if said else f"exit code {code}"

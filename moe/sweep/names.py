@@ -1,0 +1,69 @@
+"""What a sweep's folders are called: by what was overridden, so that the same command finds them again."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import OmegaConf
+
+LONGEST, LONGEST_VALUE = 60, 12
+
+
+def register() -> None:
+    """Make the names known to `conf/`: `${moe.sweep:...}`, `${moe.swept:...}`, `${moe.job:...}`."""
+    # Cached: all jobs of a sweep see what it began with.
+    OmegaConf.register_new_resolver("moe.sweep", sweep_name, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("moe.swept", swept, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("moe.job", job_name, replace=True)
+
+
+def sweep_name(overrides: Sequence[str], params: Any = None) -> str:
+    """The folder of a whole sweep: what it sweeps, and a hash of all that was overridden."""
+    given = dict(_split(override) for override in overrides)
+    what = given.get("sweep") or given.get("experiment", "gates")
+    parts = [what if not _is_sweep(what) else "experiments"]
+    if "sweep" not in given:
+        parts += [short(key) for key in swept(overrides, params) if key != "experiment"]
+    space = dict(params or {})
+    return f"{_slug('_'.join(parts))}-{_hash([*overrides, *(f'{key}={space[key]}' for key in space)])}"
+
+
+def job_name(overrides: Sequence[str], swept: Sequence[str]) -> str:
+    """The folder of one job: its values of what is swept, as far as they are short, and a hash of all its overrides."""
+    parts = [f"{short(key)}-{value[:LONGEST_VALUE]}" for key, value in map(_split, overrides) if key in swept]
+    return f"{_slug('_'.join(parts))}-{_hash(overrides)}".lstrip("-")
+
+
+def swept(overrides: Sequence[str], params: Any = None) -> list[str]:
+    """The keys over which a sweep goes, from its command line and its preset's parameters."""
+    own = [key for key, value in map(_split, overrides) if _is_sweep(value)]
+    return list(dict.fromkeys([*(params or {}), *own]))
+
+
+def short(key: str) -> str:
+    """The last part of a dotted key: `width` for `gate.width`."""
+    return key.lstrip("+~").rpartition(".")[2].rpartition("@")[2]
+
+
+def _split(override: str) -> tuple[str, str]:
+    key, _, value = override.partition("=")
+    return key, value
+
+
+def _is_sweep(value: str) -> bool:
+    """Whether a value is Hydra's for many: `1,2`, `range(3)`; a comma inside brackets or quotes is none."""
+    bare = re.sub(r"'[^']*'|\"[^\"]*\"", "", value)
+    while (inner := re.sub(r"\[[^\[\]]*\]|\{[^{}]*\}", "", bare)) != bare:
+        bare = inner
+    return "," in re.sub(r"\([^()]*\)", "", bare) or bool(
+        re.match(r"(choice|range|interval|glob|shuffle|sort)\(", bare)
+    )
+
+
+def _hash(overrides: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:LONGEST].strip("-.")

@@ -1,0 +1,147 @@
+"""What a sweep and its jobs leave beside their results: `sweep.json`, and `failure.json` where a job failed."""
+
+import json
+import logging
+import os
+import traceback
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from moe.config import Config, Plain
+from moe.errors import ConfigError, StoreError, UserError
+
+log = logging.getLogger(__name__)
+SWEEP, FAILURE, RESULTS = "sweep.json", "failure.json", "results.json"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's folder and what was asked for: the command's overrides, the keys they sweep, every job by folder."""
+
+    folder: Path
+    overrides: list[str]
+    swept: list[str]
+    jobs: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def write(self) -> None:
+        """Write `sweep.json`, whole or not at all."""
+        said = asdict(self)
+        said.pop("folder")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write(self.folder / SWEEP, said)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that has no results: its overrides, its folder, and why in one line."""
+
+    overrides: list[str]
+    folder: Path
+    error: str
+
+
+def write(path: Path, content: Plain) -> None:
+    """Write nested plain values as JSON, whole or not at all. Raises StoreError where it cannot be written."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        aside.write_text(json.dumps(content, indent=1))
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def read_sweep(folder: Path) -> Sweep | None:
+    """The sweep whose folder this is, or None. Raises StoreError where its record is damaged."""
+    try:
+        said = json.loads((folder / SWEEP).read_text())
+        return Sweep(folder, list(said["overrides"]), list(said["swept"]), dict(said["jobs"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise StoreError(f"{folder / SWEEP} is damaged; remove it, and give the sweep's command again") from None
+
+
+def sweep_of(run: Path) -> Sweep | None:
+    """The sweep in whose folder a run's is, directly or one deeper (`hydra.sweep.subdir=a/b`), or None."""
+    return read_sweep(run.parent) or read_sweep(run.parent.parent)
+
+
+def results(run: Path) -> Plain | None:
+    """What a complete run's `results.json` holds, or None."""
+    try:
+        found = json.loads((run / RESULTS).read_text())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def finished(run: Path, config: Config) -> Plain | None:
+    """The results of a run that is complete and was of this very config, or None."""
+    found = results(run)
+    return found if found and found.get("config") == json.loads(json.dumps(config.plain())) else None
+
+
+def objective(found: Plain) -> float:
+    """What a sweeper maximises: the accuracy on `val`. Raises ConfigError where the run has none."""
+    if found.get("val") is None:
+        raise ConfigError(f"target={found.get('target')} has no accuracy on val to search by; set target=gates or base")
+    return float(found["val"]["accuracy"])
+
+
+def line(error: BaseException) -> str:
+    """An error in one line: the sentence that a user can act on, or its type and what it says."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, UserError) else f"{type(error).__name__}: {said}".rstrip(": ")
+
+
+def write_failure(run: Path, error: BaseException | str) -> None:
+    """Leave in a run's folder why it has no results."""
+    known = isinstance(error, str | UserError)
+    said = error if isinstance(error, str) else line(error)
+    trace = "" if known else "".join(traceback.format_exception(error))  # type: ignore[arg-type]
+    run.mkdir(parents=True, exist_ok=True)
+    write(run / FAILURE, {"error": said, "traceback": trace})
+
+
+def read_failure(run: Path) -> str | None:
+    """Why a run has no results, in a line; None where it left no word."""
+    try:
+        return str(json.loads((run / FAILURE).read_text())["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def failures(sweep: Sweep, jobs: Mapping[str, Sequence[str]] | None = None) -> list[Failure]:
+    """The sweep's jobs that have no results, in order."""
+    found = []
+    for name, overrides in (jobs or sweep.jobs).items():
+        run = sweep.folder / name
+        if not (run / RESULTS).is_file():
+            found.append(Failure(list(overrides), run, read_failure(run) or "it ended without a word"))
+    return found
+
+
+@contextmanager
+def alone(run: Path) -> Iterator[None]:
+    """Hold a run's folder alone among all processes; says so once where another has it."""
+    run.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("another process is at work on %s; waiting for it", run)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

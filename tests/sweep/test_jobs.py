@@ -1,0 +1,38 @@
+"""A job's command, and the word it leaves where it fails."""
+
+import shlex
+import signal
+from pathlib import Path
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from moe.sweep.jobs import Command, _why, quoted
+
+
+def test_the_command_runs_the_job_alone_in_its_folder() -> None:
+    command = Command(["experiment=gates", "gate.width=32"], Path("multirun/a/b-1"))
+    assert str(command) == "python -m moe.train experiment=gates gate.width=32 hydra.run.dir=multirun/a/b-1"
+
+
+def test_of_a_presets_job_it_says_that_it_is_one() -> None:
+    command = Command(["sweep=gate_widths", "gate.width=32"], Path("x"), ["--config-dir", "my conf"])
+    assert command.arguments() == [
+        *("--config-dir", "my conf", "sweep=gate_widths", "gate.width=32", "hydra.mode=RUN", "hydra.run.dir=x")
+    ]
+
+
+@pytest.mark.parametrize("folder", ["a b/c", "it's", "a=b,c", "back\\slash", "end\\", "{x}", "ü"])
+def test_a_folder_of_any_name_comes_back_from_the_shell_and_from_hydra(folder: str) -> None:
+    *_, last = shlex.split(str(Command([], Path(folder))))
+    assert OverridesParser.create().parse_override(last).value() == folder
+    assert quoted("a/b-1.2_c+d") == "a/b-1.2_c+d"
+
+
+def test_why_a_job_ended_is_its_signal_or_the_last_line_it_printed(tmp_path: Path) -> None:
+    output = tmp_path / "output.txt"
+    output.write_text("training\nmoe: gate.width must be above 0\n\n")
+    assert _why(-signal.SIGKILL, output) == "killed by SIGKILL"
+    assert _why(2, output) == "exit code 2: gate.width must be above 0"
+    output.write_text("")
+    assert _why(3, output) == "exit code 3"

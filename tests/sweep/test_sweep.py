@@ -1,0 +1,192 @@
+"""Real sweeps on digits: jobs that fail, are killed, are there already; every launcher.
+
+All read the tiny networks of `store`, so that a job trains its gates alone.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import TINY
+
+Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
+# How long and where a run was made; all else must be the same again.
+WHEN = ("seconds", "versions", "git", "machine")
+
+
+@pytest.fixture
+def sweep(run: Path, store: Path, process: Any, tmp_path: Path) -> Sweep:
+    """Runs `python -m moe.train -m` with the tiny networks' overrides, its folder `tmp_path/sweep`."""
+    own = tmp_path / "store"
+    shutil.copytree(store, own)
+
+    def start(*overrides: str, folder: str = "sweep") -> "subprocess.CompletedProcess[str]":
+        done: subprocess.CompletedProcess[str] = process(
+            "moe.train", *arguments(tmp_path, *overrides, folder=folder), cwd=tmp_path
+        )
+        return done
+
+    return start
+
+
+def arguments(where: Path, *overrides: str, folder: str = "sweep") -> list[str]:
+    return ["-m", *TINY, f"paths.store={where / 'store'}", f"hydra.sweep.dir={where / folder}", *overrides]
+
+
+def results(folder: Path) -> dict[str, dict[str, Any]]:
+    """What every finished job of a sweep found, but for times and places, by its folder's name."""
+    found = {path.parent.name: json.loads(path.read_text()) for path in sorted(folder.glob("*/results.json"))}
+    return {name: {k: v for k, v in job.items() if k not in WHEN} for name, job in found.items()}
+
+
+def jobs(folder: Path) -> dict[str, Path]:
+    """The folder of every job by its overrides' last value."""
+    said = json.loads((folder / "sweep.json").read_text())["jobs"]
+    return {overrides[-1].partition("=")[2]: folder / name for name, overrides in said.items()}
+
+
+def test_failed_jobs_leave_the_others_and_are_told_at_the_end(sweep: Sweep, tmp_path: Path) -> None:
+    done = sweep("gate.recipe.optimizer.lr=0.001,1e38", "gate=mlp,nonsense", "gate.width=8,-3")
+    # Of 2 x 2 x 2 jobs one is right: a width is refused, a gate does not exist, a learning rate ends in NaN.
+    assert done.returncode == 1, done.stdout + done.stderr
+    folder = tmp_path / "sweep"
+    assert len(results(folder)) == 1
+    assert "7 failed" in done.stderr
+    assert done.stderr.count("gate.width must be a whole number above 0, not -3") == 2
+    assert done.stderr.count("gate=nonsense: there is no such option") == 4
+    assert len(re.findall(r"gates: the (loss|gradient) .*", done.stderr)) == 1
+    assert done.stderr.count("python -m moe.train experiment=demo") == 7
+    assert "Traceback" not in done.stdout + done.stderr
+
+    # A failed job's command runs it again, alone and in its folder.
+    command = next(line for line in done.stderr.splitlines() if "gate.width=-3" in line and "gate=mlp" in line)
+    again = subprocess.run(
+        command.strip().replace("python ", f"{sys.executable} ", 1),
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 2
+    assert again.stderr.strip() == "moe: gate.width must be a whole number above 0, not -3"
+
+
+def test_the_same_command_runs_only_what_is_missing(sweep: Sweep, tmp_path: Path) -> None:
+    assert sweep("gate.width=4,8").returncode == 0
+    first = {name: (path / "results.json").stat().st_mtime_ns for name, path in jobs(tmp_path / "sweep").items()}
+    (jobs(tmp_path / "sweep")["4"] / "results.json").unlink()
+    done = sweep("gate.width=4,8")
+    assert done.returncode == 0
+    assert "2 jobs, 1 left to run" in done.stdout
+    second = {name: (path / "results.json").stat().st_mtime_ns for name, path in jobs(tmp_path / "sweep").items()}
+    assert second["8"] == first["8"] and second["4"] > first["4"]
+    # A default that changed in between makes it another job, though its overrides are the same.
+    path = jobs(tmp_path / "sweep")["8"] / "results.json"
+    path.write_text(path.read_text().replace('"dropout": 0.5', '"dropout": 0.4'))
+    assert "2 jobs, 1 left to run" in sweep("gate.width=4,8").stdout
+
+
+def test_a_sweep_killed_whole_goes_on_to_the_table_of_an_uninterrupted_one(sweep: Sweep, tmp_path: Path) -> None:
+    widths = "gate.width=4,8,16"
+    command = [sys.executable, "-m", "moe.train", *arguments(tmp_path, widths, "hydra/launcher=processes")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    killed = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
+    )
+    wait(lambda: len(results(tmp_path / "sweep")) == 1)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert len(results(tmp_path / "sweep")) < 3
+    done = sweep(widths, "hydra/launcher=processes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    whole = sweep(widths, folder="whole")
+    assert whole.returncode == 0
+    assert results(tmp_path / "sweep") == results(tmp_path / "whole")
+    assert len(results(tmp_path / "whole")) == 3
+
+
+def test_a_job_that_is_killed_leaves_the_others(sweep: Sweep, tmp_path: Path) -> None:
+    command = arguments(tmp_path, "gate.width=4,8", "hydra/launcher=processes", "hydra.launcher.n_jobs=2")
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "0,1", "MOE_GPU_LOCKS": str(tmp_path / "locks")}
+    started = subprocess.Popen(
+        [sys.executable, "-m", "moe.train", *command],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait(lambda: processes("gate.width=8", "hydra.run.dir"))
+    os.kill(processes("gate.width=8", "hydra.run.dir")[0], signal.SIGKILL)
+    out, err = started.communicate(timeout=300)
+    assert started.returncode == 1
+    assert list(results(tmp_path / "sweep")) == [jobs(tmp_path / "sweep")["4"].name]
+    assert "1 failed" in err and "killed by SIGKILL" in err
+    # Each had a pretended GPU to itself.
+    assert sorted(re.findall(r"started on GPU (\d)", out)) == ["0", "1"]
+
+
+def test_two_sweeps_at_once_over_one_store(sweep: Sweep, tmp_path: Path) -> None:
+    commands = [arguments(tmp_path, "gate.width=4,8") for _ in range(2)]  # even in one folder
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    both = [
+        subprocess.Popen([sys.executable, "-m", "moe.train", *c], cwd=tmp_path, env=environment, stdout=-3, stderr=-3)
+        for c in commands
+    ]
+    assert [process.wait(300) for process in both] == [0, 0]
+    assert len(results(tmp_path / "sweep")) == 2
+    assert len(list((tmp_path / "store").glob("gates-*"))) == 3  # two of the sweep, one of the session's run
+
+
+def test_submitit_runs_each_job_and_a_wrong_one_fails_alone(sweep: Sweep, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    done = sweep("gate.width=4,-1,8", "gate.recipe.optimizer.lr=0.001,1e38", "hydra/launcher=slurm_local")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert len(results(tmp_path / "sweep")) == 2
+    assert "4 failed" in done.stderr
+
+
+def test_optuna_goes_on_past_a_failed_trial(sweep: Sweep, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    done = sweep(
+        *("sweep=optuna_gates", "hydra.sweeper.n_trials=4", "gate.width=choice(-1,4,8)"),
+        "hydra.sweeper.max_failure_rate=0.9",
+    )
+    found = results(tmp_path / "sweep")
+    folders = list((tmp_path / "sweep").glob("*/hydra/overrides.yaml"))
+    assert found and len(found) < len(folders), done.stdout + done.stderr
+    assert done.returncode == 1
+    assert f"{len(folders) - len(found)} failed" in done.stderr
+    best = max(job["val"]["accuracy"] for job in found.values())
+    assert f"best_value: {best}" in (tmp_path / "sweep" / "optimization_results.yaml").read_text()
+
+
+def wait(until: Callable[[], Any], seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def processes(*said: str) -> list[int]:
+    """The processes of this machine whose command line holds all of `said`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if all(part in line for part in said):
+            found.append(int(path.parent.name))
+    return found
