@@ -159,10 +159,7 @@ def test_submitit_runs_each_job_and_a_wrong_one_fails_alone(sweep: Sweep, tmp_pa
 
 def test_optuna_goes_on_past_a_failed_trial(sweep: Sweep, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    done = sweep(
-        *("sweep=optuna_gates", "hydra.sweeper.n_trials=4", "gate.width=choice(-1,4,8)"),
-        "hydra.sweeper.max_failure_rate=0.9",
-    )
+    done = sweep("sweep=optuna_gates", "hydra.sweeper.n_trials=5", "gate.width=choice(-1,4)")
     found = results(tmp_path / "sweep")
     folders = list((tmp_path / "sweep").glob("*/hydra/overrides.yaml"))
     assert found and len(found) < len(folders), done.stdout + done.stderr
