@@ -11,9 +11,9 @@ from moe.taxonomy import Tree
 
 
 def cost(mixture: Mixture, in_shape: tuple[int, int, int], predictions: Predictions, tree: Tree) -> Plain:
-    """`parameters`, and `flops_per_image`: `dense` of all networks, `routed` of those on the test images' ways.
+    """`parameters`, those of the gates alone, and `flops_per_image` of all networks and of those on the images' ways.
 
-    Every network runs once on one random image of `in_shape` (C, H, W). One multiply-add is two FLOPs;
+    The ways are the test images' own; `dense` is what all networks cost, `routed` the mean over the ways. Every network runs once on one random image of `in_shape` (C, H, W). One multiply-add is two FLOPs;
     matrix products, convolutions and attention count, activations do not.
     """
     mixture.cpu().eval()
@@ -32,8 +32,11 @@ def cost(mixture: Mixture, in_shape: tuple[int, int, int], predictions: Predicti
             for path, way, gate in zip(tree.paths, tree.ways, gates, strict=True)
         ]
         routed = torch.tensor(ways, dtype=torch.double)[predictions.route].mean().item()
-    parameters = sum(parameter.numel() for parameter in mixture.parameters())
-    return {"parameters": parameters, "flops_per_image": {"dense": dense, "routed": routed}}
+    return {
+        "parameters": sum(parameter.numel() for parameter in mixture.parameters()),
+        "gate_parameters": sum(parameter.numel() for parameter in mixture.gates.parameters()),
+        "flops_per_image": {"dense": dense, "routed": routed},
+    }
 
 
 def flops(network: nn.Module, *inputs: Tensor) -> int:

@@ -263,6 +263,7 @@ def test_cost_by_hand() -> None:
     # All: 4*120 + 2*48 + 2*12*(2+3+3) = 768. Parameters: 4*(60+5) + 2*(24+2) + 12*8 = 408.
     assert out["flops_per_image"]["dense"] == 768
     assert out["parameters"] == 408
+    assert out["gate_parameters"] == 96
 
 
 def test_cost_without_hard_routing_is_dense() -> None:
