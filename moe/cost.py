@@ -13,8 +13,9 @@ from moe.taxonomy import Tree
 def cost(mixture: Mixture, in_shape: tuple[int, int, int], predictions: Predictions, tree: Tree) -> Plain:
     """`parameters`, those of the gates alone, and `flops_per_image` of all networks and of those on the images' ways.
 
-    The ways are the test images' own; `dense` is what all networks cost, `routed` the mean over the ways. Every network runs once on one random image of `in_shape` (C, H, W). One multiply-add is two FLOPs;
-    matrix products, convolutions and attention count, activations do not.
+    The ways are the test images' own; `dense` is what all networks cost, `routed` the mean over the ways. Every
+    network runs once on one random image of `in_shape` (C, H, W). One multiply-add is two FLOPs; matrix products,
+    convolutions and attention count, activations do not.
     """
     mixture.cpu().eval()
     image = torch.rand(1, *in_shape)
