@@ -100,17 +100,32 @@ def _finish(
         curves = {name: entry.record["curves"] for name, entry in entries.items()}
         test = job.dataset.test
         report.write(job.folder, found, job.tree, curves, predictions, test.labels, test.images)
-    run = loggers.wandb_run(stages[-1])
-    if run is not None:
-        run.summary.update(dict(_flat(found)))
-        if predictions is not None:
-            _log_pictures(run, job, predictions)
+    _log_to_wandb(job, stages[-1], entries, found, predictions, loggers)
     results.write(job.folder, found)
     log.info("%s", results.table(found))
     log.info("run folder  %s", job.folder)
     log.info("results     %s", job.folder / "results.json")
     if job.config.report:
         log.info("report      %s", job.folder / "report.html")
+
+
+def _log_to_wandb(
+    job: Job,
+    last: Stage,
+    entries: Mapping[str, Entry],
+    found: Plain,
+    predictions: inference.Predictions | None,
+    loggers: StageLoggers,
+) -> None:
+    """Complete the last stage's W&B run: its curves where it was reused, the results' numbers, pictures."""
+    try:
+        run = loggers.wandb_run(last, entries[last.name].record["curves"])
+        if run is not None:
+            run.summary.update(dict(_flat(found)))
+            if predictions is not None:
+                _log_pictures(run, job, predictions)
+    except Exception as error:  # no trouble of W&B's may cost the results of what was trained
+        log.warning("W&B has no results of this run (%s)", " ".join(str(error).split())[:200])
 
 
 def _log_pictures(run: Any, job: Job, predictions: inference.Predictions) -> None:
@@ -134,6 +149,8 @@ def _flat(found: Plain) -> Iterator[tuple[str, float]]:
         for key, value in scalars(found[section] or {}, section):
             if isinstance(value, int | float):
                 yield key.replace(".", "/"), value
+    for stage, spent in found["seconds"].items():
+        yield f"seconds/{stage}", spent["seconds"]
 
 
 def _data(job: Job) -> Plain:

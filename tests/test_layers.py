@@ -17,7 +17,7 @@ LAYERS: list[list[str]] = [
     ["moe.taxonomy", "moe.checks", "moe.store", "moe.command"],
     ["moe.overrides"],
     ["moe.config"],
-    ["moe.sweep"],
+    ["moe.sweep", "moe.wandb_session"],
     ["moe.nets"],
     ["moe.data", "moe.metrics"],
     ["moe.inference"],
@@ -33,7 +33,7 @@ LAYERS: list[list[str]] = [
     ["moe.record"],
     ["moe.compare"],
     ["moe.sweep.ending"],
-    ["moe.train", "moe.evaluate", "moe.predict", "moe.store.__main__"],
+    ["moe.train", "moe.evaluate", "moe.predict", "moe.store.__main__", "moe.dashboard"],
     ["moe"],  # moe.load and moe.compose
 ]
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}

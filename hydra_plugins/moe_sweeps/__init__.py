@@ -243,5 +243,7 @@ class SubmititLauncher(_CommandLauncher):
 
 def register() -> None:
     """Make the plugins known to Hydra, whose search does not see into an editable installation."""
-    for plugin in (GridSweeper, ProcessLauncher, SubmititLauncher):
+    from hydra_plugins.moe_sweeps.wandb_file import WandbSweeper
+
+    for plugin in (GridSweeper, ProcessLauncher, SubmititLauncher, WandbSweeper):
         Plugins.instance().register(plugin)

@@ -1,0 +1,122 @@
+"""How this process may talk to W&B: the mode, a key, a server that answers, the run that `wandb agent` gave it."""
+
+import logging
+import netrc
+import os
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from omegaconf import OmegaConf
+
+from moe.config import Plain
+
+log = logging.getLogger(__name__)
+# W&B's own server has two names; a key for one is good for the other.
+CLOUD = ("api.wandb.ai", "api.forge.coreweave.com")
+KEYS = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
+ANSWER_SECONDS = 3.0  # W&B itself tries a server that cannot be reached for 20
+
+
+@dataclass(frozen=True)
+class AgentRun:
+    """The run that `wandb agent` began for this command: its id, its sweep's, the values that were chosen for it."""
+
+    run_id: str | None = None
+    sweep_id: str | None = None
+    parameters: Plain = field(default_factory=dict)
+
+    @classmethod
+    def take(cls) -> "AgentRun":
+        """It, taken out of the environment, by which W&B would make every run of this process that one."""
+        run_id, sweep_id, path = (
+            os.environ.pop(f"WANDB_{n}", None) for n in ("RUN_ID", "SWEEP_ID", "SWEEP_PARAM_PATH")
+        )
+        said: Any = OmegaConf.to_container(OmegaConf.load(path)) if path and Path(path).is_file() else {}
+        return cls(run_id, sweep_id, {k: v["value"] for k, v in said.items() if isinstance(v, dict) and "value" in v})
+
+    @property
+    def settings(self) -> Plain:
+        """W&B's settings by which a run is this one."""
+        given = {"run_id": self.run_id, "sweep_id": self.sweep_id}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def place(self, project: str, entity: str | None) -> Plain:
+        """The project and entity to log to: the agent's sweep's, else the given ones."""
+        if self.sweep_id is None:
+            return {"project": project, "entity": entity}
+        return {"project": os.environ.get("WANDB_PROJECT", project), "entity": os.environ.get("WANDB_ENTITY", entity)}
+
+
+def wandb_mode(wanted: str) -> str:
+    """W&B's mode for `logger.mode`: `auto` obeys WANDB_MODE, then is online where a key is set, else offline.
+
+    Says so, within seconds, where `online` was asked for or a key is set and it has to be offline all the same.
+    """
+    asked = os.environ.get("WANDB_MODE", "") if wanted == "auto" else wanted
+    if asked not in ("", "online"):
+        return asked
+    server = server_url()
+    if not has_key(server):
+        if asked == "online":
+            log.warning("W&B has no API key (WANDB_API_KEY, or wandb login); this run is logged offline")
+        return "offline"
+    if not answers(server):
+        log.warning("W&B: %s does not answer within %.0f s; this run is logged offline", server, ANSWER_SECONDS)
+        return "offline"
+    return "online"
+
+
+def server_url() -> str:
+    """The address of the W&B server: WANDB_BASE_URL, else what `wandb login --host` left, else W&B's own."""
+    import wandb
+
+    return os.environ.get("WANDB_BASE_URL") or str(wandb.setup().settings.base_url)
+
+
+def has_key(server: str) -> bool:
+    """Whether W&B finds an API key for a server, in the environment or in the file of `wandb login`."""
+    if any(os.environ.get(name) for name in KEYS):
+        return True
+    host = urlsplit(server).netloc
+    try:
+        saved = netrc.netrc(os.environ.get("NETRC"))
+    except (OSError, netrc.NetrcParseError):
+        return False
+    return any(saved.authenticators(name) for name in (CLOUD if host in CLOUD else (host,)))
+
+
+@cache
+def answers(server: str) -> bool:
+    """Whether a server answers at an address within ANSWER_SECONDS; asked once a process."""
+    said: list[bool] = []
+    # In a thread, since a name server that is silent is waited for longer than any time-out of the request's.
+    asking = threading.Thread(target=lambda: said.append(_asked(server)), daemon=True)
+    asking.start()
+    asking.join(ANSWER_SECONDS)
+    return any(said)
+
+
+def _asked(server: str) -> bool:
+    try:
+        urllib.request.build_opener(_Unredirected).open(server, timeout=ANSWER_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        return error.code < 500  # above that it is a proxy that speaks, or a server that is down
+    except urllib.error.URLError as error:
+        return isinstance(error.reason, ssl.SSLError)  # certificates are W&B's own business
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+class _Unredirected(urllib.request.HTTPRedirectHandler):
+    """A redirection is an answer."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
