@@ -176,6 +176,10 @@ def hydra_errors() -> Iterator[None]:
         if "Config group override" not in str(error):
             raise
         raise config_error(error) from None
+    except RuntimeError as error:
+        if "Unknown plugin class" not in str(error):
+            raise
+        raise config_error(error) from None
 
 
 def compose(*overrides: str) -> Config:

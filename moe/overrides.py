@@ -8,6 +8,12 @@ from omegaconf import OmegaConf
 from moe import checks
 from moe.errors import ConfigError, nearest
 
+# Options whose plugin is a package of its own, and what the plugin calls itself.
+PLUGINS = {
+    "hydra/sweeper=optuna": ("hydra_plugins.hydra_optuna_sweeper", "hydra-optuna-sweeper"),
+    "hydra/launcher=ray": ("hydra_plugins.hydra_ray_launcher", "hydra-ray-launcher"),
+}
+
 
 def config_error(error: Exception) -> ConfigError:
     """One sentence for what Hydra or OmegaConf found wrong, with the nearest key or option that exists."""
@@ -20,13 +26,22 @@ def config_error(error: Exception) -> ConfigError:
     if match := re.search(r"Could not find '([^']+)/([^'/]+)'", first):
         group, option = match.groups()
         options = _options(text)
+        if f"{group}={option}" in PLUGINS:
+            return ConfigError(_no_such_plugin(f"{group}={option}"))
         return ConfigError(f"{group}={option}: there is no such option{nearest(option, options)}")
+    if match := re.search(r"Unknown plugin class : '([^']+)'", first):
+        said = next((option for option, (module, _) in PLUGINS.items() if match[1].startswith(module)), None)
+        return ConfigError(_no_such_plugin(said) if said else f"{match[1]} is no plugin of Hydra that is installed")
     if "Missing mandatory value" in first or "is missing" in first.lower():
         return ConfigError(f"{full_key} has no value; give it one with {full_key}=VALUE")
     if match := re.search(r"Could not find '(\S+)'", first) or re.search(r"No match in the defaults list", first):
         return ConfigError(f"{first.rstrip('.')}")
     detail = str(cause).splitlines()[0] if cause and full_key else first
     return ConfigError(f"{full_key}: {detail}" if full_key else detail)
+
+
+def _no_such_plugin(option: str) -> str:
+    return f"{option} needs a package that is not installed: pip install {PLUGINS[option][1]}"
 
 
 def _no_such_key(key: str) -> str:

@@ -13,6 +13,7 @@ import moe
 from moe import checks
 from moe.config import CONF, Config, Plain, compose, from_plain
 from moe.errors import ConfigError
+from moe.overrides import config_error
 
 SIMPLE, FAT, TINY = [[32, 32], [64, 64]], [[32, 32], [64, 64], [128, 128, 128]], [[16], [32]]
 # Of each experiment: target, routing, protocol, fit_on, frozen, expert.outputs, blocks of base, expert and router.
@@ -214,6 +215,24 @@ def test_reading_plain_values_leaves_them_as_they_were() -> None:
 )
 def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expected: str) -> None:
     assert sentence(override).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            "Could not find 'hydra/sweeper/optuna'\n\nAvailable options in 'hydra/sweeper':\n\tbasic\n\tgrid",
+            "hydra/sweeper=optuna needs a package that is not installed: pip install hydra-optuna-sweeper",
+        ),
+        (
+            "Unknown plugin class : 'hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher'",
+            "hydra/launcher=ray needs a package that is not installed: pip install hydra-ray-launcher",
+        ),
+        ("Unknown plugin class : 'a.B'", "a.B is no plugin of Hydra that is installed"),
+    ],
+)
+def test_a_plugin_that_is_not_installed_is_named_with_its_package(said: str, expected: str) -> None:
+    assert str(config_error(Exception(said))) == expected
 
 
 @pytest.mark.parametrize(
