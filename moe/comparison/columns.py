@@ -72,7 +72,11 @@ def _numbers(title: str, values: Sequence[float | None], form: str) -> Column:
 
 
 def _accuracies(title: str, found: Sequence[Estimate | None]) -> Column:
-    return Column(title, [percent(one) for one in found], _means(found))
+    # Means stand below each other, whether an interval follows or not.
+    said = [percent(one).partition(" ") for one in found]
+    longest = max((len(half) for _, _, half in said), default=0)
+    cells = [f"{mean} {half:<{longest}}" if mean and longest else mean for mean, _, half in said]
+    return Column(title, cells, _means(found))
 
 
 def _means(found: Sequence[Estimate | None]) -> list[float | None]:

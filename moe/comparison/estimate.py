@@ -22,8 +22,14 @@ class Estimate:
 
     @property
     def sign(self) -> int:
-        """1 where the whole interval is above zero, -1 where it is below, else 0."""
-        return 0 if self.ci95 is None else int(self.ci95[0] > 0) - int(self.ci95[1] < 0)
+        """1 where the whole interval is above zero, -1 where it is below, else 0.
+
+        Also 0 for an interval without width: a few seeds that agree to the image show no scatter, not that
+        there is none.
+        """
+        if self.half is None or self.half < 1e-12:
+            return 0
+        return int(self.mean - self.half > 0) - int(self.mean + self.half < 0)
 
     def plain(self, name: str) -> Plain:
         """The mean as `name` beside `ci95`."""

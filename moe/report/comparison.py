@@ -16,6 +16,7 @@ from moe.store import write_durably
 from moe.sweep.record import Failure
 
 BASELINES = {"uniform": "uniform average", "base": "base alone"}
+MANY = 20  # of so many 95% intervals one misses
 MOST_LINES = 8  # as many as there are colours
 FRONT = (
     "Numbered and joined: the Pareto front, where no other row costs less and is as accurate on val, nor costs the "
@@ -52,7 +53,8 @@ def write(
 def headline(rows: Sequence[Row], names: Sequence[str]) -> str:
     """What came of the runs: the best on `val` by its test accuracy, and how many rows the gates made better."""
     runs = sum(row.n for row in rows)
-    parts = [f"{_count(runs, 'run')} in {_count(len(rows), 'row')}."]
+    experiments = ", ".join(dict.fromkeys(row.experiment for row in rows))
+    parts = [f"{_count(runs, 'run')} of {experiments} in {_count(len(rows), 'row')}."]
     fair = [i for i, row in enumerate(rows) if row.val and not row.on_test]
     if fair and len({row.first.fingerprint for row in rows}) == 1:
         best = rows[fair[0]]
@@ -62,11 +64,11 @@ def headline(rows: Sequence[Row], names: Sequence[str]) -> str:
     if against:
         better, worse = (sum(one.sign == sign for one in against) for sign in (1, -1))
         parts.append(
-            f"Of {_count(len(against), 'row')} with an interval {better} beat{'s' * (better == 1)} the uniform average "
-            f"by more than it and {worse} {'is' if worse == 1 else 'are'} worse by more."
+            f"{better} of {_count(len(against), 'row')} beat{'s' * (better == 1)} the uniform average beyond "
+            f"{'its' if better == 1 else 'their'} interval; {worse} {'is' if worse == 1 else 'are'} worse beyond it."
         )
-        if len(against) >= 20:  # of so many one is expected
-            parts.append(f"By chance alone about {0.025 * len(against):.1f} would be on either side.")
+        if len(against) >= MANY:
+            parts.append(f"About {0.025 * len(against):.1f} on either side would be chance alone.")
     return " ".join(parts)
 
 
@@ -79,7 +81,10 @@ def _numbers(rows: Sequence[Row]) -> Column:
 
 
 def _table(rows: Sequence[Row], differences: Sequence[str]) -> str:
-    return sortable.table("Runs by val accuracy", [_numbers(rows), *columns(rows, differences)], "val")
+    shown = columns(rows, differences)
+    if len(set(shown[0].cells)) == 1:
+        shown = shown[1:]  # one experiment, which the headline names
+    return sortable.table("Runs by val accuracy", [_numbers(rows), *shown], "val")
 
 
 def _failed(failed: Sequence[Failure]) -> str:
@@ -148,7 +153,7 @@ def _cost(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
     drawings, listed = {}, {}
     for key, caption, scale in (
         ("routed", "MFLOP an image as routed", 1e6),
-        ("gate_parameters", "Parameters of the gates alone", 1),
+        ("gate_parameters", "parameters of the gates alone", 1),
     ):
         known = [i for i, row in enumerate(rows) if row.val and row.mean(key) is not None]
         costs = [(rows[i].mean(key) or 0) / scale for i in known]
@@ -156,6 +161,7 @@ def _cost(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
             continue
         found = [one for i in known if (one := rows[i].val)]
         figure = tradeoffs.against_cost(costs, found, [i + 1 for i in known], caption)
+        caption = caption[0].upper() + caption[1:]
         drawings[caption] = svg(figure, f"val accuracy against {caption}")
         front = pareto([(cost, one.mean) for cost, one in zip(costs, found, strict=True)])
         listed[caption] = [_on_front(rows[known[f]], known[f] + 1, names[known[f]], costs[f]) for f in front]
@@ -163,14 +169,14 @@ def _cost(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
         yield page.paragraph(FRONT, "soft")
         yield page.figures(drawings)
         for caption, lines in listed.items():
-            yield page.details(f"On the front: {caption[0].lower()}{caption[1:]}", page.bullets(lines), True)
+            yield page.details(f"On the front: {caption}", page.bullets(lines), True)
 
 
 def _on_front(row: Row, number: int, name: str, cost: float) -> str:
     test = f", test {percent(row.test)}" if row.test else ""
     uniform = row.against("uniform")
     gain = f", against uniform {difference(uniform)}" if uniform else ""
-    return f"{number} {name}: {cost:,.4g} for val {percent(row.val)}{test}{gain}"
+    return f"{number} {name}: {cost:,.4g}, val {percent(row.val)}{test}{gain}"
 
 
 def _branches(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 ROW, LEGEND_ROW, BELOW = 0.24, 0.2, 0.5
 
 
-def row_axes(names: Sequence[str], units: float, legend: Sequence[str]) -> "tuple[Figure, Axes]":
-    """Axes with a row for each name, from the top down, `units` of height, and room above for the legend."""
+def row_axes(names: Sequence[str], units: float, legend: Sequence[str], most: int = 20) -> "tuple[Figure, Axes]":
+    """Axes with a row for each name, from the top down, `units` of height, and room above for the legend.
+
+    Names are cut to `most` letters.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    names = [short(name) for name in names]
+    names = [short(name, most) for name in names]
     left = LETTER * max(map(len, names)) + 0.15
     above = headroom(legend)
     figure, axes = new_axes(left, BELOW, WIDTH - left - 0.15, ROW * max(units, 2), above)
@@ -35,6 +38,8 @@ def row_axes(names: Sequence[str], units: float, legend: Sequence[str]) -> "tupl
 
 def headroom(legend: Sequence[str]) -> float:
     """The height of a legend that `add_legend` puts above the axes."""
+    if not legend:
+        return 0.1
     return LEGEND_ROW * math.ceil(len(legend) / _columns(legend)) + 0.15
 
 

@@ -71,7 +71,7 @@ def _cell(column: Column, row: int, links: Mapping[str, str]) -> str:
     said, value = column.cells[row], column.values[row]
     sort = "" if value is None else f' data-value="{escape(str(value))}"'
     align = ' class="left"' if column.left else ""
-    text = escape(said)
+    text = escape(said.strip())
     if said in links:
         text = f'<a href="{escape(links[said])}">{text}</a>'
     return f"<td{sort}{align}>{text}</td>"

@@ -29,7 +29,7 @@ class Line:
 def by_row(names: Sequence[str], series: Mapping[str, Sequence[Estimate | None]], axis: str) -> "Figure":
     """Estimates in % as dots with intervals, a row for each of `names`, a colour for each series."""
     legend = list(series) if len(series) > 1 else []
-    figure, axes = row_axes(names, len(names) * max(1.0, 0.55 * len(series)), legend or [""])
+    figure, axes = row_axes(names, len(names) * max(1.0, 0.55 * len(series)), legend, most=24)
     for i, (name, found) in enumerate(series.items()):
         place = [row + 0.7 * ((i + 0.5) / len(series) - 0.5) for row in range(len(names))]
         _dots(axes, place, found, PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)], name, lying=True)
@@ -78,10 +78,8 @@ def against_cost(costs: Sequence[float], found: Sequence[Estimate], numbers: Seq
     figure, axes = new_axes(LEFT, BELOW, WIDTH - LEFT - 0.15, HEIGHT, 0.2)
     front = pareto([(cost, one.mean) for cost, one in zip(costs, found, strict=True)])
     rest = [i for i in range(len(costs)) if i not in front]
-    if min(costs) <= 0:  # a gate that learns nothing has no parameters
-        axes.set_xscale("symlog", linthresh=max(1, min((cost for cost in costs if cost > 0), default=1) / 3))
-    elif max(costs) / min(costs) > 8:
-        axes.set_xscale("log")
+    if min(costs) <= 0 or max(costs) / min(costs) > 8:
+        _decades(axes, costs)
     _dots(axes, [costs[i] for i in rest], [found[i] for i in rest], MUTED, "o")
     _dots(axes, [costs[i] for i in front], [found[i] for i in front], TAKEN, "o")
     best = [100 * found[i].mean for i in front]
@@ -91,12 +89,36 @@ def against_cost(costs: Sequence[float], found: Sequence[Estimate], numbers: Seq
         axes.annotate(
             f"{numbers[i]}", (costs[i], height), xytext=(3, 4), textcoords="offset points", color=TAKEN, weight="bold"
         )
-    axes.margins(x=0.08)
     axes.grid(axis="both")
     axes.set_axisbelow(True)
     axes.set_xlabel(axis)
     axes.set_ylabel("val accuracy in %")
     return figure
+
+
+def _decades(axes: "Axes", costs: Sequence[float]) -> None:
+    """Costs by equal steps for each tenfold; zero, the cost of a gate that learns nothing, has a place left of them."""
+    known = sorted(cost for cost in costs if cost > 0) or [1.0]
+    low, high = math.floor(math.log10(known[0])), math.ceil(math.log10(known[-1]))
+    if known[0] == 10**low and min(costs) <= 0:
+        low -= 1  # or the smallest would stand on zero's edge
+    axes.set_xscale("symlog", linthresh=10.0**low, linscale=0.5)
+    wanted = [10.0**exponent for exponent in range(low, high + 1)]
+    if len(wanted) < 4:  # so few that the numbers between them help
+        wanted = sorted({step * decade for decade in wanted for step in (1, 2, 5)})
+    ticks = [tick for tick in wanted if known[0] / 2 <= tick <= known[-1] * 2]
+    if min(costs) <= 0:
+        ticks = [0, *ticks]
+    axes.set_xticks(ticks, [_thousands(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(-(10.0**low) / 3 if min(costs) <= 0 else known[0] / 1.5, known[-1] * 1.7)
+
+
+def _thousands(value: float) -> str:
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"
 
 
 def _dots(
