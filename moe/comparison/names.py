@@ -30,17 +30,20 @@ def said(value: Any) -> str:
 
 
 def row_names(rows: Sequence[Row], differences: Sequence[str]) -> list[str]:
-    """Each row by its values of the keys in `differences`: "MLPGate, joint, width 64".
-
-    A key that some rows have and others have not, but never with two values, only follows from another key; it is
-    said where rows would have the same name without it.
-    """
+    """Each row by what tells it from the others of its values of the keys in `differences`: "MLP, joint, width 64"."""
     titles = dict(zip(differences, short_names(differences), strict=True))
-    values = {key: {json.dumps(row.first.config[key]) for row in rows if key in row.first.config} for key in titles}
-    telling = [key for key in titles if len(values[key]) > 1]
-    names = [_name(row, telling, titles) for row in rows]
-    if len(set(names)) < len(rows):
-        names = [_name(row, list(titles), titles) for row in rows]
+    keys = list(titles)
+
+    def distinct(keys: Sequence[str]) -> int:
+        return len({json.dumps([row.first.config.get(key, ...) for key in keys], default=str) for row in rows})
+
+    # A number that only follows from the other keys, as the default width of a kind of gate does, is not said.
+    numbers = [key for key in keys if not any(isinstance(row.first.config.get(key), str) for row in rows)]
+    for key in reversed(numbers):
+        others = [other for other in keys if other != key]
+        if distinct(others) == distinct(keys):
+            keys = others
+    names = [_name(row, keys, titles) for row in rows]
     if len({row.first.fingerprint for row in rows}) > 1:
         names = [f"{row.first.data}, {name}" for row, name in zip(rows, names, strict=True)]
     return [name + "*" * row.on_test for row, name in zip(rows, names, strict=True)]
@@ -48,10 +51,10 @@ def row_names(rows: Sequence[Row], differences: Sequence[str]) -> list[str]:
 
 def _name(row: Row, keys: Sequence[str], titles: dict[str, str]) -> str:
     config = row.first.config
-    # A number says nothing without its key; a word does.
-    parts = [
-        said(config[key]) if isinstance(config[key], str) else f"{titles[key]} {said(config[key])}"
-        for key in keys
-        if key in config
-    ]
+    parts = []
+    for key in keys:
+        if key in config:
+            word = said(config[key])
+            # A number says nothing without its key; a word does.
+            parts.append(word.removesuffix("Gate") or word if isinstance(config[key], str) else f"{titles[key]} {word}")
     return ", ".join(parts) or row.experiment

@@ -176,7 +176,8 @@ def _on_front(row: Row, number: int, name: str, cost: float) -> str:
     test = f", test {percent(row.test)}" if row.test else ""
     uniform = row.against("uniform")
     gain = f", against uniform {difference(uniform)}" if uniform else ""
-    return f"{number} {name}: {cost:,.4g}, val {percent(row.val)}{test}{gain}"
+    much = f"{cost:,.0f}" if cost >= 1000 else f"{cost:.4g}"
+    return f"{number} {name}: {much}, val {percent(row.val)}{test}{gain}"
 
 
 def _branches(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:

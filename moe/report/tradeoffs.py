@@ -85,10 +85,12 @@ def against_cost(costs: Sequence[float], found: Sequence[Estimate], numbers: Seq
     best = [100 * found[i].mean for i in front]
     ends = [*(costs[i] for i in front), max(costs)]  # more cost buys nothing beyond the last
     axes.step(ends, [*best, best[-1]], where="post", color=TAKEN, linewidth=1.2, alpha=0.6)
+    here: dict[tuple[float, float], list[str]] = {}
     for i, height in zip(front, best, strict=True):
-        axes.annotate(
-            f"{numbers[i]}", (costs[i], height), xytext=(3, 4), textcoords="offset points", color=TAKEN, weight="bold"
-        )
+        here.setdefault((costs[i], height), []).append(str(numbers[i]))
+    for point, said in here.items():
+        label = ", ".join(said[:3]) + ("…" if len(said) > 3 else "")
+        axes.annotate(label, point, xytext=(3, 4), textcoords="offset points", color=TAKEN, weight="bold")
     axes.grid(axis="both")
     axes.set_axisbelow(True)
     axes.set_xlabel(axis)
