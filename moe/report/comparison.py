@@ -37,7 +37,7 @@ def write(
             page.paragraph(headline(rows, names)),
             *(page.paragraph(note, "warning") for note in warned),
             page.section("Runs by val accuracy", _table(rows, differences), *(page.paragraph(n, "soft") for n in said)),
-            page.section("Jobs without results", _failed(failed)),
+            page.section("Jobs without results", *_failed(failed)),
             page.section("Against the uniform average and the base", *_differences(rows, names)),
             page.section("Accuracy against gate width", *_width(rows, differences)),
             page.section("Accuracy against cost", *_cost(rows, names)),
@@ -87,12 +87,15 @@ def _table(rows: Sequence[Row], differences: Sequence[str]) -> str:
     return sortable.table("Runs by val accuracy", [_numbers(rows), *shown], "val")
 
 
-def _failed(failed: Sequence[Failure]) -> str:
-    return page.table(
-        ("job", "why", "overrides"),
-        [(failure.folder.name, failure.error, " ".join(failure.overrides)) for failure in failed],
-        "words",
-    )
+def _failed(failed: Sequence[Failure]) -> Iterator[str]:
+    if failed:
+        yield page.table(("job", "why"), [(failure.folder.name, failure.error) for failure in failed], "words")
+        lines = [f"{failure.folder.name}\n  {' '.join(failure.overrides)}" for failure in failed]
+        yield page.details("Their overrides", page.code("\n".join(lines)))
+
+
+def _over_seeds(rows: Sequence[Row]) -> str:
+    return ", with 95% intervals over seeds" if any(row.n > 1 for row in rows) else ""
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
@@ -126,7 +129,7 @@ def _width(rows: Sequence[Row], differences: Sequence[str]) -> Iterator[str]:
     shown = [row for kind in list(kinds.values())[:MOST_LINES] for row in kind]
     levels = {BASELINES[name]: level for name in AGAINST if (level := _level(shown, name))}
     drawing = svg(tradeoffs.against_width(lines[:MOST_LINES], levels), "test accuracy against gate width")
-    yield page.figures({"By kind of gate, with 95% intervals": drawing})
+    yield page.figures({f"By kind of gate{_over_seeds(shown)}": drawing})
     if len(levels) < len(AGAINST):
         yield page.paragraph(
             "A baseline that is not the same for all of these rows, whose experts or routing differ, has no line.",
@@ -185,7 +188,7 @@ def _branches(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
     if branches:
         series = {name: [row.branches.get(name) for row in rows] for name in branches}
         drawing = svg(tradeoffs.by_row(_numbered(names), series, "test accuracy in %"), "test accuracy by true branch")
-        yield page.figures({"Test accuracy by true branch, with 95% intervals over seeds": drawing})
+        yield page.figures({f"Test accuracy by true branch{_over_seeds(rows)}": drawing})
 
 
 def _runs(rows: Sequence[Row], folder: Path) -> str:

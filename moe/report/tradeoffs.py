@@ -75,11 +75,15 @@ def against_width(lines: Sequence[Line], levels: Mapping[str, Estimate]) -> "Fig
 
 def against_cost(costs: Sequence[float], found: Sequence[Estimate], numbers: Sequence[int], axis: str) -> "Figure":
     """Accuracy on val in % against a cost, with the Pareto front as steps and its rows' numbers."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = new_axes(LEFT, BELOW, WIDTH - LEFT - 0.15, HEIGHT, 0.2)
     front = pareto([(cost, one.mean) for cost, one in zip(costs, found, strict=True)])
     rest = [i for i in range(len(costs)) if i not in front]
     if min(costs) <= 0 or max(costs) / min(costs) > 8:
         _decades(axes, costs)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(3))
     _dots(axes, [costs[i] for i in rest], [found[i] for i in rest], MUTED, "o")
     _dots(axes, [costs[i] for i in front], [found[i] for i in front], TAKEN, "o")
     best = [100 * found[i].mean for i in front]
