@@ -111,14 +111,14 @@ def train(config: Config, folder: Path) -> Plain | None:
     indices = splits.split(dataset, config.data.splits)
     in_shape = tuple(dataset.train.images.shape[1:])
     stages = plan(config, tree, dataset.fingerprint, in_shape, precision_for(config.trainer))
-    check(config, tree, stages)
+    world = check(config, tree, stages)
     _say_plan(stages, store)
     if config.plan:
         return None
 
     record.clear(folder)
     loggers = StageLoggers(config.logger, folder, config.plain(), stages[-1].name)
-    job = Job(config, tree, dataset, indices, store, folder, loggers.open)
+    job = Job(config, tree, dataset, indices, store, folder, loggers.open, world)
     try:
         entries: dict[str, Entry] = {}
         reused: dict[str, bool] = {}
