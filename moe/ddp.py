@@ -1,4 +1,4 @@
-"""`trainer=ddp`: one stage trained by a process for each device, all of them started, watched and ended by this one.
+"""`trainer=ddp`: a network trained by a process for each device, all of them started, watched and ended by this one.
 
 Lightning's own launchers do not fit. `ddp` runs the whole command again in each process, which would compose a second
 run folder, take the store's locks and log; `ddp_spawn` leaves in its processes what callbacks keep in memory. Nor is
@@ -38,7 +38,7 @@ COPIES = {
     "PMI_SIZE": "mpirun",
 }
 LAST_WORDS_SECONDS = 5.0  # for the other processes once one has ended
-RANK = "moe.rank"
+WEIGHTS = "weights.safetensors"
 
 
 def world_size(trainer: Plain, environment: Mapping[str, str] | None = None) -> int:
@@ -59,41 +59,50 @@ def world_size(trainer: Plain, environment: Mapping[str, str] | None = None) -> 
     return make_trainer(trainer, place=Place()).num_devices
 
 
-def fit(stage: str, task: Plain, world: int, logger: Logger | None, folder: Path) -> Fitted:
-    """Train a stage over `world` processes and return what the first of them keeps.
-
-    `task` says which stage of which config (see `moe.rank`), `logger` gets what that process logs. Raises the
-    UserError that ended a process, or RankError, whose process leaves its last words in `folder`.
-    """
-    with tempfile.TemporaryDirectory(prefix="moe-ddp-") as scratch:
-        team = Team(stage, Path(scratch))
-        try:
-            team.start({**task, "world": world, "port": find_free_network_port(), "logger": logger is not None})
-            return team.watch(logger, folder)
-        finally:
-            team.end()
-
-
 class Team:
-    """The processes that train one stage."""
+    """The `world` processes, one a device, that train a run's stages one after the other.
 
-    def __init__(self, stage: str, scratch: Path) -> None:
-        self.stage, self.scratch = stage, scratch
+    They start with the first stage that is trained and end with `end`, or when this process does.
+    """
+
+    def __init__(self, world: int) -> None:
+        self.world = world
         self.processes: list[subprocess.Popen[bytes]] = []
         self.heard: queue.Queue[tuple[int, Plain | None]] = queue.Queue()
-        self.fitted: Plain | None = None
-        self.failures: dict[int, str] = {}
-        self.codes: dict[int, int] = {}
+        self.scratch = Path()
 
-    def start(self, task: Plain) -> None:
-        """Start every rank; each ends by itself where this process is gone, whose end of its stdin then closes."""
-        threads = max(1, (os.cpu_count() or 1) // task["world"])
+    def fit(self, stage: str, key: str, config: Plain, logger: Logger | None, folder: Path) -> Fitted:
+        """Train the stage of `key` in `config` and return what the first rank keeps; `logger` gets what it logs.
+
+        `folder` is the run's. Raises the UserError that a rank ended with, or RankError, for which the rank leaves
+        all that it said in `folder`.
+        """
+        if not self.processes:
+            self._start(config, folder)
+        task = json.dumps({"key": key, "logger": logger is not None}).encode() + b"\n"
+        for process in self.processes:
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):  # it is dead; its end of the other pipe says so
+                process.stdin.write(task)
+                process.stdin.flush()
+        fitted = self._watch(stage, logger, folder)
+        if logger is not None:
+            logger.finalize("success")
+        from safetensors.torch import load_file
+
+        return Fitted(load_file(self.scratch / WEIGHTS), fitted["epoch"], fitted["curves"])
+
+    def _start(self, config: Plain, folder: Path) -> None:
+        self.scratch = Path(tempfile.mkdtemp(prefix="moe-ddp-"))
+        threads = max(1, (os.cpu_count() or 1) // self.world)
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
-        for rank in range(task["world"]):
+        greeting: Plain = {"config": config, "run": str(folder), "scratch": str(self.scratch)}
+        greeting |= {"world": self.world, "port": find_free_network_port()}
+        for rank in range(self.world):
             mouth, ear = os.pipe()
-            with self.words(rank).open("wb") as words:
+            with self._words(rank).open("wb") as words:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", RANK],
+                    [sys.executable, "-m", "moe.rank"],
                     stdin=subprocess.PIPE,
                     stdout=None if rank == 0 else subprocess.DEVNULL,  # the first one draws the progress bar
                     stderr=words,
@@ -103,14 +112,13 @@ class Team:
                 )
             self.processes.append(process)
             os.close(ear)
-            said = {**task, "rank": rank, "scratch": str(self.scratch), "messages": ear}
             assert process.stdin is not None
-            with suppress(BrokenPipeError):  # it is dead already; its end of the other pipe says so
-                process.stdin.write(json.dumps(said).encode() + b"\n")
+            with suppress(BrokenPipeError):
+                process.stdin.write(json.dumps({**greeting, "rank": rank, "messages": ear}).encode() + b"\n")
                 process.stdin.flush()
             threading.Thread(target=self._listen, args=(rank, mouth), daemon=True).start()
 
-    def words(self, rank: int) -> Path:
+    def _words(self, rank: int) -> Path:
         """The file of what a rank says on stderr."""
         return self.scratch / f"rank-{rank}.txt"
 
@@ -121,71 +129,74 @@ class Team:
                     self.heard.put((rank, json.loads(line)))
         self.heard.put((rank, None))
 
-    def watch(self, logger: Logger | None, folder: Path) -> Fitted:
-        """Pass on what the ranks say until all have ended, or one has and the others had time for a last word."""
-        failed: UserError | None = None
+    def _watch(self, stage: str, logger: Logger | None, folder: Path) -> Plain:
+        """Pass on what the ranks say until all are done, or one has failed and the others had time for a last word."""
+        fitted: Plain = {}
+        error: UserError | None = None
+        ended: dict[int, int] = {}
+        failures: dict[int, str] = {}
         deadline: float | None = None
-        while len(self.codes) < len(self.processes):
+        waiting = set(range(self.world))
+        while waiting:
             try:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                rank, message = self.heard.get(timeout=left)
+                rank, message = self.heard.get(timeout=deadline and max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 break
             if message is None:
-                self.codes[rank] = _code(self.processes[rank])
-                if rank == 0 or self.codes[rank] != 0:
-                    deadline = deadline or time.monotonic() + LAST_WORDS_SECONDS
+                ended[rank] = _code(self.processes[rank])
             elif "error" in message:
-                failed = failed or getattr(errors, message["error"])(message["sentence"])
-                deadline = deadline or time.monotonic() + LAST_WORDS_SECONDS
+                error = error or getattr(errors, message["error"])(message["sentence"])
             elif "failure" in message:
-                self.failures.setdefault(rank, message["failure"])
+                failures.setdefault(rank, message["failure"])
+            elif "fitted" in message:
+                waiting.discard(rank)
+                fitted = message["fitted"] or fitted
             else:
-                self._pass_on(message, logger)
-        if failed is not None:
-            raise failed
-        if self.fitted is None or self.codes.get(0) != 0:
-            raise self._failure(folder)
-        if logger is not None:
-            logger.finalize("success")
-        from safetensors.torch import load_file
+                _pass_on(message, logger)
+            if ended or error or failures:
+                waiting -= ended.keys()
+                deadline = deadline or time.monotonic() + LAST_WORDS_SECONDS
+        if error is not None:
+            raise error
+        if ended or failures:
+            raise self._failure(stage, ended, failures, folder)
+        return fitted
 
-        return Fitted(load_file(self.scratch / "weights.safetensors"), self.fitted["epoch"], self.fitted["curves"])
-
-    def _pass_on(self, message: Plain, logger: Logger | None) -> None:
-        if "fitted" in message:
-            self.fitted = message["fitted"]
-        elif "log" in message:
-            name, level, text = message["log"]
-            logging.getLogger(name).log(level, "%s", text)
-        elif logger is not None:
-            if "metrics" in message:
-                logger.log_metrics(message["metrics"], message["step"])
-            else:
-                logger.log_hyperparams(message["hyperparameters"])
-            logger.save()
-
-    def _failure(self, folder: Path) -> RankError:
+    def _failure(self, stage: str, ended: dict[int, int], failures: dict[int, str], folder: Path) -> RankError:
         """A rank that was killed is the cause of the others' errors; of errors the first is."""
-        world = len(self.processes)
-        for rank, code in self.codes.items():
-            if code < 0 and rank not in self.failures:
-                killed = f"rank {rank} of the {world} processes was killed by {signal.Signals(-code).name}"
-                return RankError(f"{self.stage}: {killed}; no network came of it")
-        rank, why = next(iter(self.failures.items()), (next(iter(self.codes)), "it ended without a word"))
-        kept = folder / self.words(rank).name
-        shutil.copyfile(self.words(rank), kept)
-        return RankError(f"{self.stage}: rank {rank} of the {world} processes failed: {why} (all it said: {kept})")
+        for rank, code in ended.items():
+            if code < 0 and rank not in failures:
+                killed = f"rank {rank} of the {self.world} processes was killed by {signal.Signals(-code).name}"
+                return RankError(f"{stage}: {killed}")
+        rank, why = next(iter(failures.items()), (next(iter(ended), 0), "it ended without a word"))
+        kept = folder / self._words(rank).name
+        shutil.copyfile(self._words(rank), kept)
+        return RankError(f"{stage}: rank {rank} of the {self.world} processes failed: {why} (all it said: {kept})")
 
     def end(self) -> None:
-        """End every rank that has not ended, and wait for it."""
+        """End every rank and wait for it."""
         for process in self.processes:
-            if process.poll() is None:
-                process.kill()
+            process.kill()
             process.wait()
             assert process.stdin is not None
             with suppress(BrokenPipeError):
                 process.stdin.close()
+        if self.processes:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+        self.processes.clear()
+
+
+def _pass_on(message: Plain, logger: Logger | None) -> None:
+    """What the first rank logs to the command's log and logger."""
+    if "log" in message:
+        name, level, text = message["log"]
+        logging.getLogger(name).log(level, "%s", text)
+    elif logger is not None:
+        if "metrics" in message:
+            logger.log_metrics(message["metrics"], message["step"])
+        else:
+            logger.log_hyperparams(message["hyperparameters"])
+        logger.save()
 
 
 def _code(process: "subprocess.Popen[bytes]") -> int:

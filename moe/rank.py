@@ -1,12 +1,13 @@
-"""`python -m moe.rank`: one of the processes that train a stage together; `moe.ddp` starts them, nobody else does.
+"""`python -m moe.rank`: one of the processes that train a network together; `moe.ddp` starts them, nobody else does.
 
-It reads from stdin which stage of which config it trains, finds everything else where the command found it, and writes
-nothing but the first one's weights: no run folder, no lock, no log. Its messages are lines of JSON.
+It reads from stdin which stages of which config it trains, finds everything else where the command found it, and
+leaves nothing but the first one's weights: no run folder, no lock, no log. Both ways go lines of JSON.
 """
 
 import json
 import logging
 import os
+import queue
 import sys
 import threading
 import traceback
@@ -19,6 +20,7 @@ from safetensors.torch import save_file
 
 from moe.config import Plain, from_plain
 from moe.data import sources, splits
+from moe.ddp import WEIGHTS
 from moe.errors import UserError
 from moe.modules.fit import Fitted, precision_for
 from moe.modules.place import Place
@@ -75,56 +77,67 @@ class MessageHandler(logging.Handler):
 
 
 def main() -> None:
-    """Train, and end with 0; or with 1 and why."""
-    task = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_starter, daemon=True).start()
-    messages = Messages(task["messages"])
-    if task["rank"] == 0:
+    """Train one stage after the other as asked; where one fails, say why and end with 1."""
+    greeting = json.loads(sys.stdin.readline())
+    tasks: queue.Queue[Plain] = queue.Queue()
+    threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
+    messages = Messages(greeting["messages"])
+    first = greeting["rank"] == 0
+    if first:
         moe = logging.getLogger("moe")
         moe.setLevel(logging.INFO)
         moe.addHandler(MessageHandler(messages))
     try:
-        fitted = train(task, messages)
-        if task["rank"] == 0:
-            save_file(fitted.weights, Path(task["scratch"]) / "weights.safetensors")
-            messages.send(fitted={"epoch": fitted.epoch, "curves": fitted.curves})
+        rank = Rank(greeting, messages)
+        while True:
+            fitted = rank.fit(**tasks.get())
+            if first:
+                save_file(fitted.weights, Path(greeting["scratch"]) / WEIGHTS)
+            messages.send(fitted={"epoch": fitted.epoch, "curves": fitted.curves} if first else None)
     except UserError as error:
         messages.send(error=type(error).__name__, sentence=str(error))
-        _leave(1)
+        _leave()
     except Exception as error:
         traceback.print_exc()
         messages.send(failure=f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}")
-        _leave(1)
-    _leave(0)
+        _leave()
 
 
-def train(task: Plain, messages: Messages) -> Fitted:
-    """The stage of `key` in `config`, from the data and the store that the command reads too."""
-    config = from_plain(task["config"])
-    tree = parse(config.taxonomy.branches, sources.class_names(config.data, Path(config.paths.data)))
-    dataset = sources.load(config.data, Path(config.paths.data))
-    indices = splits.split(dataset, config.data.splits)
-    store = Store(Path(config.paths.store))
-    stages = plan(config, tree, dataset.fingerprint, dataset.train.images.shape[1:], precision_for(config.trainer))
-    place = next(place for place, stage in enumerate(stages) if stage.key == task["key"])
-    found = {stage.name: store.get(stage.key) for stage in stages[:place]}
-    entries: dict[str, Entry] = {name: entry for name, entry in found.items() if entry is not None}
-    logger = MessageLogger(messages, task["rank"]) if task["logger"] else None
-    job = Job(config, tree, dataset, indices, store, Path(task["run"]), lambda stage: logger, task["world"])
-    return fit_at(Place(task["rank"], task["world"], task["port"]), job, stages[place], entries)
+class Rank:
+    """This process's part of a run: the config, data and store that the command has too."""
+
+    def __init__(self, greeting: Plain, messages: Messages) -> None:
+        self.config = config = from_plain(greeting["config"])
+        self.messages, self.folder = messages, Path(greeting["run"])
+        self.place = Place(greeting["rank"], greeting["world"], greeting["port"])
+        self.tree = parse(config.taxonomy.branches, sources.class_names(config.data, Path(config.paths.data)))
+        self.dataset = sources.load(config.data, Path(config.paths.data))
+        self.indices = splits.split(self.dataset, config.data.splits)
+        self.store = Store(Path(config.paths.store))
+
+    def fit(self, key: str, logger: bool) -> Fitted:
+        """Train the stage of `key` together with the other ranks."""
+        in_shape = self.dataset.train.images.shape[1:]
+        stages = plan(self.config, self.tree, self.dataset.fingerprint, in_shape, precision_for(self.config.trainer))
+        number = next(number for number, stage in enumerate(stages) if stage.key == key)
+        found = {stage.name: self.store.get(stage.key) for stage in stages[:number]}
+        entries: dict[str, Entry] = {name: entry for name, entry in found.items() if entry is not None}
+        said = MessageLogger(self.messages, self.place.rank) if logger else None
+        job = Job(self.config, self.tree, self.dataset, self.indices, self.store, self.folder, lambda stage: said)
+        return fit_at(self.place, job, stages[number], entries)
 
 
-def _end_with_starter() -> None:
-    """Its end of stdin closes when the process that started this one is gone, however that came."""
-    sys.stdin.read()
+def _listen(tasks: "queue.Queue[Plain]") -> None:
+    """Take what is to be trained; stdin ends when the process that started this one is gone, however that came."""
+    for line in sys.stdin:
+        tasks.put(json.loads(line))
     os._exit(1)
 
 
-def _leave(code: int) -> None:
+def _leave() -> None:
     """End at once: to take a process group down in order, a rank would wait for others, which may be gone."""
-    sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(1)
 
 
 if __name__ == "__main__":

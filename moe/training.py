@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 class Job:
     """What every stage of a run is trained with.
 
-    `logger` opens the Lightning logger of a stage, `world` is the number of devices that train it together.
+    `logger` opens the Lightning logger of a stage; `team` trains where several devices do it together.
     """
 
     config: Config
@@ -49,7 +49,7 @@ class Job:
     store: Store
     folder: Path
     logger: Callable[[Stage], Logger | None]
-    world: int = 1
+    team: ddp.Team | None = None
 
     @property
     def pixels(self) -> Pixels:
@@ -138,7 +138,7 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry,
             "seconds": seconds,
             "epoch": fitted.epoch,
             "curves": fitted.curves,
-            "machine": machine(job.device, job.world),
+            "machine": machine(job.device, job.team.world if job.team else 1),
         }
         log.info("%s: kept epoch %d of %d after %.0f s", stage.name, fitted.epoch + 1, len(fitted.curves), seconds)
         return job.store.publish(stage.key, record, fitted.weights), False
@@ -160,10 +160,9 @@ def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
     if not any(parameter.requires_grad for parameter in module.parameters()):
         return Fitted({}, -1, [])  # a uniform gate has nothing to learn
     logger = job.logger(stage)
-    data = _data(job, stage, entries)  # with several processes, so that the store has the frozen outputs for them all
-    if job.world > 1:
-        task = {"config": job.config.plain(), "key": stage.key, "run": str(job.folder)}
-        fitted = ddp.fit(stage.name, task, job.world, logger, job.folder)
+    data = _data(job, stage, entries)  # of a team, so that the store has the frozen outputs for all
+    if job.team is not None:
+        fitted = job.team.fit(stage.name, stage.key, job.config.plain(), logger, job.folder)
     else:
         fitted = fit(stage.name, module, data, network.recipe, job.config.trainer, logger, job.folder)
     weights = {k.removeprefix(prefix): v for k, v in fitted.weights.items() if k.startswith(prefix)}

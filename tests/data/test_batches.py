@@ -87,7 +87,7 @@ def test_the_processes_batches_are_together_those_of_one(count: int, size: int, 
     for number, expected in enumerate(whole):
         parts = [rank[number][1].tolist() for rank in ranks]
         dealt = [batches(count, size, rank=r, world=world).share(number) > 0 for r in range(world)]
-        assert sorted(sum((part for part, own in zip(parts, dealt, strict=True) if own), [])) == sorted(expected)
+        assert sorted(n for part, own in zip(parts, dealt, strict=True) if own for n in part) == sorted(expected)
 
 
 def test_a_batch_is_dealt_image_by_image() -> None:
@@ -111,7 +111,8 @@ def test_shares_make_the_mean_of_the_processes_means_that_of_the_batch() -> None
     assert [batches(50, 50, rank=rank, world=4).share(0) for rank in range(4)] == [1.04, 1.04, 0.96, 0.96]
     assert batches(48, 48, rank=3, world=4).share(0) == batches().share(0) == batches().share(4) == 1.0
     # Means of 1, 2, 3 and of 6, 8 are 2 and 7: (1.2 x 2 + 0.8 x 7) / 2 = 4, and so is (1 + 2 + 3 + 6 + 8) / 5.
-    assert (1.2 * 2 + 0.8 * 7) / 2 == pytest.approx(4.0)
+    mean = (1.2 * 2 + 0.8 * 7) / 2
+    assert mean == pytest.approx(4.0)
 
 
 # ---- what a batch holds
