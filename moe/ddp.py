@@ -96,6 +96,8 @@ class Team:
         self.scratch = Path(tempfile.mkdtemp(prefix="moe-ddp-"))
         threads = max(1, (os.cpu_count() or 1) // self.world)
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
+        if sys.platform == "linux":
+            environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # whatever the machine's name may resolve to
         greeting: Plain = {"config": config, "run": str(folder), "scratch": str(self.scratch)}
         greeting |= {"world": self.world, "port": find_free_network_port()}
         for rank in range(self.world):
@@ -166,12 +168,14 @@ class Team:
         """A rank that was killed is the cause of the others' errors; of errors the first is."""
         for rank, code in ended.items():
             if code < 0 and rank not in failures:
-                killed = f"rank {rank} of the {self.world} processes was killed by {signal.Signals(-code).name}"
-                return RankError(f"{stage}: {killed}")
-        rank, why = next(iter(failures.items()), (next(iter(ended), 0), "it ended without a word"))
+                what = f"was killed by {signal.Signals(-code).name}"
+                break
+        else:
+            rank, why = next(iter(failures.items()), (next(iter(ended), 0), "it ended without a word"))
+            what = f"failed: {why}"
         kept = folder / self._words(rank).name
         shutil.copyfile(self._words(rank), kept)
-        return RankError(f"{stage}: rank {rank} of the {self.world} processes failed: {why} (all it said: {kept})")
+        return RankError(f"{stage}: rank {rank} of the {self.world} processes {what} (all it said: {kept})")
 
     def end(self) -> None:
         """End every rank and wait for it."""

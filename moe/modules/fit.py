@@ -144,7 +144,8 @@ def make_trainer(
     several: Plain = {"strategy": "auto", "sync_batchnorm": False}
     if place is not None:
         # PyTorch has no synchronised BatchNorm on the CPU.
-        several = {"strategy": place.strategy(), "sync_batchnorm": trainer.get("sync_batchnorm") and _on_gpu(trainer)}
+        synchronised = bool(trainer.get("sync_batchnorm")) and _on_gpu(trainer)
+        several = {"strategy": place.strategy(), "sync_batchnorm": synchronised}
     try:
         return Trainer(
             **{**trainer, **several, "precision": precision_for(trainer)},
