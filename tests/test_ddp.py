@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 import torch
-import wandb_files
-from conftest import TINY
 
 from moe import ddp
 from moe.config import compose
 from moe.errors import ConfigError
 from moe.store import Store
 from moe.train import main
+from tests import wandb_files
+from tests.conftest import TINY
 
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
 STAGES = ("base", "curved", "straight", "router", "gates")

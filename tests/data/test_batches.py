@@ -176,6 +176,17 @@ def test_augmentation_is_drawn_anew_each_epoch_from_seed_and_epoch() -> None:
     assert len({tuple(flips(seed, epoch, flip)) for seed in (7, 8) for epoch in range(3)}) == 6
 
 
+def test_processes_draw_apart_in_this_epoch_and_the_next() -> None:
+    def drawn(rank: int, epoch: int) -> list[list[bool]]:
+        """Whether each image came mirrored, batch by batch in the order that they came."""
+        examples, flip = Examples(TWO_PIXELS, torch.arange(64)), Augment(flip=True, shift=0, cutout=0)
+        ways = Batches(examples, RAW, 64, 7, flip, lambda: epoch, rank, 4)
+        return [(images[:, 0, 0, 0] > images[:, 0, 0, 1]).tolist() for images, _ in ways]
+
+    # Sixteen fair flips each: that two of the eight are alike would come by chance once in 2,340 times.
+    assert len({str(drawn(rank, epoch)) for rank in range(4) for epoch in range(2)}) == 8
+
+
 def test_without_augmentation_or_a_seed_images_stay_as_they_are() -> None:
     assert not any(flips(7, 0, None)) and not any(flips(7, 0, Augment(flip=False, shift=0, cutout=0)))
     assert not any(flips(None, 0, Augment(flip=True, shift=0, cutout=0)))
