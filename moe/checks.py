@@ -31,7 +31,10 @@ CHANGE_TRAINING = (
     "num_sanity_val_steps",
     "barebones",
 )
-ONE_DEVICE = ("strategy", "num_nodes", "sync_batchnorm", "use_distributed_sampler")
+DEALT = {
+    "num_nodes": "one machine trains a network, over all its devices with trainer=ddp; remove it",
+    "use_distributed_sampler": "a batch is dealt to the devices by the command itself; remove it",
+}
 COMMAND_OWNS = ("callbacks", "default_root_dir", "enable_checkpointing", "fast_dev_run", "logger", "plugins")
 
 CHOICES = {
@@ -158,20 +161,32 @@ def _underscored(values: Any, key: str = "") -> Iterator[str]:
 
 
 def _check_trainer(trainer: Mapping[str, Any]) -> None:
-    devices = trainer.get("devices")
-    if devices != 1 and not (isinstance(devices, list) and len(devices) == 1):
-        raise ConfigError(
-            f"trainer.devices must be 1 or a list of one device, not {devices!r}: this version trains on one"
-        )
+    _check_devices(trainer.get("devices"), trainer.get("strategy", "auto"))
+    if "sync_batchnorm" in trainer and trainer.get("strategy") != "ddp":
+        raise ConfigError("trainer.sync_batchnorm is for several devices; set trainer=ddp, or remove it")
     for key in trainer:
         if key in RECIPE_OWNS:
             raise ConfigError(trainer_sentence(key))
         if key in CHANGE_TRAINING:
             raise ConfigError(f"trainer.{key} changes what is trained, past every recipe; remove it")
-        if key in ONE_DEVICE:
-            raise ConfigError(f"trainer.{key} is for several devices; this version trains on one")
+        if key in DEALT:
+            raise ConfigError(f"trainer.{key} cannot be set: {DEALT[key]}")
         if key in COMMAND_OWNS:
             raise ConfigError(f"trainer.{key} is set by the command itself; remove it")
+
+
+def _check_devices(devices: Any, strategy: Any) -> None:
+    if strategy not in ("auto", "ddp"):
+        raise ConfigError(f"trainer.strategy must be ddp (trainer=ddp) or, for one device, auto, not {strategy!r}")
+    count = len(devices) if isinstance(devices, list) else devices
+    if strategy == "auto" and count != 1:
+        raise ConfigError(
+            f"trainer.devices must be 1 or a list of one device, not {devices!r}; trainer=ddp trains over several"
+        )
+    if count != "auto" and (not POSITIVE_INT[0](count) or isinstance(count, bool)):
+        raise ConfigError(
+            f"trainer.devices must be auto (all), a whole number above 0 or a list of devices' numbers, not {devices!r}"
+        )
 
 
 def trainer_sentence(key: str) -> str:

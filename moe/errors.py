@@ -28,6 +28,10 @@ class NonFiniteError(UserError):
     """A number that must be finite is not: a loss, a gradient, a result."""
 
 
+class RankError(UserError):
+    """One of the processes that train a network together failed or was killed."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """The end of a sentence that names the known word most like `word`, or nothing."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)

@@ -96,7 +96,7 @@ def train(config: Config, folder: Path) -> Plain | None:
         if len(node.labels) == 1:
             log.info("%s holds one class: no expert is trained for it, its specialist is constant", node.name)
 
-    from moe import record
+    from moe import ddp, record
     from moe.data import sources, splits
     from moe.loggers import StageLoggers
     from moe.modules.fit import precision_for
@@ -111,14 +111,15 @@ def train(config: Config, folder: Path) -> Plain | None:
     indices = splits.split(dataset, config.data.splits)
     in_shape = tuple(dataset.train.images.shape[1:])
     stages = plan(config, tree, dataset.fingerprint, in_shape, precision_for(config.trainer))
-    check(config, tree, stages)
+    world = check(config, tree, stages)
     _say_plan(stages, store)
     if config.plan:
         return None
 
     record.clear(folder)
     loggers = StageLoggers(config.logger, folder, config.plain(), stages[-1].name)
-    job = Job(config, tree, dataset, indices, store, folder, loggers.open)
+    team = ddp.Team(world) if world > 1 else None
+    job = Job(config, tree, dataset, indices, store, folder, loggers.open, team)
     try:
         entries: dict[str, Entry] = {}
         reused: dict[str, bool] = {}
@@ -128,6 +129,9 @@ def train(config: Config, folder: Path) -> Plain | None:
     except BaseException:
         loggers.close(failed=True)
         raise
+    finally:
+        if team is not None:
+            team.end()
     loggers.close()
     return results
 

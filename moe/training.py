@@ -12,7 +12,7 @@ from pytorch_lightning import seed_everything
 from pytorch_lightning.loggers import Logger
 from torch import nn
 
-from moe import assembly, frozen, inference
+from moe import assembly, ddp, frozen, inference
 from moe.config import Config, Network, Plain
 from moe.data.batches import Pixels
 from moe.data.canonical import DataSet
@@ -22,7 +22,8 @@ from moe.data.subset import by_group, by_position
 from moe.errors import ConfigError
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.expert import Expert
-from moe.modules.fit import Fitted, fit, make_trainer
+from moe.modules.fit import Fitted, fit
+from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule, build_optimizer
 from moe.modules.router import Router
 from moe.nets.build import build_network
@@ -36,7 +37,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """What every stage of a run is trained with. `logger` opens the Lightning logger of a stage."""
+    """What every stage of a run is trained with.
+
+    `logger` opens the Lightning logger of a stage; `team` trains where several devices do it together.
+    """
 
     config: Config
     tree: Tree
@@ -45,6 +49,7 @@ class Job:
     store: Store
     folder: Path
     logger: Callable[[Stage], Logger | None]
+    team: ddp.Team | None = None
 
     @property
     def pixels(self) -> Pixels:
@@ -66,16 +71,18 @@ class Job:
         return frozen.outputs(self.store, self.tree, entries, split, images, self.pixels, self.device, routed)
 
 
-def check(config: Config, tree: Tree, stages: list[Stage]) -> None:
+def check(config: Config, tree: Tree, stages: list[Stage]) -> int:
     """Build every stage's network, optimiser and trainer without memory, so that nothing is trained in vain.
 
-    Raises ConfigError, naming the key, for what cannot be built.
+    Returns how many devices train each together. Raises ConfigError, naming the key, for what cannot be built.
     """
-    make_trainer(config.trainer)
+    world = ddp.world_size(config.trainer)
     for stage in stages:
         channels, height, width = stage.inputs["in_shape"]
         section = "gate" if stage.kind == "gates" else stage.kind
         _check_pixels(config, section, stage.inputs)
+        if stage.inputs["recipe"]["batch_size"] < world:
+            raise ConfigError(f"{section}.recipe.batch_size must be at least {world}, an image for each device")
         with torch.device("meta"):
             if stage.kind == "gates":
                 assembly.gates(config, tree, (channels, height, width), None)
@@ -84,6 +91,7 @@ def check(config: Config, tree: Tree, stages: list[Stage]) -> None:
                 net = build_network(stage.inputs["net"], (channels, height, width), len(outputs), f"{section}.net")
                 _check_takes(net, (channels, height, width), f"{section}.net")
             build_optimizer(stage.inputs["recipe"]["optimizer"], [nn.Parameter(torch.empty(1))])
+    return world
 
 
 def _check_pixels(config: Config, section: str, inputs: Plain) -> None:
@@ -130,14 +138,16 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry,
             "seconds": seconds,
             "epoch": fitted.epoch,
             "curves": fitted.curves,
-            "machine": machine(job.device),
+            "machine": machine(job.device, job.team.world if job.team else 1),
         }
         log.info("%s: kept epoch %d of %d after %.0f s", stage.name, fitted.epoch + 1, len(fitted.curves), seconds)
         return job.store.publish(stage.key, record, fitted.weights), False
 
 
-def machine(device: torch.device) -> str:
+def machine(device: torch.device, world: int = 1) -> str:
     """The hardware in words: the GPU's name, or the processor's architecture and the threads in use."""
+    if world > 1:
+        return f"{world} processes, each {machine(device)}"
     if device.type == "cuda":
         return torch.cuda.get_device_name()
     return f"CPU {platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), {torch.get_num_threads()} threads"
@@ -150,10 +160,26 @@ def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
     if not any(parameter.requires_grad for parameter in module.parameters()):
         return Fitted({}, -1, [])  # a uniform gate has nothing to learn
     logger = job.logger(stage)
-    data = _data(job, stage, entries)
-    fitted = fit(stage.name, module, data, network.recipe, job.config.trainer, logger, job.folder)
+    data = _data(job, stage, entries)  # of a team, so that the store has the frozen outputs for all
+    if job.team is not None:
+        fitted = job.team.fit(stage.name, stage.key, job.config.plain(), logger, job.folder)
+    else:
+        fitted = fit(stage.name, module, data, network.recipe, job.config.trainer, logger, job.folder)
     weights = {k.removeprefix(prefix): v for k, v in fitted.weights.items() if k.startswith(prefix)}
     return Fitted(weights, fitted.epoch, fitted.curves)
+
+
+def fit_at(place: Place, job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
+    """A stage trained by this process together with others, each at a place of its own."""
+    seed_everything(stage.seed, verbose=False)
+    module, _ = _module(job, stage, entries)
+    # All begin with the same weights, and then draw their dropout apart.
+    seed_everything((stage.seed + place.rank) % 2**32, verbose=False)
+    trainer = job.config.trainer
+    if place.rank > 0:
+        trainer = {**trainer, "enable_progress_bar": False}
+    recipe, data = network_config(job.config, stage.kind).recipe, _data(job, stage, entries)
+    return fit(stage.name, module, data, recipe, trainer, job.logger(stage), job.folder, place)
 
 
 def network_config(config: Config, kind: str) -> Network:

@@ -42,8 +42,11 @@ class Batches:
     """One pass over `examples` each time it is iterated: (images fp32 (B, C, H, W), targets (B,), *along).
 
     With a `seed` the order and the augmentation are drawn anew each epoch from (seed, epoch) alone, so that
-    any epoch can be made again without those before it; without one, the order is the examples'. Of `world`
-    processes each gets every world-th image from `rank` on.
+    any epoch can be made again without those before it; without one, the order is the examples'.
+
+    Each of `world` processes gets its part of every batch: every world-th image from `rank` on. Together their
+    batches are those of a single process, and all have as many. Where a last batch is too short for all, a process
+    without an image gets none, or, while learning, one that is another's, which it counts for nothing: see `share`.
     """
 
     def __init__(
@@ -62,9 +65,15 @@ class Batches:
         self.rank, self.world = rank, world
 
     def __len__(self) -> int:
-        padding = -len(self.examples) % self.world if self.seed is not None else 0
-        mine = len(range(self.rank, len(self.examples) + padding, self.world))
-        return -(-mine // self.batch_size)
+        return -(-len(self.examples) // self.batch_size)
+
+    def share(self, number: int) -> float:
+        """What to multiply this process's mean over batch `number` with, so that all processes' mean is the batch's.
+
+        A batch of 5 is dealt to two processes as 3 and 2: shares of 1.2 and 0.8.
+        """
+        size = min(self.batch_size, len(self.examples) - number * self.batch_size)
+        return len(range(self.rank, size, self.world)) * self.world / size
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         examples, device = self.examples, self.examples.images.device
@@ -74,11 +83,14 @@ class Batches:
             # The order is drawn on the CPU, so that it is the same whatever the device.
             epoch_seed = (self.seed * 1_000_003 + self.epoch()) % 2**63
             order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(epoch_seed))
-            generator = torch.Generator(device).manual_seed(epoch_seed + self.rank)
-            # Processes take their gradients' mean together, so all need as many batches.
-            order = torch.cat([order, order[: -len(order) % self.world]])
-        order = order[self.rank :: self.world].to(device)
-        for index in torch.split(order, self.batch_size):
+            # Far apart, so that no process draws in one epoch what another does in the next; by a number that is so
+            # in its lower 32 bits too, since of a seed the CPU's generator takes no others.
+            generator = torch.Generator(device).manual_seed((epoch_seed + self.rank * 2_654_435_761) % 2**63)
+        for whole in torch.split(order.to(device), self.batch_size):
+            index = whole[self.rank :: self.world]
+            if not len(index) and self.seed is not None:
+                # A network in training need not take a batch of nothing, and all processes must take every step.
+                index = whole[-1:]
             images = self.pixels(examples.images[index])
             if self.augment is not None and generator is not None:
                 images = augment(images, self.augment, generator)

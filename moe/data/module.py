@@ -63,8 +63,8 @@ class ImageDataModule(LightningDataModule):
 
     def val_dataloader(self) -> Batches:
         trainer: Any = self.trainer
-        examples = self._on_device(self.select_on)
-        return Batches(examples, self.pixels, self.eval_batch_size, rank=trainer.global_rank, world=trainer.world_size)
+        examples, world = self._on_device(self.select_on), trainer.world_size
+        return Batches(examples, self.pixels, self.eval_batch_size * world, rank=trainer.global_rank, world=world)
 
     def _on_device(self, split: str) -> Examples:
         trainer: Any = self.trainer

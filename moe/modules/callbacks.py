@@ -39,7 +39,9 @@ class FiniteGuard(Callback):
         gradients = [p.grad for p in learned]
         norm = get_total_norm(gradients)
         assert self._loss is not None
-        finite = torch.isfinite(norm) & torch.isfinite(self._loss)
+        # The gradients are those of all processes together, the loss is this one's: one that is bad is bad for all.
+        bad = (~(torch.isfinite(norm) & torch.isfinite(self._loss))).float()
+        finite = trainer.strategy.reduce(bad, reduce_op="sum") == 0
         if self.clip is not None:
             clip_grads_with_norm_(learned, self.clip, norm)
         step = torch.full_like(norm, trainer.global_step, dtype=torch.long)

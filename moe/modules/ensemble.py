@@ -79,9 +79,10 @@ class GatedEnsemble(RecipeModule):
         images, labels, *stored = batch
         mixed = self(images, *stored)
         loss = mixture_nll(mixed.probabilities, labels)
-        self.train_nll.update(loss.detach().expand(len(labels)))
-        self.train_entropy.update(mixed.entropy.detach().expand(len(labels)))
-        self.train_accuracy.update(mixed.probabilities.detach(), labels)
+        if self.share:
+            self.train_nll.update(loss.detach().expand(len(labels)))
+            self.train_entropy.update(mixed.entropy.detach().expand(len(labels)))
+            self.train_accuracy.update(mixed.probabilities.detach(), labels)
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -94,6 +95,8 @@ class GatedEnsemble(RecipeModule):
 
     def validation_step(self, batch: tuple[Tensor, ...], batch_index: int) -> None:
         images, labels, *stored = batch
+        if not len(labels):
+            return
         probabilities = self(images, *stored).probabilities
         self.val_nll.update(mixture_nll(probabilities, labels).expand(len(labels)))
         self.val_accuracy.update(probabilities, labels)
@@ -105,7 +108,7 @@ class GatedEnsemble(RecipeModule):
     def on_validation_epoch_end(self) -> None:
         self.log("val/nll", self.val_nll, prog_bar=True)
         self.log("val/accuracy", self.val_accuracy, prog_bar=True)
-        right, count = self.val_right
+        right, count = self.trainer.strategy.reduce(self.val_right, reduce_op="sum")
         for place, leaf in enumerate(self.mixture.tree.leaves):
             if count[place] > 0:
                 self.log(f"val/branch/{leaf.name}/accuracy", right[place] / count[place])

@@ -43,8 +43,9 @@ class Expert(RecipeModule):
         images, targets = batch
         logits = self(images)
         loss: Tensor = self.loss(logits.float(), targets)
-        self.train_loss.update(loss.detach().expand(len(targets)))
-        self.train_accuracy.update(logits.detach(), targets)
+        if self.share:
+            self.train_loss.update(loss.detach().expand(len(targets)))
+            self.train_accuracy.update(logits.detach(), targets)
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -53,7 +54,8 @@ class Expert(RecipeModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         images, targets = batch
-        self.judge(self(images).float(), targets)
+        if len(targets):
+            self.judge(self(images).float(), targets)
 
     def judge(self, logits: Tensor, targets: Tensor) -> None:
         """Count a validation batch's logits (B, outputs) against its targets (B,)."""

@@ -21,6 +21,7 @@ from moe.config import Plain, Recipe
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
 from moe.modules.callbacks import Curves, FiniteGuard, KeepBest
+from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
 
 
@@ -50,9 +51,12 @@ def precision_for(trainer: Plain) -> str:
     """
     if trainer["precision"] != "auto":
         return str(trainer["precision"])
-    on_gpu = trainer["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    fast = torch.cuda.is_bf16_supported() if on_gpu else _cpu_has_amx()
+    fast = torch.cuda.is_bf16_supported() if _on_gpu(trainer) else _cpu_has_amx()
     return "bf16-mixed" if fast else "32-true"
+
+
+def _on_gpu(trainer: Plain) -> bool:
+    return trainer["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
 def _cpu_has_amx() -> bool:
@@ -68,10 +72,12 @@ def fit(
     trainer: Plain,
     logger: Logger | None,
     folder: Path,
+    place: Place | None = None,
 ) -> Fitted:
     """Train `module` on `data` by `recipe` and return what to keep.
 
-    `trainer` holds Lightning's own arguments. Raises NonFiniteError where a loss or gradient is NaN.
+    `trainer` holds Lightning's own arguments, `place` is this process's among several that train together. Raises
+    NonFiniteError where a loss or gradient is NaN.
     """
     best, curves = KeepBest(stage), Curves(stage, say=not (trainer["enable_progress_bar"] and sys.stdout.isatty()))
     callbacks: list[Callback] = [FiniteGuard(stage, trainer["log_every_n_steps"], recipe.clip), best, curves]
@@ -86,9 +92,11 @@ def fit(
         warnings.filterwarnings("ignore", message=".*number of training batches.*is smaller than the logging")
         # The frozen networks stay in evaluation mode.
         warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+        # What is logged as a plain number is already that of all processes.
+        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
         # Lightning 2.6.6 asks torch 2.15 for what that will remove.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        lightning = make_trainer(trainer, recipe.epochs, callbacks, logger, folder)
+        lightning = make_trainer(trainer, recipe.epochs, callbacks, logger, folder, place)
         _run(lightning, module, data)
     weights, epoch = best.weights, best.epoch
     if recipe.select == "last":
@@ -125,13 +133,22 @@ def make_trainer(
     callbacks: list[Callback] | None = None,
     logger: Logger | None = None,
     folder: Path | None = None,
+    place: Place | None = None,
 ) -> Trainer:
-    """Lightning's Trainer from the config's `trainer`. Raises ConfigError where it takes no such arguments."""
+    """Lightning's Trainer from the config's `trainer`; without a `place` it is that of one process alone.
+
+    Raises ConfigError where it takes no such arguments.
+    """
     # It would say what hardware it found, and a tip, once a stage.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    several: Plain = {"strategy": "auto", "sync_batchnorm": False}
+    if place is not None:
+        # PyTorch has no synchronised BatchNorm on the CPU.
+        synchronised = bool(trainer.get("sync_batchnorm")) and _on_gpu(trainer)
+        several = {"strategy": place.strategy(), "sync_batchnorm": synchronised}
     try:
         return Trainer(
-            **{**trainer, "precision": precision_for(trainer)},
+            **{**trainer, **several, "precision": precision_for(trainer)},
             max_epochs=epochs,
             callbacks=callbacks,
             logger=logger or False,

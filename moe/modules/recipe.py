@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import nn
+from torch import Tensor, nn
 
 from moe.errors import ConfigError
 
@@ -15,11 +15,24 @@ FUSED = ("Adam", "AdamW", "SGD")
 
 
 class RecipeModule(LightningModule):
-    """A LightningModule that learns by a recipe: a `moe.config.Recipe` as plain nested values."""
+    """A LightningModule that learns by a recipe: a `moe.config.Recipe` as plain nested values.
+
+    Its training loss is a mean over the batch's images. Of several processes each has its part of a batch; `share` is
+    what that part counts (see `moe.data.batches.Batches.share`), so that the mean of their gradients is the batch's.
+    """
 
     def __init__(self, recipe: dict[str, Any]) -> None:
         super().__init__()
         self.recipe = recipe
+        self.share = 1.0
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        if self.trainer.world_size > 1:
+            batches: Any = self.trainer.train_dataloader
+            self.share = batches.share(batch_idx)
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        super().backward(loss if self.share == 1 else loss * self.share, *args, **kwargs)
 
     def configure_optimizers(self) -> Any:
         learned = [parameter for parameter in self.parameters() if parameter.requires_grad]

@@ -79,29 +79,40 @@ def test_epochs_of_neighbouring_seeds_are_not_each_others() -> None:
 
 
 @pytest.mark.parametrize("seed", [7, None])
-def test_two_processes_share_the_images(seed: int | None) -> None:
-    one, two = (order(batches(count=24, seed=seed, rank=rank, world=2)) for rank in range(2))
-    assert len(one) == len(two) == 12
-    assert sorted(one + two) == list(range(24))
-    # Each takes every second image of the whole order.
-    whole = order(batches(count=24, seed=seed))
-    assert (one, two) == (whole[::2], whole[1::2])
+@pytest.mark.parametrize(("count", "size", "world"), [(24, 6, 2), (23, 5, 2), (23, 6, 3), (23, 11, 4)])
+def test_the_processes_batches_are_together_those_of_one(count: int, size: int, world: int, seed: int | None) -> None:
+    whole = [batch[1].tolist() for batch in batches(count, size, seed=seed)]
+    ranks = [list(batches(count, size, seed=seed, rank=rank, world=world)) for rank in range(world)]
+    assert {len(rank) for rank in ranks} == {len(whole)} == {len(batches(count, size, rank=1, world=world))}
+    for number, expected in enumerate(whole):
+        parts = [rank[number][1].tolist() for rank in ranks]
+        dealt = [batches(count, size, rank=r, world=world).share(number) > 0 for r in range(world)]
+        assert sorted(n for part, own in zip(parts, dealt, strict=True) if own for n in part) == sorted(expected)
 
 
-def test_in_training_all_processes_have_as_many_batches() -> None:
-    # 23 images for two processes: the first of the order comes again at its end, so that both have 12.
-    ranks = [batches(rank=rank, world=2, size=4) for rank in range(2)]
-    orders = [order(rank) for rank in ranks]
-    whole = order(batches())
-    assert sorted(orders[0] + orders[1]) == sorted([*range(23), whole[0]])
-    assert [len(rank) for rank in ranks] == [len(list(rank)) for rank in ranks] == [3, 3]
+def test_a_batch_is_dealt_image_by_image() -> None:
+    # Seven images by five: 0 to 4, then 5 and 6.
+    ranks = [[b[1].tolist() for b in batches(7, 5, seed=None, rank=r, world=3)] for r in range(3)]
+    assert ranks == [[[100, 103], [105]], [[101, 104], [106]], [[102], []]]
 
 
-def test_in_evaluation_no_image_comes_twice() -> None:
-    ranks = [batches(seed=None, rank=rank, world=2, size=4) for rank in range(2)]
-    assert sorted(order(ranks[0]) + order(ranks[1])) == list(range(23))
-    # 12 images are 3 batches of 4; 11 are 3, the last of 3.
-    assert [len(rank) for rank in ranks] == [len(list(rank)) for rank in ranks] == [3, 3]
+def test_while_learning_a_process_without_an_image_has_anothers_that_counts_nothing() -> None:
+    (*_, alone), (*_, other) = (list(batches(11, 5, rank=rank, world=2)) for rank in range(2))
+    # Eleven images by five: the last batch is one image.
+    assert alone[1].tolist() == other[1].tolist() == [order(batches(11, 5))[-1] + 100]
+    assert [batches(11, 5, rank=rank, world=2).share(2) for rank in range(2)] == [2.0, 0.0]
+
+
+def test_shares_make_the_mean_of_the_processes_means_that_of_the_batch() -> None:
+    # Of five images three and two: 3 x 2 / 5 and 2 x 2 / 5; of one, all and nothing.
+    assert [batches(6, 5, rank=rank, world=2).share(0) for rank in range(2)] == [1.2, 0.8]
+    assert [batches(6, 5, rank=rank, world=2).share(1) for rank in range(2)] == [2.0, 0.0]
+    # 50 images over four processes: 13, 13, 12, 12; an even batch counts one each, as does one process alone.
+    assert [batches(50, 50, rank=rank, world=4).share(0) for rank in range(4)] == [1.04, 1.04, 0.96, 0.96]
+    assert batches(48, 48, rank=3, world=4).share(0) == batches().share(0) == batches().share(4) == 1.0
+    # Means of 1, 2, 3 and of 6, 8 are 2 and 7: (1.2 x 2 + 0.8 x 7) / 2 = 4, and so is (1 + 2 + 3 + 6 + 8) / 5.
+    mean = (1.2 * 2 + 0.8 * 7) / 2
+    assert mean == pytest.approx(4.0)
 
 
 # ---- what a batch holds
@@ -163,6 +174,17 @@ def test_augmentation_is_drawn_anew_each_epoch_from_seed_and_epoch() -> None:
     assert 12 < sum(first) < 52
     assert flips(7, 0, flip) == first
     assert len({tuple(flips(seed, epoch, flip)) for seed in (7, 8) for epoch in range(3)}) == 6
+
+
+def test_processes_draw_apart_in_this_epoch_and_the_next() -> None:
+    def drawn(rank: int, epoch: int) -> list[list[bool]]:
+        """Whether each image came mirrored, batch by batch in the order that they came."""
+        examples, flip = Examples(TWO_PIXELS, torch.arange(64)), Augment(flip=True, shift=0, cutout=0)
+        ways = Batches(examples, RAW, 64, 7, flip, lambda: epoch, rank, 4)
+        return [(images[:, 0, 0, 0] > images[:, 0, 0, 1]).tolist() for images, _ in ways]
+
+    # Sixteen fair flips each: that two of the eight are alike would come by chance once in 2,340 times.
+    assert len({str(drawn(rank, epoch)) for rank in range(4) for epoch in range(2)}) == 8
 
 
 def test_without_augmentation_or_a_seed_images_stay_as_they_are() -> None:

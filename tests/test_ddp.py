@@ -1,0 +1,293 @@
+"""`trainer=ddp` with two processes on the CPU, by the real command."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from moe import ddp
+from moe.config import compose
+from moe.errors import ConfigError
+from moe.store import Store
+from moe.train import main
+from tests import wandb_files
+from tests.conftest import TINY
+
+TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+STAGES = ("base", "curved", "straight", "router", "gates")
+TIMEOUT = 400  # of a command; seconds on a busy machine, and never the reason that a test passes
+# What is drawn apart by each process is left out. 1,038 images by 61 leave a last batch of one, which one of the two
+# processes has; of three images often none is routed to one of the gates, which then takes no step, not even one by
+# its momentum. (Adam would make steps of gates' gradients that are nothing but rounding.)
+ALIKE = (
+    *(f"{name}.net.dropout=0" for name in ("base", "expert", "router")),
+    "gate.dropout=0",
+    "base.recipe.batch_size=61",
+    "gate.recipe.batch_size=3",
+    "gate.recipe.optimizer._target_=torch.optim.SGD",
+    "+gate.recipe.optimizer.momentum=0.9",
+    "gate.recipe.optimizer.lr=0.01",
+)
+
+
+def command(*overrides: str) -> list[str]:
+    return [sys.executable, "-m", "moe.train", *TINY, *overrides, "paths.store=store", "hydra.run.dir=run"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1]), **more}
+
+
+def trained(folder: Path, *overrides: str) -> "subprocess.CompletedProcess[str]":
+    said = subprocess.run(
+        command(*overrides), cwd=folder, env=environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+    return said
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("one")
+    trained(folder, *ALIKE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("two")
+    said = trained(folder, *ALIKE, *TWO, "logger=wandb", "logger.mode=offline")
+    return folder, said.stdout
+
+
+def results(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "run" / "results.json").read_text())
+    return found
+
+
+def entries(folder: Path) -> dict[str, Any]:
+    return {e.record["name"]: e for e in Store(folder / "store").entries() if e.record["kind"] != "outputs"}
+
+
+# ---- one run
+
+
+def test_two_processes_leave_one_run(two: tuple[Path, str]) -> None:
+    folder, said = two
+    assert sorted(path.name for path in folder.iterdir()) == ["run", "store"]
+    assert {path.name for path in (folder / "run").iterdir()} == {
+        *("hydra", "train.log", "results.json", "predictions.safetensors", "wandb")
+    }
+    assert set(entries(folder)) == set(STAGES)
+    assert not list((folder / "store" / ".unfinished").iterdir())
+    lines, logged = said.splitlines(), (folder / "run" / "train.log").read_text()
+    for stage in STAGES:
+        epochs = len(entries(folder)[stage].record["curves"])
+        for number in range(1, epochs + 1):
+            assert sum(line.startswith(f"{stage}: epoch {number},") for line in lines) == 1
+            assert len(re.findall(rf"INFO moe.modules.callbacks: {stage}: epoch {number},", logged)) == 1
+        assert sum(line.startswith(f"{stage}: training ") for line in lines) == 1
+        assert sum(line.startswith(f"{stage}: kept epoch ") for line in lines) == 1
+    assert sum(line.startswith("run folder") for line in lines) == 1
+    assert entries(folder)["base"].record["machine"].startswith("2 processes, each CPU ")
+
+
+def test_two_processes_are_one_wandb_run_a_stage(two: tuple[Path, str]) -> None:
+    runs = [wandb_files.read(path) for path in sorted((two[0] / "run" / "wandb").glob("offline-run-*/run-*.wandb"))]
+    assert sorted(run.config["stage"] for run in runs) == sorted(STAGES)
+    for run in runs:
+        curves = entries(two[0])[run.config["stage"]].record["curves"]
+        nll = [row["val/nll"] for row in run.history if "val/nll" in row]
+        assert nll == pytest.approx([epoch["val/nll"] for epoch in curves], abs=1e-6)
+
+
+# ---- the same training
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_two_processes_train_what_one_does(stage: str, one: Path, two: tuple[Path, str]) -> None:
+    alone, together = entries(one)[stage], entries(two[0])[stage]
+    # The number of devices is not in the key, and the record is otherwise the same.
+    assert alone.key == together.key and alone.record["epoch"] == together.record["epoch"]
+    theirs = together.tensors()
+    for name, weights in alone.tensors().items():
+        # The sum over a batch is taken in another order, and Adam divides a gradient by its own size.
+        torch.testing.assert_close(theirs[name], weights, rtol=0, atol=1e-5)
+    for expected, found in zip(alone.record["curves"], together.record["curves"], strict=True):
+        assert set(found) == set(expected)
+        for name in set(expected) - {"seconds"}:
+            # Accuracies (of each branch, too) are of the same count of images: every one counts once.
+            assert found[name] == pytest.approx(expected[name], abs=1e-6 if "accuracy" in name else 1e-5), name
+
+
+def test_two_processes_have_the_results_of_one(one: Path, two: tuple[Path, str]) -> None:
+    alone, together = results(one), results(two[0])
+    assert together["key"] == alone["key"]
+    assert together["val"]["accuracy"] == alone["val"]["accuracy"]
+    assert together["test"]["accuracy"] == alone["test"]["accuracy"]
+
+
+# ---- how it ends
+
+
+@contextmanager
+def running(folder: Path, *overrides: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """The command, and the mark by which its processes are known."""
+    mark = f"MOE_TEST_{uuid.uuid4().hex}"
+    process = subprocess.Popen(
+        command("target=base", *TWO, *overrides),
+        cwd=folder,
+        env=environment(**{mark: "1"}),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process, mark
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ranks(mark: str) -> list[int]:
+    """The processes of `moe.rank` that the marked command has started, as Linux lists them; the first rank first."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes() and b"moe.rank" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def wait_for_epoch(process: "subprocess.Popen[str]") -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("base: epoch 2"):
+            return
+    pytest.fail(process.communicate()[1])
+
+
+ENDLESS = ("base.recipe.epochs=100000", "base.recipe.patience=null")
+needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc")
+
+
+@needs_proc
+def test_a_loss_that_is_no_number_ends_all_with_one_sentence(tmp_path: Path) -> None:
+    with running(tmp_path, "base.recipe.optimizer.lr=1e38") as (process, mark):
+        said = process.communicate(timeout=TIMEOUT)[1]
+        assert process.returncode == 1
+        assert said.startswith("moe: base: the loss or a gradient was NaN or infinite at step 1;")
+        assert said.count("\n") == 1
+        assert not ranks(mark) and not entries(tmp_path)
+
+
+@needs_proc
+def test_ctrl_c_ends_all(tmp_path: Path) -> None:
+    with running(tmp_path, *ENDLESS) as (process, mark):
+        wait_for_epoch(process)
+        assert len(ranks(mark)) == 2
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=TIMEOUT)[1]
+        assert (process.returncode, said) == (
+            130,
+            "moe: interrupted; the same command goes on after the last finished network\n",
+        )
+        assert not ranks(mark)
+
+
+@needs_proc
+def test_a_rank_that_is_killed_ends_all_with_one_sentence(tmp_path: Path) -> None:
+    with running(tmp_path, *ENDLESS) as (process, mark):
+        wait_for_epoch(process)
+        os.kill(ranks(mark)[1], signal.SIGKILL)
+        said = process.communicate(timeout=TIMEOUT)[1]
+        assert process.returncode == 1
+        assert said == (
+            "moe: base: rank 1 of the 2 processes was killed by SIGKILL (all it said: run/rank-1.txt)\n"
+        ).replace("run/", f"{tmp_path / 'run'}/")
+        assert not ranks(mark)
+
+
+@needs_proc
+def test_ranks_end_with_the_command_that_is_killed(tmp_path: Path) -> None:
+    with running(tmp_path, *ENDLESS) as (process, mark):
+        wait_for_epoch(process)
+        process.kill()
+        deadline = time.monotonic() + TIMEOUT
+        while ranks(mark) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not ranks(mark)
+
+
+# ---- what is refused
+
+
+def test_one_device_is_trained_on_by_the_command_itself() -> None:
+    # PyTorch counts a machine's processors as one device.
+    assert ddp.world_size(compose("trainer=ddp", "trainer.accelerator=cpu").trainer, {}) == 1
+    assert ddp.world_size(compose("trainer=cpu").trainer, {"WORLD_SIZE": "4"}) == 1
+    assert ddp.world_size(compose(*TWO).trainer, {"WORLD_SIZE": "1", "SLURM_STEP_NUM_TASKS": "1"}) == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "launcher"),
+    [("WORLD_SIZE", "torchrun"), ("SLURM_STEP_NUM_TASKS", "srun"), ("OMPI_COMM_WORLD_SIZE", "mpirun")],
+)
+def test_copies_that_a_launcher_has_started_are_refused(variable: str, launcher: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{launcher} has started this command 4 times \({variable}=4\): start it"):
+        ddp.world_size(compose(*TWO).trainer, {variable: "4"})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (("trainer.devices=2",), "trainer.devices must be 1 or a list of one device, not 2; trainer=ddp trains over"),
+        (("trainer=ddp", "trainer.devices=0"), "trainer.devices must be auto (all), a whole number above 0"),
+        (("trainer=ddp", "trainer.strategy=fsdp"), "trainer.strategy must be ddp (trainer=ddp) or, for one device, a"),
+        (("trainer=ddp", "+trainer.num_nodes=2"), "trainer.num_nodes cannot be set: one machine trains a network"),
+        (("trainer=ddp", "+trainer.use_distributed_sampler=true"), "a batch is dealt to the devices by the command"),
+        (("+trainer.sync_batchnorm=true",), "trainer.sync_batchnorm is for several devices; set trainer=ddp"),
+    ],
+)
+def test_what_several_devices_do_not_take(overrides: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        compose(*overrides)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (("trainer.accelerator=gpu", "trainer.devices=auto"), "moe: trainer: "),
+        (("gate.recipe.batch_size=1",), "moe: gate.recipe.batch_size must be at least 2, an image for each device"),
+    ],
+)
+def test_what_no_machine_or_batch_has_is_refused_before_training(
+    overrides: tuple[str, ...],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "trainer.accelerator=gpu" in overrides and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["moe.train", *command(*TWO, *overrides)[3:]])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(sentence) and said.count("\n") == 1
