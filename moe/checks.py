@@ -59,7 +59,7 @@ WIDTHS: Rule = (
     lambda v: isinstance(v, list) and all(isinstance(b, list) and b and all(POSITIVE_INT[0](w) for w in b) for b in v),
     "a list of blocks, each a list of whole numbers above 0",
 )
-OPTIONAL = ("averaging", "clip", "patience")
+OPTIONAL = ("averaging", "clip", "patience", "decay", "early_epochs", "widths", "convs")
 # By a key's last part, wherever it stands but in a taxonomy, whose names are the user's.
 RULES: dict[str, Rule] = {
     "seed": (lambda v: isinstance(v, int) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
@@ -77,6 +77,16 @@ RULES: dict[str, Rule] = {
     "log_every_n_steps": POSITIVE_INT,
     "lr": POSITIVE,
     "clip": POSITIVE,
+    "flip": (lambda v: v in (True, False, "alternating"), "true, false or alternating"),
+    "decay": FRACTION,
+    "bias_lr": POSITIVE,
+    "early_epochs": NATURAL,
+    "widths": (
+        lambda v: isinstance(v, list) and bool(v) and all(POSITIVE_INT[0](w) for w in v),
+        "a list of whole numbers above 0",
+    ),
+    "convs": POSITIVE_INT,
+    "scale": POSITIVE,
     "warmup": FRACTION,
     "averaging": FRACTION,
     "dropout": FRACTION,
@@ -101,7 +111,8 @@ def check(values: Mapping[str, Any]) -> None:
         if choices and value not in choices:
             raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}")
         test, meaning = RULES.get(last, (lambda _: True, ""))
-        if meaning and not (value is None and last in OPTIONAL) and (isinstance(value, bool) or not test(value)):
+        wrong = (isinstance(value, bool) and last != "flip") or not test(value)
+        if meaning and not (value is None and last in OPTIONAL) and wrong:
             raise ConfigError(f"{key} must be {meaning}, not {value!r}")
     _check_targets(values)
     _check_trainer(values["trainer"])

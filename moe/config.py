@@ -55,7 +55,7 @@ class Data:
 class Augment:
     """What is done to training images, each on its own; see `moe.data.augment`."""
 
-    flip: bool = MISSING
+    flip: Any = MISSING
     shift: int = MISSING
     cutout: int = MISSING
 
@@ -72,6 +72,9 @@ class Recipe:
     epochs: int = MISSING
     batch_size: int = MISSING
     clip: float | None = None
+    decay: float | None = None
+    bias_lr: float = MISSING
+    early_epochs: int | None = None
     averaging: float | None = None
     patience: int | None = None
     select: str = MISSING

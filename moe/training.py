@@ -151,6 +151,7 @@ def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
         return Fitted({}, -1, [])  # a uniform gate has nothing to learn
     logger = job.logger(stage)
     data = _data(job, stage, entries)
+    data.prepare_network(getattr(module, "net", None))
     fitted = fit(stage.name, module, data, network.recipe, job.config.trainer, logger, job.folder)
     weights = {k.removeprefix(prefix): v for k, v in fitted.weights.items() if k.startswith(prefix)}
     return Fitted(weights, fitted.epoch, fitted.curves)

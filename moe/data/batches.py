@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from moe.config import Augment
-from moe.data.augment import augment, normalise
+from moe.data.augment import alternating, augment, normalise
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,12 @@ class Batches:
             # Processes take their gradients' mean together, so all need as many batches.
             order = torch.cat([order, order[: -len(order) % self.world]])
         order = order[self.rank :: self.world].to(device)
+        mirrored = None
+        if self.augment is not None and self.augment.flip == "alternating" and self.seed is not None:
+            mirrored = alternating(len(examples), self.seed, self.epoch()).to(device)
         for index in torch.split(order, self.batch_size):
             images = self.pixels(examples.images[index])
             if self.augment is not None and generator is not None:
-                images = augment(images, self.augment, generator)
+                turned = None if mirrored is None else mirrored[index]
+                images = augment(images, self.augment, generator, turned)
             yield images, examples.targets[index], *(tensor[index] for tensor in examples.along)

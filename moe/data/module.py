@@ -13,6 +13,9 @@ from moe.data.canonical import DataSet, Images
 from moe.data.splits import SplitIndices
 from moe.data.subset import filter_labels
 
+# As many as the paper takes; more change no filter by much.
+PREPARED = 5000
+
 
 class ImageDataModule(LightningDataModule):
     """The splits of one data set, filtered to the labels in `targets` and renumbered to a network's outputs.
@@ -46,6 +49,11 @@ class ImageDataModule(LightningDataModule):
         images = split_images(self.dataset, self.indices, split)
         index, targets = filter_labels(images.labels, self.targets)
         return Examples(images.images[index], targets, tuple(t[index] for t in self.along.get(split, ())))
+
+    def prepare_network(self, net: Any) -> None:
+        """Show a network that starts from the data (`prepare`) the first images that it will learn from."""
+        if hasattr(net, "prepare"):
+            net.prepare(self.pixels(self.examples(self.fit_on).images[:PREPARED]))
 
     def train_dataloader(self) -> Batches:
         trainer: Any = self.trainer

@@ -70,6 +70,18 @@ class FiniteGuard(Callback):
             raise NonFiniteError(f"{self.stage}: {what}. {REMEDY}")
 
 
+class EarlyParameters(Callback):
+    """Lets what a network calls `early_parameters` learn in the first `epochs` alone."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for network in pl_module.modules():
+            for parameter in getattr(network, "early_parameters", ()):
+                parameter.requires_grad_(trainer.current_epoch < self.epochs)
+
+
 class KeepBest(Callback):
     """Keeps, in memory, the weights of the epoch with the lowest `val/nll`, and which epoch it was.
 

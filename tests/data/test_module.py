@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ RECIPE = Recipe(
     epochs=3,
     batch_size=4,
     select="last",
+    bias_lr=1.0,
 )
 # Labels of twelve training images and four test images, of four classes.
 TRAIN, TEST = [0, 1, 2, 3, 0, 1, 2, 3, 3, 2, 1, 0], [3, 2, 1, 0]
@@ -126,7 +127,7 @@ class Recorder(RecipeModule):
     """Learns nothing; keeps what it is shown in each epoch."""
 
     def __init__(self) -> None:
-        super().__init__({"optimizer": dict(RECIPE.optimizer), "schedule": "constant", "warmup": 0.0})
+        super().__init__(asdict(RECIPE))
         self.weight = nn.Parameter(torch.zeros(()))
         self.trained: dict[int, list[list[int]]] = {}
         self.chosen: dict[int, list[list[int]]] = {}
