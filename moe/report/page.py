@@ -25,6 +25,17 @@ th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align:
 th:first-child, td:first-child { text-align: left; padding-left: 0 }
 thead th { color: var(--soft); font-weight: 600; vertical-align: bottom }
 .words th, .words td { text-align: left; white-space: normal; vertical-align: top; min-width: 7rem }
+.left { text-align: left }
+.sortable th:first-child, .sortable td:first-child { position: sticky; left: 0; background: var(--page);
+  padding-right: .5rem }
+.sortable tbody tr:hover td { background: var(--box) }
+th button { font: inherit; color: inherit; background: none; border: 0; padding: .2rem 0; cursor: pointer;
+  white-space: nowrap }
+th button::after { content: " \\2195"; opacity: .35 }
+th[aria-sort] { color: var(--ink) }
+th[aria-sort=ascending] button::after { content: " \\2191"; opacity: 1 }
+th[aria-sort=descending] button::after { content: " \\2193"; opacity: 1 }
+a { color: inherit }
 .grid { display: grid; margin: .75rem 0; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 22rem), 1fr)) }
 figure { margin: 0; background: var(--box); border-radius: .5rem; padding: .6rem; align-self: start; min-width: 0 }
@@ -93,9 +104,9 @@ def figures(drawings: Mapping[str, str]) -> str:
     return f'<div class="grid">{each}</div>' if drawings else ""
 
 
-def details(summary: str, content: str) -> str:
-    """HTML that opens on a click."""
-    return f"<details><summary>{escape(summary)}</summary>\n{content}</details>" if content else ""
+def details(summary: str, content: str, is_open: bool = False) -> str:
+    """HTML that opens on a click, or closes on one."""
+    return f"<details{' open' * is_open}><summary>{escape(summary)}</summary>\n{content}</details>" if content else ""
 
 
 def facts(values: Mapping[str, Any]) -> str:

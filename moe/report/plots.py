@@ -1,7 +1,6 @@
 """The report's plots: accuracy, the routers' confusion, gate weights, learning curves.
 
-Legend: N images, L leaves. Sizes are inches; margins are reckoned here, since matplotlib's own layout draws
-everything twice.
+Legend: N images, L leaves.
 """
 
 import math
@@ -12,12 +11,12 @@ import torch
 from torch import Tensor
 
 from moe.report.figure import LETTER, MUTED, PALETTE, TAKEN, WIDTH, short
+from moe.report.layout import BELOW, add_legend, new_axes, part, row_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ROW, LEGEND_ROW, BELOW = 0.24, 0.2, 0.5
 SERIES = {
     "base": (MUTED, "s"),
     "specialists": (PALETTE[1], "^"),
@@ -32,7 +31,7 @@ Curve = Sequence[Mapping[str, float]]
 
 def accuracy(names: Sequence[str], series: Mapping[str, Sequence[float | None]]) -> "Figure":
     """Accuracies in % as dots, a row for each of `names`, the first series (the run's own) the largest dot."""
-    figure, axes = _rows(names, len(names), [name.replace("_", " ") for name in series])
+    figure, axes = row_axes(names, len(names), [name.replace("_", " ") for name in series])
     for i, (name, values) in enumerate(series.items()):
         colour, marker = (TAKEN, "o") if i == 0 else SERIES[name]
         axes.plot(
@@ -46,7 +45,7 @@ def accuracy(names: Sequence[str], series: Mapping[str, Sequence[float | None]])
             alpha=0.85,
         )
     axes.set_xlabel("test accuracy in %")
-    _legend(figure, axes)
+    add_legend(figure, axes)
     return figure
 
 
@@ -59,7 +58,7 @@ def confusion(names: Sequence[str], counts: Sequence[Sequence[int]]) -> "Figure"
     left = LETTER * max(map(len, names)) + 0.3
     side = min(0.8 * L, WIDTH - left - 0.1)
     below = 0.45 if L <= 2 else LETTER * max(map(len, names)) + 0.35
-    figure, axes = _axes(left, below, side, side, 0.1)
+    figure, axes = new_axes(left, below, side, side, 0.1)
     axes.imshow(part.numpy(), cmap="Blues", vmin=0, vmax=1)
     if L <= MAX_CELLS:
         for i in range(L):
@@ -81,7 +80,7 @@ def gate_shares(rows: Mapping[str, Tensor], experts: Sequence[str]) -> "Figure":
 
     `rows` holds for each row's name the shares (N, len(experts)). Boxes span the middle half, whiskers 5% to 95%.
     """
-    figure, axes = _rows(list(rows), len(rows) * max(1.0, 0.6 * len(experts)), experts)
+    figure, axes = row_axes(list(rows), len(rows) * max(1.0, 0.6 * len(experts)), experts)
     height = 0.8 / len(experts)
     levels = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.double)
     for e, name in enumerate(experts):
@@ -109,20 +108,20 @@ def gate_shares(rows: Mapping[str, Tensor], experts: Sequence[str]) -> "Figure":
         axes.plot([], [], color=colour, linewidth=5, alpha=0.6, label=short(name))
     axes.set_xlim(-0.02, 1.02)
     axes.set_xlabel("part of the gate's weight")
-    _legend(figure, axes)
+    add_legend(figure, axes)
     return figure
 
 
 def curves(rows: Curve) -> "Figure":
     """One stage's loss in nats and accuracy in % by epoch, in training and on validation images."""
     width, height = (WIDTH - 1.05) / 2, 1.3
-    figure, loss = _axes(0.4, BELOW, width, height, 0.45)
-    right = figure.add_axes(_part(figure, 0.4 + width + 0.5, BELOW, width, height))
+    figure, loss = new_axes(0.4, BELOW, width, height, 0.45)
+    right = figure.add_axes(part(figure, 0.4 + width + 0.5, BELOW, width, height))
     _curve(loss, rows, {"train": "train/loss", "val": "val/nll"}, 1)
     _curve(right, rows, {"train": "train/accuracy", "val": "val/accuracy"}, 100)
     loss.set_title("loss in nats")
     right.set_title("accuracy in %")
-    _legend(figure, loss)
+    add_legend(figure, loss)
     return figure
 
 
@@ -137,54 +136,3 @@ def _curve(axes: "Axes", rows: Curve, keys: Mapping[str, str], scale: float) -> 
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.grid(axis="y")
     axes.set_xlabel("epoch")
-
-
-def _rows(names: Sequence[str], units: float, legend: Sequence[str]) -> "tuple[Figure, Axes]":
-    """Axes with a row for each name, from the top down, `units` of height, and room above for the legend."""
-    from matplotlib.ticker import MaxNLocator
-
-    names = [short(name) for name in names]
-    left = LETTER * max(map(len, names)) + 0.15
-    above = LEGEND_ROW * math.ceil(len(legend) / _columns(legend)) + 0.15
-    figure, axes = _axes(left, BELOW, WIDTH - left - 0.15, ROW * max(units, 2), above)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.grid(axis="x")
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="y", length=0)
-    return figure, axes
-
-
-def _legend(figure: "Figure", axes: "Axes") -> None:
-    handles, names = axes.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        names,
-        loc="upper left",
-        bbox_to_anchor=(0, 1),
-        borderaxespad=0,
-        ncols=_columns(names),
-        columnspacing=1,
-        handletextpad=0.4,
-        handlelength=1.4,
-    )
-
-
-def _columns(legend: Sequence[str]) -> int:
-    widest = LETTER * min(max(map(len, legend)), 20) + 0.4
-    return max(1, min(len(legend), int(WIDTH / widest)))
-
-
-def _axes(left: float, below: float, width: float, height: float, above: float) -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(WIDTH, below + height + above))
-    return figure, figure.add_axes(_part(figure, left, below, width, height))
-
-
-def _part(
-    figure: "Figure", left: float, below: float, width: float, height: float
-) -> tuple[float, float, float, float]:
-    across, up = figure.get_size_inches()
-    return left / across, below / up, width / across, height / up

@@ -8,6 +8,8 @@ from moe.sweep import record
 from moe.sweep.jobs import Command
 from moe.sweep.record import Failure, Sweep
 
+PAGE = "compare.html"
+
 
 def end(sweep: Sweep, error: Exception | None) -> int:
     """Print the table of a sweep's finished runs and of its failed jobs, and return the exit code.
@@ -15,13 +17,9 @@ def end(sweep: Sweep, error: Exception | None) -> int:
     `error` is what ended the sweep itself, if anything did.
     """
     sweep = record.read_sweep(sweep.folder) or sweep
-    failed = record.failures(sweep, sweep.jobs or _started(sweep))
+    failed = record.failures(sweep)
     if any(sweep.folder.rglob(record.RESULTS)):
-        from moe.compare import text
-        from moe.comparison import collect, differing
-
-        runs, _ = collect([sweep.folder])
-        print(f"\n{text(runs, differing(runs), shutil.get_terminal_size().columns)}")
+        _compare(sweep, failed)
     if failed:
         print(f"\n{_failures(failed)}", file=sys.stderr)
     if error is not None:
@@ -30,12 +28,21 @@ def end(sweep: Sweep, error: Exception | None) -> int:
     return 1 if failed else 0
 
 
-def _started(sweep: Sweep) -> dict[str, list[str]]:
-    """The jobs of a sweeper that finds them as it goes: those that have a folder."""
-    from omegaconf import OmegaConf
+def _compare(sweep: Sweep, failed: list[Failure]) -> None:
+    """Print the table of the finished runs, and leave it beside them as a page."""
+    from moe.comparison import collect, differing, rows, text
 
-    jobs = {path.parent.parent: OmegaConf.load(path) for path in sorted(sweep.folder.rglob("hydra/overrides.yaml"))}
-    return {job.relative_to(sweep.folder).as_posix(): [str(o) for o in said] for job, said in jobs.items()}
+    runs, _ = collect([sweep.folder])
+    made, differences = rows(runs), differing(runs)
+    print(f"\n{text(made, differences, shutil.get_terminal_size().columns)}")
+    file = sweep.folder / PAGE
+    try:
+        from moe.report import comparison
+
+        comparison.write(file, sweep.name, made, differences, failed)
+        print(f"\npage  {file}")
+    except Exception as error:  # it can be drawn again, and whether the jobs went well is another question
+        print(f"moe: {file} could not be drawn: {record.line(error)}", file=sys.stderr)
 
 
 def _failures(failed: list[Failure]) -> str:

@@ -5,7 +5,7 @@ import logging
 import os
 import traceback
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -121,14 +121,22 @@ def read_failure(run: Path) -> str | None:
         return None
 
 
-def failures(sweep: Sweep, jobs: Mapping[str, Sequence[str]] | None = None) -> list[Failure]:
+def failures(sweep: Sweep) -> list[Failure]:
     """The sweep's jobs that have no results, in order."""
     found = []
-    for name, overrides in (jobs or sweep.jobs).items():
+    for name, overrides in (sweep.jobs or _started(sweep)).items():
         run = sweep.folder / name
         if not (run / RESULTS).is_file():
             found.append(Failure(list(overrides), run, read_failure(run) or "it ended without a word"))
     return found
+
+
+def _started(sweep: Sweep) -> dict[str, list[str]]:
+    """The jobs of a sweeper that finds them as it goes: those that have a folder."""
+    from omegaconf import OmegaConf
+
+    jobs = {path.parent.parent: OmegaConf.load(path) for path in sorted(sweep.folder.rglob("hydra/overrides.yaml"))}
+    return {job.relative_to(sweep.folder).as_posix(): [str(o) for o in said] for job, said in jobs.items()}
 
 
 @contextmanager

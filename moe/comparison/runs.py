@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +38,17 @@ class Run:
     router: float | None
     branches: Mapping[str, float | None]
     verdict: Mapping[str, Plain]
+    baselines: Mapping[str, float | None]
     parameters: int | None
+    gate_parameters: int | None
     routed: float | None
     dense: float | None
     seconds: float
     config: Mapping[str, Any]
+
+    def accuracies(self) -> tuple[object, ...]:
+        """All that was measured of it: two runs of one config and seed that agree in this are the same run twice."""
+        return self.val, self.test, self.router, dict(self.branches), dict(self.verdict)
 
     def plain(self, differences: Sequence[str]) -> Plain:
         """The run as nested plain values; `config` holds only the keys in `differences`."""
@@ -59,9 +64,11 @@ class Run:
                 "router": {"accuracy": self.router},
                 "branch": {name: {"accuracy": accuracy} for name, accuracy in self.branches.items()},
             },
+            "baselines": {name: {"accuracy": self.baselines.get(name)} for name in AGAINST},
             "verdict": {name: self.verdict.get(name) or dict.fromkeys(VERDICT) for name in AGAINST},
             "cost": {
                 "parameters": self.parameters,
+                "gate_parameters": self.gate_parameters,
                 "flops_per_image": {"routed": self.routed, "dense": self.dense},
             },
             "seconds": self.seconds,
@@ -119,7 +126,9 @@ def _run(path: Path, results: Plain) -> Run:
             router=(test.get("router") or {}).get("accuracy"),
             branches=branches,
             verdict={name: {key: said[key] for key in VERDICT} for name, said in (results["verdict"] or {}).items()},
+            baselines={name: (said or {}).get("accuracy") for name, said in (results["baselines"] or {}).items()},
             parameters=cost.get("parameters"),
+            gate_parameters=cost.get("gate_parameters"),  # runs from before it was counted have none
             routed=flops.get("routed"),
             dense=flops.get("dense"),
             seconds=sum(stage["seconds"] for stage in results["seconds"].values()),
@@ -141,14 +150,3 @@ def differing(runs: Sequence[Run]) -> list[str]:
     keys = dict.fromkeys(key for run in runs for key in run.config if not key.startswith(NO_DIFFERENCE))
     # As JSON, since 1, 1.0 and true are equal to Python.
     return [key for key in keys if len({json.dumps(run.config.get(key, ...), default=str) for run in runs}) > 1]
-
-
-def short_names(keys: Sequence[str]) -> list[str]:
-    """Each dotted key as its last part, else its first and last, whichever tells it from the others, else whole.
-
-    The key of a network or an optimiser is shown as what it builds: `gate` for `gate._target_`.
-    """
-    whole = [key.removesuffix("._target_") for key in keys]
-    forms = [(key.rpartition(".")[2], f"{key.partition('.')[0]}.{key.rpartition('.')[2]}", key) for key in whole]
-    counts = Counter(form for own in forms for form in set(own))
-    return [next((form for form in own if counts[form] == 1), own[-1]) for own in forms]

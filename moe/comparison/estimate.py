@@ -1,0 +1,66 @@
+"""A mean over seeds with its interval, and which rows are on a Pareto front."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from moe.config import Plain
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its 95% interval; None where one value alone says nothing of how others would scatter."""
+
+    mean: float
+    ci95: tuple[float, float] | None = None
+
+    @property
+    def half(self) -> float | None:
+        """Half the interval's width."""
+        return None if self.ci95 is None else (self.ci95[1] - self.ci95[0]) / 2
+
+    @property
+    def sign(self) -> int:
+        """1 where the whole interval is above zero, -1 where it is below, else 0.
+
+        Also 0 for an interval without width: a few seeds that agree to the image show no scatter, not that
+        there is none.
+        """
+        if self.half is None or self.half < 1e-12:
+            return 0
+        return int(self.mean - self.half > 0) - int(self.mean + self.half < 0)
+
+    def plain(self, name: str) -> Plain:
+        """The mean as `name` beside `ci95`."""
+        return {name: self.mean, "ci95": None if self.ci95 is None else list(self.ci95)}
+
+
+def estimate(values: Sequence[float | None]) -> Estimate | None:
+    """The mean of one value a seed, with the interval by Student's t of n - 1 degrees of freedom.
+
+    None where there are no values or any is missing: a mean of the others would be of other seeds than n says.
+    Source: Student 1908, The probable error of a mean.
+    """
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    mean = fmean(known)
+    if len(known) == 1:
+        return Estimate(mean)
+    from scipy.special import stdtrit  # late, and not scipy.stats, whose import is slow
+
+    half = float(stdtrit(len(known) - 1, 0.975)) * stdev(known) / math.sqrt(len(known))
+    return Estimate(mean, (mean - half, mean + half))
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
+    """The places of the (cost, accuracy) that no other beats, the cheapest first.
+
+    One beats another that is neither cheaper nor more accurate unless they are equal.
+    """
+
+    def beaten(cost: float, accuracy: float) -> bool:
+        return any(c <= cost and a >= accuracy and (c, a) != (cost, accuracy) for c, a in points)
+
+    return sorted((i for i, point in enumerate(points) if not beaten(*point)), key=lambda i: points[i])

@@ -1,0 +1,49 @@
+"""Means, intervals and Pareto fronts against numbers worked out by hand."""
+
+import pytest
+
+from moe.comparison.estimate import Estimate, estimate, pareto
+
+
+def test_the_interval_of_three_seeds() -> None:
+    # Mean 0.85, deviations -0.05, 0, 0.05: sd = sqrt(0.005 / 2) = 0.05. t(0.975, 2) = 4.302653.
+    # 4.302653 * 0.05 / sqrt(3) = 0.124207.
+    found = estimate([0.8, 0.85, 0.9])
+    assert found is not None and found.ci95 is not None
+    assert found.mean == pytest.approx(0.85)
+    assert found.ci95 == pytest.approx((0.725793, 0.974207), abs=1e-6)
+    assert found.half == pytest.approx(0.124207, abs=1e-6)
+
+
+def test_the_interval_of_two_seeds() -> None:
+    # Mean 2, sd = sqrt(2), t(0.975, 1) = 12.706205: half = 12.706205 * sqrt(2) / sqrt(2).
+    found = estimate([1.0, 3.0])
+    assert found is not None and found.half == pytest.approx(12.706205, abs=1e-6)
+
+
+def test_one_value_has_no_interval_and_a_missing_one_no_mean() -> None:
+    assert estimate([0.5]) == Estimate(0.5, None)
+    assert estimate([]) is None and estimate([None]) is None and estimate([0.5, None]) is None
+
+
+def test_only_a_whole_interval_with_a_width_is_above_or_below_zero() -> None:
+    assert Estimate(0.2, (0.1, 0.3)).sign == 1
+    assert Estimate(-0.2, (-0.3, -0.1)).sign == -1
+    assert Estimate(0.1, (-0.1, 0.3)).sign == 0
+    assert Estimate(0.1).sign == 0
+    assert Estimate(0.1, (0.1, 0.1)).sign == 0  # three seeds, each one image better
+
+
+def test_the_pareto_front() -> None:
+    #          cost accuracy
+    points = [
+        (3.0, 0.90),  # the most accurate, though 4 is as accurate and costs more
+        (1.0, 0.70),  # the cheapest
+        (2.0, 0.70),  # as accurate as 1 and costs more: beaten
+        (2.0, 0.80),  # between
+        (4.0, 0.90),  # beaten by 0
+        (2.0, 0.80),  # equals 3: neither beats the other
+        (2.5, 0.75),  # beaten by 3
+    ]
+    assert pareto(points) == [1, 3, 5, 0]
+    assert pareto([(1.0, 0.5)]) == [0] and pareto([]) == []
