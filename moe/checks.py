@@ -39,6 +39,10 @@ CHOICES = {
     "data.source": ("cifar10", "folder", "digits"),
     "data.splits.protocol": ("held_out", "notebook"),
     "expert.outputs": ("subset", "all"),
+    "router.source": ("network", "base"),
+    "base.views": ("none", "flip", "flip_shift"),
+    "expert.views": ("none", "flip", "flip_shift"),
+    "router.views": ("none", "flip", "flip_shift"),
     "gate.weights": ("joint", "per_class", "per_expert"),
     "gate.fit_on": ("gate", "train"),
     "gate.frozen": ("stored", "live", "live_dropout"),
@@ -198,6 +202,10 @@ def _check_together(values: Mapping[str, Any]) -> None:
         )
     if values["target"] == "gates" and splits["protocol"] == "notebook" and gate["fit_on"] != "train":
         raise ConfigError("data.splits.protocol=notebook holds no images out; set gate.fit_on=train")
+    if values["target"] == "router" and values["router"]["source"] == "base":
+        raise ConfigError("router.source=base has no network to train; set target=base, or router.source=network")
+    if gate["calibrate"] and splits["protocol"] == "notebook":
+        raise ConfigError("gate.calibrate needs images held out; with data.splits.protocol=notebook set it to false")
     if any(gate["recipe"]["augment"].values()) and gate["frozen"] == "stored":
         raise ConfigError("gate.recipe.augment needs the frozen networks on each changed image; set gate.frozen=live")
     if gate["recipe"]["label_smoothing"]:

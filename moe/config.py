@@ -89,10 +89,24 @@ class Network:
 
 
 @dataclass
-class Expert(Network):
+class Classifier(Network):
+    """A network of images; `views` says of how many views of an image it is asked once trained."""
+
+    views: str = MISSING
+
+
+@dataclass
+class Expert(Classifier):
     """The specialists; `outputs` says over which classes they speak."""
 
     outputs: str = MISSING
+
+
+@dataclass
+class Router(Classifier):
+    """The routers; `source` says whether they are networks or what the base says of the branches' classes."""
+
+    source: str = MISSING
 
 
 @dataclass
@@ -102,6 +116,7 @@ class Gate(Network):
     weights: str = MISSING
     fit_on: str = MISSING
     frozen: str = MISSING
+    calibrate: bool = MISSING
 
 
 @dataclass
@@ -149,14 +164,19 @@ class Config:
     report: bool = MISSING
     data: Data = field(default_factory=Data)
     taxonomy: Taxonomy = field(default_factory=Taxonomy)
-    base: Network = field(default_factory=Network)
+    base: Classifier = field(default_factory=Classifier)
     expert: Expert = field(default_factory=Expert)
-    router: Network = field(default_factory=Network)
+    router: Router = field(default_factory=Router)
     gate: Gate = field(default_factory=Gate)
     mixture: Mixture = field(default_factory=Mixture)
     trainer: Plain = MISSING
     logger: Logger = field(default_factory=Logger)
     paths: Paths = field(default_factory=Paths)
+
+    @property
+    def views(self) -> dict[str, str]:
+        """The test-time views of each kind of stage; see `moe.nets.views`."""
+        return {"base": self.base.views, "expert": self.expert.views, "router": self.router.views}
 
     def plain(self) -> Plain:
         """The config as nested dicts, lists and scalars, shaped as on the command line; see `from_plain`."""

@@ -29,7 +29,7 @@ def cost(mixture: Mixture, in_shape: tuple[int, int, int], predictions: Predicti
     routed = dense
     if mixture.routing == "hard":
         ways = [
-            sum(experts[e] for e in path) + sum(routers[r] for r, _ in way) + gate
+            sum(experts[e] for e in path) + sum(routers[r] for r, _ in way if routers) + gate
             for path, way, gate in zip(tree.paths, tree.ways, gates, strict=True)
         ]
         routed = torch.tensor(ways, dtype=torch.double)[predictions.route].mean().item()

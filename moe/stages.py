@@ -67,7 +67,8 @@ def plan(config: Config, tree: Tree, fingerprint: str, in_shape: Sequence[int], 
         for node in tree.experts[1:]
         if len(node.labels) > 1
     ]
-    routers = [_router(common, node, config.router, node is tree.root) for node in tree.routers]
+    trained = tree.routers if config.router.source == "network" else []
+    routers = [_router(common, node, config.router, node is tree.root) for node in trained]
     if config.target == "base":
         return [base]
     if config.target == "router":
@@ -128,7 +129,9 @@ def _gates(common: Plain, config: Config, tree: Tree, frozen: Sequence[Stage]) -
         "weights": gate.weights,
         "fit_on": gate.fit_on,
         "frozen": gate.frozen,
+        "calibrate": gate.calibrate,
         "routing": config.mixture.routing,
+        "views": config.views,
         "needs": [stage.key for stage in frozen],
     }
     return Stage("gates", "gates", tree.root, inputs)

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from pytorch_lightning import seed_everything
 from pytorch_lightning.loggers import Logger
-from torch import nn
+from torch import Tensor, nn
 
-from moe import assembly, frozen, inference
+from moe import assembly, calibration, frozen, inference
 from moe.config import Config, Network, Plain
 from moe.data.batches import Pixels
 from moe.data.canonical import DataSet
@@ -59,11 +59,21 @@ class Job:
         """The split that choices read: `val`; in the notebook's protocol the test set."""
         return "test" if self.config.data.splits.protocol == "notebook" else "val"
 
-    def frozen(self, entries: Mapping[str, Entry], split: str) -> Frozen:
-        """What the frozen networks say of a split."""
+    def frozen(self, entries: Mapping[str, Entry], split: str, temperatures: Tensor | None = None) -> Frozen:
+        """What the frozen networks say of a split, at temperatures (E,) or those of the gates' entry."""
         images = split_images(self.dataset, self.indices, split).images
-        routed = self.config.mixture.routing != "none"
-        return frozen.outputs(self.store, self.tree, entries, split, images, self.pixels, self.device, routed)
+        if temperatures is None:
+            temperatures = assembly.temperatures(entries.get("gates"))
+        return frozen.outputs(
+            self.config, self.store, self.tree, entries, split, images, self.pixels, self.device, temperatures
+        )
+
+    def temperatures(self, entries: Mapping[str, Entry]) -> Tensor | None:
+        """Each expert's temperature (E,) where the gates' stage calibrates them."""
+        if not self.config.gate.calibrate:
+            return None
+        held = split_images(self.dataset, self.indices, "gate")
+        return calibration.temperatures(self.config, self.store, self.tree, entries, held, self.pixels, self.device)
 
 
 def check(config: Config, tree: Tree, stages: list[Stage]) -> None:
@@ -145,16 +155,18 @@ def machine(device: torch.device) -> str:
 
 def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
     seed_everything(stage.seed, verbose=False)
-    module, prefix = _module(job, stage, entries)
+    temperatures = job.temperatures(entries) if stage.kind == "gates" else None
+    kept = {} if temperatures is None else {assembly.TEMPERATURES: temperatures}
+    module, prefix = _module(job, stage, entries, temperatures)
     network = network_config(job.config, stage.kind)
     if not any(parameter.requires_grad for parameter in module.parameters()):
-        return Fitted({}, -1, [])  # a uniform gate has nothing to learn
+        return Fitted(kept, -1, [])  # a uniform gate has nothing to learn
     logger = job.logger(stage)
-    data = _data(job, stage, entries)
+    data = _data(job, stage, entries, temperatures)
     data.prepare_network(getattr(module, "net", None))
     fitted = fit(stage.name, module, data, network.recipe, job.config.trainer, logger, job.folder)
     weights = {k.removeprefix(prefix): v for k, v in fitted.weights.items() if k.startswith(prefix)}
-    return Fitted(weights, fitted.epoch, fitted.curves)
+    return Fitted({**weights, **kept}, fitted.epoch, fitted.curves)
 
 
 def network_config(config: Config, kind: str) -> Network:
@@ -162,7 +174,9 @@ def network_config(config: Config, kind: str) -> Network:
     return {"base": config.base, "expert": config.expert, "router": config.router, "gates": config.gate}[kind]
 
 
-def _module(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[RecipeModule, str]:
+def _module(
+    job: Job, stage: Stage, entries: Mapping[str, Entry], temperatures: Tensor | None
+) -> tuple[RecipeModule, str]:
     """The stage's LightningModule, and what the names of the weights to keep begin with."""
     inputs, config = stage.inputs, job.config
     if stage.kind == "router":
@@ -171,7 +185,6 @@ def _module(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Recip
     if stage.kind != "gates":
         return Expert(inputs["net"], inputs["in_shape"], len(inputs["outputs"]), inputs["recipe"]), "net."
     live = config.gate.frozen != "stored"
-    routed = config.mixture.routing != "none"
     ensemble = GatedEnsemble(
         config.gate.net,
         config.gate.weights,
@@ -181,13 +194,13 @@ def _module(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Recip
         config.mixture.routing,
         asdict(config.gate.recipe),
         frozen_dropout=config.gate.frozen == "live_dropout",
-        experts=assembly.experts(job.tree, entries) if live else (),
-        routers=assembly.routers(job.tree, entries) if live and routed else (),
+        experts=assembly.experts(config, job.tree, entries, temperatures) if live else (),
+        routers=assembly.routers(config, job.tree, entries) if live else (),
     )
     return ensemble, "mixture.gates."
 
 
-def _data(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> ImageDataModule:
+def _data(job: Job, stage: Stage, entries: Mapping[str, Entry], temperatures: Tensor | None) -> ImageDataModule:
     recipe = network_config(job.config, stage.kind).recipe
     fit_on, along = "train", {}
     if stage.kind == "router":
@@ -196,7 +209,7 @@ def _data(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> ImageDataModu
         targets, fit_on = by_position(job.tree.root.labels), job.config.gate.fit_on
         if job.config.gate.frozen == "stored":
             for split in {fit_on, job.select_on}:
-                said = job.frozen(entries, split)
+                said = job.frozen(entries, split, temperatures)
                 along[split] = (said.experts, said.leaves, said.route)
     else:
         outputs = by_position(stage.inputs["outputs"])

@@ -40,6 +40,9 @@ RECIPE = {
     "batch_size": 64,
     "clip": 1.0,
     "averaging": 0.99,
+    "decay": 0.001,
+    "bias_lr": 2.0,
+    "early_epochs": 3,
     "patience": 9,
     "select": "last",
 }
@@ -67,6 +70,10 @@ DECIDES: dict[str, tuple[Any, set[str]]] = {
     "gate.weights": ("per_class", {"gates"}),
     "gate.fit_on": ("train", {"gates"}),
     "gate.frozen": ("live", {"gates"}),
+    "gate.calibrate": (True, {"gates"}),
+    "base.views": ("flip", {"gates"}),
+    "expert.views": ("flip", {"gates"}),
+    "router.views": ("flip", {"gates"}),
     "mixture.routing": ("soft", {"gates"}),
     **{f"{name}.net.{key}": (value, REACHES[name]) for name in NETWORKS[:3] for key, value in VGG.items()},
     **{f"{name}.recipe.{key}": (value, REACHES[name]) for name in NETWORKS for key, value in RECIPE.items()},
@@ -156,8 +163,14 @@ def test_what_decides_no_weights_changes_no_key(key: str) -> None:
 
 def test_every_key_of_the_config_is_known_to_decide_weights_or_not() -> None:
     everything = {key for key, _ in checks.scalars(default().plain()) if not key.startswith("taxonomy.branches.")}
-    # The target decides which stages there are, and the key of none.
-    assert everything == {*DECIDES, *NEUTRAL, "target"}
+    # These decide which stages there are.
+    assert everything == {*DECIDES, *NEUTRAL, "target", "router.source"}
+
+
+def test_where_the_base_routes_no_router_is_trained() -> None:
+    routed = keys(changed(**{"router.source": "base"}))
+    assert set(routed) == ALL - {"router"}
+    assert differing(routed, {name: key for name, key in keys(default()).items() if name in routed}) == {"gates"}
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from moe.taxonomy import Tree
+from moe.taxonomy import Node, Tree
 
 
 class ClassExpert(nn.Module):
     """An expert's network as probabilities over all K classes: zero for those it has no output for.
 
-    `labels` are the classes of its outputs, in order. Without a network (a node of one class) the
-    probability of that class is one.
+    `labels` are the classes of its outputs, in order; its logits are divided by `temperature`. Without a network (a
+    node of one class) the probability of that class is one.
     """
 
-    def __init__(self, net: nn.Module | None, labels: Sequence[int], num_classes: int) -> None:
+    def __init__(
+        self, net: nn.Module | None, labels: Sequence[int], num_classes: int, temperature: float = 1.0
+    ) -> None:
         super().__init__()
-        self.net, self.num_classes = net, num_classes
+        self.net, self.num_classes, self.temperature = net, num_classes, temperature
         self.register_buffer("labels", torch.tensor(list(labels)), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -30,7 +32,7 @@ class ClassExpert(nn.Module):
         out = torch.zeros(len(images), self.num_classes, device=images.device)
         if self.net is None:
             return out.index_fill_(1, labels, 1.0)
-        return out.index_copy_(1, labels, self.net(images).float().softmax(dim=1))
+        return out.index_copy_(1, labels, (self.net(images).float() / self.temperature).softmax(dim=1))
 
 
 @dataclass
@@ -65,6 +67,12 @@ def mix(weights: Tensor, experts: Tensor) -> Tensor:
     return joint / joint.sum(dim=1, keepdim=True).clamp_min(torch.finfo(joint.dtype).tiny)
 
 
+def route_by_base(base: Tensor, node: Node) -> Tensor:
+    """A router (B, D) for nothing: the base's probabilities (B, K) summed over each child's classes, normalised."""
+    sums = torch.stack([base[:, list(child.labels)].sum(dim=1) for child in node.children], dim=1)
+    return sums / sums.sum(dim=1, keepdim=True).clamp_min(torch.finfo(sums.dtype).tiny)
+
+
 def leaf_probabilities(routers: Sequence[Tensor], tree: Tree) -> Tensor:
     """The product (B, L) of the routers' probabilities, each (B, D), down the way to each leaf."""
     columns = []
@@ -88,6 +96,8 @@ def hard_route(routers: Sequence[Tensor], tree: Tree) -> Tensor:
 
 class Mixture(nn.Module):
     """Experts and routers in the order of `tree.experts` and `tree.routers`, and gates.
+
+    Without routers the base's own probabilities route.
 
     With routing `hard` or `soft` there is a gate for each leaf over the experts on its path; with `none` one
     gate over all experts and no routers. `forward` runs under hard routing only the networks on each image's
@@ -121,11 +131,18 @@ class Mixture(nn.Module):
     def dense(self, images: Tensor, routed: bool = True) -> Frozen:
         """What every frozen network says of every image."""
         experts = torch.stack([expert(images) for expert in self.experts], dim=1)
-        if not routed or not self.routers:
+        if not routed:
             leaves = torch.zeros(len(images), len(self.tree.leaves), device=images.device)
             return Frozen(experts, leaves, torch.full((len(images),), -1, device=images.device))
-        routers = [router(images).float().softmax(dim=1) for router in self.routers]
+        routers = [self._router(node, images, experts[:, 0]) for node in self.tree.routers]
         return Frozen(experts, leaf_probabilities(routers, self.tree), hard_route(routers, self.tree))
+
+    def _router(self, node: Node, images: Tensor, base: Tensor) -> Tensor:
+        """The probability (B, D) of each child of a node for images that the base gave (B, K)."""
+        if not self.routers:
+            return route_by_base(base, node)
+        logits: Tensor = self.routers[self.tree.routers.index(node)](images)
+        return logits.float().softmax(dim=1)
 
     def _sparse(self, images: Tensor) -> Frozen:
         tree, device = self.tree, images.device
@@ -146,7 +163,7 @@ class Mixture(nn.Module):
                 leaf = tree.leaves.index(node)
                 out.route[index], out.leaves[index, leaf] = leaf, reached
                 continue
-            router = self.routers[tree.routers.index(node)](batch).float().softmax(dim=1)
+            router = self._router(node, batch, out.experts[index, 0])
             choice = router.argmax(dim=1)
             for d, child in enumerate(node.children):
                 here = choice == d

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from moe.nets.gates import ConstantGate, Gate, LinearGate
-from moe.nets.mixture import ClassExpert, Frozen, Mixture, hard_route, leaf_probabilities, mix
+from moe.nets.mixture import ClassExpert, Frozen, Mixture, hard_route, leaf_probabilities, mix, route_by_base
 from moe.nets.vgg import VGG
 from moe.taxonomy import Tree, parse
 
@@ -117,6 +117,12 @@ def test_logits_become_probabilities() -> None:
     torch.testing.assert_close(said, torch.tensor([[0.0, 0.75, 0.25]]))
 
 
+def test_a_temperature_divides_the_logits() -> None:
+    # Logits log .8 and log .2 at a temperature of 2 are log sqrt .8 and log sqrt .2: odds of 4 become odds of 2.
+    expert = ClassExpert(Table([[0.8, 0.2]]), [1, 2], 3, temperature=2.0)
+    torch.testing.assert_close(expert(pictures(1)), torch.tensor([[0.0, 2 / 3, 1 / 3]]))
+
+
 def test_the_expert_of_a_single_class_is_constant() -> None:
     said = ClassExpert(None, [2], num_classes=4)(pictures(3))
     assert said.tolist() == [[0.0, 0.0, 1.0, 0.0]] * 3
@@ -136,6 +142,16 @@ def test_an_experts_probabilities_are_fp32_under_bf16_autocast() -> None:
 # The base has left and right; left has low (a, b) and high (c); right has d, e, f.
 NESTED = parse({"left": {"low": [0, 1], "high": [2]}, "right": [3, 4, 5]}, "abcdef")
 FLAT3 = parse({"x": [0], "y": [1], "z": [2]}, "abc")
+
+
+def test_the_base_routes_by_its_probabilities_summed_by_branch() -> None:
+    tree = parse({"low": {"a": [0], "b": [2]}, "high": [1, 3]}, "wxyz")
+    base = torch.tensor([[0.1, 0.2, 0.4, 0.3], [0.0, 1.0, 0.0, 0.0]])
+    root, low = tree.routers
+    # low holds 0 and 2: .1 + .4; high 1 and 3: .2 + .3. Below low, .1 against .4 of .5.
+    torch.testing.assert_close(route_by_base(base, root), torch.tensor([[0.5, 0.5], [0.0, 1.0]]))
+    # Where the base gives a branch nothing, nothing is said of its children: no NaN.
+    torch.testing.assert_close(route_by_base(base, low), torch.tensor([[0.2, 0.8], [0.0, 0.0]]))
 
 
 def test_leaf_probabilities_are_the_product_down_the_way() -> None:
@@ -390,6 +406,23 @@ def test_sparse_routing_equals_dense(seed: int, gate_weights: str) -> None:
     on_way = torch.tensor([[e in path for e in range(5)] for path in NESTED.paths])[route]
     expected = torch.where(on_way[:, :, None], dense.frozen.experts, 0)
     torch.testing.assert_close(sparse.frozen.experts, expected, rtol=0, atol=1e-5)
+
+
+def test_sparse_routing_by_the_base_equals_dense() -> None:
+    trained = random_nested(0, "joint")
+    with torch.no_grad():
+        trained.experts[0].net.head[-1].weight.mul_(20)  # so that some images go each way
+    mixture = Mixture(NESTED, list(trained.experts), [], list(trained.gates), "hard").eval()
+    images = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        sparse, dense = mixture(images), mixture.combine(images, mixture.dense(images))
+    base = dense.frozen.experts[:, 0]
+    # The root's choice by hand: the larger of the sums over its two branches' labels, ties to the first.
+    sums = torch.stack([base[:, list(child.labels)].sum(dim=1) for child in NESTED.root.children], dim=1)
+    first = torch.tensor([leaf in NESTED.root.children[0].walk() for leaf in NESTED.leaves])[dense.frozen.route]
+    assert torch.equal(first, sums[:, 0] >= sums[:, 1]) and 0 < int(first.sum()) < 200
+    assert torch.equal(sparse.frozen.route, dense.frozen.route)
+    torch.testing.assert_close(sparse.probabilities, dense.probabilities, rtol=0, atol=1e-5)
 
 
 def test_an_image_alone_says_what_it_says_in_a_batch() -> None:
