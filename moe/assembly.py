@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from moe.config import Config
 from moe.errors import StoreError
 from moe.nets.build import build_gate, build_network
+from moe.nets.initial import tie
 from moe.nets.mixture import ClassExpert, Mixture
 from moe.nets.views import Views
+from moe.stages import num_outputs
 from moe.store import Entry
 from moe.taxonomy import Tree
 
@@ -18,9 +20,8 @@ TEMPERATURES = "temperatures"
 def classifier(entry: Entry, views: str = "none") -> nn.Module:
     """An expert's or router's network, frozen and in evaluation mode. Raises StoreError where damaged."""
     inputs = entry.record["inputs"]
-    num_classes = len(inputs["outputs"]) if inputs["kind"] == "expert" else len(inputs["learns"])
     channels, height, width = inputs["in_shape"]
-    net = build_network(inputs["net"], (channels, height, width), num_classes)
+    net = build_network(inputs["net"], (channels, height, width), num_outputs(inputs))
     _load(net, entry.tensors(), entry)
     seen = net if views == "none" else Views(net, views)
     return seen.requires_grad_(False).eval()
@@ -30,14 +31,17 @@ def experts(
     config: Config, tree: Tree, entries: Mapping[str, Entry], temperatures: Tensor | None = None
 ) -> list[ClassExpert]:
     """Every node's expert in order, with its temperature (E,); a node of one class without an entry is constant."""
-    found = []
+    found: list[ClassExpert] = []
     for place, node in enumerate(tree.experts):
         entry = entries.get(node.name)
         assert entry is not None or len(node.labels) == 1
         net = classifier(entry, config.views[entry.record["kind"]]) if entry else None
         labels = entry.record["inputs"]["outputs"] if entry else node.labels
         temperature = 1.0 if temperatures is None else temperatures[place].item()
-        found.append(ClassExpert(net, labels, len(tree.classes), temperature))
+        shared = entry is not None and entry.record["inputs"].get("trunk") == "shared"
+        if shared and net is not None and found[0].net is not None:
+            tie(net, found[0].net)
+        found.append(ClassExpert(net, labels, len(tree.classes), temperature, shared))
     return found
 
 

@@ -38,7 +38,9 @@ CHOICES = {
     "target": ("base", "router", "experts", "gates"),
     "data.source": ("cifar10", "folder", "digits"),
     "data.splits.protocol": ("held_out", "notebook"),
-    "expert.outputs": ("subset", "all"),
+    "expert.outputs": ("subset", "all", "rest"),
+    "expert.init": ("scratch", "base"),
+    "expert.trunk": ("own", "shared"),
     "router.source": ("network", "base"),
     "base.views": ("none", "flip", "flip_shift"),
     "expert.views": ("none", "flip", "flip_shift"),
@@ -83,6 +85,7 @@ RULES: dict[str, Rule] = {
     "clip": POSITIVE,
     "flip": (lambda v: v in (True, False, "alternating"), "true, false or alternating"),
     "decay": FRACTION,
+    "rest": POSITIVE,
     "bias_lr": POSITIVE,
     "early_epochs": NATURAL,
     "widths": (
@@ -202,6 +205,7 @@ def _check_together(values: Mapping[str, Any]) -> None:
         )
     if values["target"] == "gates" and splits["protocol"] == "notebook" and gate["fit_on"] != "train":
         raise ConfigError("data.splits.protocol=notebook holds no images out; set gate.fit_on=train")
+    _check_specialists(values)
     if values["target"] == "router" and values["router"]["source"] == "base":
         raise ConfigError("router.source=base has no network to train; set target=base, or router.source=network")
     if gate["calibrate"] and splits["protocol"] == "notebook":
@@ -217,3 +221,14 @@ def _check_together(values: Mapping[str, Any]) -> None:
     for key in ("mean", "std"):
         if not values["data"][key] or (key == "std" and min(values["data"][key]) <= 0):
             raise ConfigError(f"data.{key} must be a list of numbers, one or one a channel (std above 0)")
+
+
+def _check_specialists(values: Mapping[str, Any]) -> None:
+    base, expert = values["base"], values["expert"]
+    if expert["init"] == "base" and expert["net"] != base["net"]:
+        raise ConfigError("expert.init=base needs expert.net to be base.net: its weights are where a specialist starts")
+    if expert["trunk"] == "shared":
+        if expert["init"] != "base":
+            raise ConfigError("expert.trunk=shared is the base's own trunk; set expert.init=base too")
+        if expert["views"] != base["views"]:
+            raise ConfigError("expert.trunk=shared runs once for all; set expert.views and base.views alike")

@@ -97,9 +97,12 @@ class Classifier(Network):
 
 @dataclass
 class Expert(Classifier):
-    """The specialists; `outputs` says over which classes they speak."""
+    """The specialists: over which classes they speak, how they start, what of the base they share."""
 
     outputs: str = MISSING
+    rest: float = MISSING
+    init: str = MISSING
+    trunk: str = MISSING
 
 
 @dataclass

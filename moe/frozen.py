@@ -64,7 +64,10 @@ def outputs(
             experts[:, place, node.labels[0]] = 1.0
             continue
         temperature = 1.0 if temperatures is None else temperatures[place]
-        experts[:, place, network.record["inputs"]["outputs"]] = (say(network) / temperature).softmax(dim=1)
+        probabilities = (say(network) / temperature).softmax(dim=1)
+        labels = network.record["inputs"]["outputs"]
+        # What an expert says of all other classes together, in a last output, is no class's.
+        experts[:, place, labels] = probabilities[:, : len(labels)]
     if config.mixture.routing == "none":
         none = torch.full((len(images),), -1)
         return Frozen(experts, torch.zeros(len(images), len(tree.leaves)), none)

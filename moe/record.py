@@ -179,7 +179,8 @@ def _stage(job: Job, stage: Stage, entry: Entry) -> Plain:
 
     def accuracy(views: str) -> float:
         logits = frozen.logits(job.store, entry, "test", test.images, job.pixels, job.device, views)
-        return metrics.accuracy(logits[index], expected)
+        classes = logits.shape[1] if stage.kind == "router" else len(entry.record["inputs"]["outputs"])
+        return metrics.accuracy(logits[index, :classes], expected)
 
     tested: Plain = {"accuracy": accuracy(views), "count": len(index)}
     if views != "none":

@@ -26,8 +26,9 @@ from moe.modules.fit import Fitted, fit, make_trainer
 from moe.modules.recipe import RecipeModule, build_optimizer
 from moe.modules.router import Router
 from moe.nets.build import build_network
+from moe.nets.initial import start_from_
 from moe.nets.mixture import Frozen
-from moe.stages import Stage
+from moe.stages import Stage, num_outputs
 from moe.store import Entry, Store
 from moe.taxonomy import Tree
 
@@ -90,8 +91,10 @@ def check(config: Config, tree: Tree, stages: list[Stage]) -> None:
             if stage.kind == "gates":
                 assembly.gates(config, tree, (channels, height, width), None)
             else:
-                outputs = stage.inputs["learns"] if stage.kind == "router" else stage.inputs["outputs"]
-                net = build_network(stage.inputs["net"], (channels, height, width), len(outputs), f"{section}.net")
+                outputs = num_outputs(stage.inputs)
+                net = build_network(stage.inputs["net"], (channels, height, width), outputs, f"{section}.net")
+                if stage.inputs.get("trunk") == "shared" and not hasattr(net, "trunk"):
+                    raise ConfigError("expert.trunk=shared needs a network that says its trunk: fast_vgg or a vgg")
                 _check_takes(net, (channels, height, width), f"{section}.net")
             build_optimizer(stage.inputs["recipe"]["optimizer"], [nn.Parameter(torch.empty(1))])
 
@@ -163,7 +166,8 @@ def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
         return Fitted(kept, -1, [])  # a uniform gate has nothing to learn
     logger = job.logger(stage)
     data = _data(job, stage, entries, temperatures)
-    data.prepare_network(getattr(module, "net", None))
+    if "needs" not in stage.inputs:  # else it starts as another network is
+        data.prepare_network(getattr(module, "net", None))
     fitted = fit(stage.name, module, data, network.recipe, job.config.trainer, logger, job.folder)
     weights = {k.removeprefix(prefix): v for k, v in fitted.weights.items() if k.startswith(prefix)}
     return Fitted({**weights, **kept}, fitted.epoch, fitted.curves)
@@ -183,7 +187,13 @@ def _module(
         branches = [child.name for child in stage.node.children]
         return Router(inputs["net"], inputs["in_shape"], branches, inputs["recipe"]), "net."
     if stage.kind != "gates":
-        return Expert(inputs["net"], inputs["in_shape"], len(inputs["outputs"]), inputs["recipe"]), "net."
+        shared = inputs.get("trunk") == "shared"
+        expert = Expert(inputs["net"], inputs["in_shape"], num_outputs(inputs), inputs["recipe"], shared)
+        if "needs" in inputs:
+            base = entries["base"]
+            places = by_position(base.record["inputs"]["outputs"])
+            start_from_(expert.net, base.tensors(), [places[label] for label in inputs["outputs"]])
+        return expert, "net."
     live = config.gate.frozen != "stored"
     ensemble = GatedEnsemble(
         config.gate.net,
@@ -215,5 +225,14 @@ def _data(job: Job, stage: Stage, entries: Mapping[str, Entry], temperatures: Te
         outputs = by_position(stage.inputs["outputs"])
         targets = {label: outputs[label] for label in stage.node.labels}
     return ImageDataModule(
-        job.dataset, job.indices, job.pixels, targets, recipe, stage.seed, fit_on, job.select_on, along
+        job.dataset,
+        job.indices,
+        job.pixels,
+        targets,
+        recipe,
+        stage.seed,
+        fit_on,
+        job.select_on,
+        along,
+        rest=stage.inputs.get("rest"),
     )

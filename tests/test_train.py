@@ -184,6 +184,31 @@ def test_kinds_of_mixture(trained: Path, tmp_path: Path, overrides: tuple[str, .
         assert found["test"]["router"] is None and "router" not in found["stages"]
 
 
+@pytest.mark.parametrize(
+    "overrides", [("expert.init=base", "expert.trunk=shared"), ("expert.outputs=rest",), ("expert.init=base",)]
+)
+def test_kinds_of_specialists(trained: Path, tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    copy_of(trained, tmp_path)
+    code, run = train(tmp_path, "logger=none", "report=false", "gate.frozen=live", *overrides)
+    assert code == 0
+    found = results(run)
+    trained_now = {name for name, stage in found["seconds"].items() if not stage["reused"]}
+    assert trained_now == {"curved", "straight", "gates"}
+    ensemble = moe.load(run)
+    test = sources.load(ensemble.config.data, tmp_path / "data").test
+    recorded = load_file(run / "predictions.safetensors")["probabilities"]
+    torch.testing.assert_close(ensemble.predict(test.images).probabilities, recorded, rtol=0, atol=1e-5)
+    base, *specialists = (expert.net for expert in ensemble.mixture.experts)
+    if "expert.trunk=shared" in overrides:
+        assert all(net.features[0].weight is base.features[0].weight for net in specialists)
+        assert all(not torch.equal(net.features[-4].weight, base.features[-4].weight) for net in specialists)
+        whole = found["cost"]["flops_per_image"]
+        # Dense: base, router and gates as in the run that shares nothing, and less for each specialist.
+        assert whole["dense"] < results(trained / "run")["cost"]["flops_per_image"]["dense"]
+    outputs = {net.head[-1].out_features for net in specialists}
+    assert outputs == ({6} if "expert.outputs=rest" in overrides else {5})
+
+
 def test_other_taxonomy_with_nested_branches_and_one_class(tmp_path: Path) -> None:
     branches = "taxonomy.branches={round:{eight:[8],rest:[0,6,9]},other:[1,2,3,4,5,7]}"
     code, run = train(tmp_path, "logger=none", branches)

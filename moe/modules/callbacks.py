@@ -75,11 +75,15 @@ class EarlyParameters(Callback):
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
+        self._learned: list[Tensor] = []
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        early = [p for network in pl_module.modules() for p in getattr(network, "early_parameters", ())]
+        self._learned = [parameter for parameter in early if parameter.requires_grad]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for network in pl_module.modules():
-            for parameter in getattr(network, "early_parameters", ()):
-                parameter.requires_grad_(trainer.current_epoch < self.epochs)
+        for parameter in self._learned:
+            parameter.requires_grad_(trainer.current_epoch < self.epochs)
 
 
 class KeepBest(Callback):

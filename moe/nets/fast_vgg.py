@@ -69,9 +69,22 @@ class FastVGG(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, K)."""
-        features = self.groups(self.activation(self.whitening(images)))
-        logits: Tensor = self.head(features.amax(dim=(2, 3))) * self.scale
+        return self.branch(self.trunk(images))
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) to what comes out of all groups but the last."""
+        features: Tensor = self.groups[:-1](self.activation(self.whitening(images)))
+        return features
+
+    def branch(self, features: Tensor) -> Tensor:
+        """What `trunk` made of images to logits (B, K), by the last group and the head."""
+        logits: Tensor = self.head(self.groups[-1](features).amax(dim=(2, 3))) * self.scale
         return logits
+
+    @property
+    def trunk_layers(self) -> list[nn.Module]:
+        """The modules of which `trunk` is made."""
+        return [self.whitening, *self.groups[:-1]]
 
 
 class Group(nn.Module):

@@ -26,16 +26,28 @@ class Views(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, K)."""
-        logits: Tensor
         if self.training or self.views == "none":
-            logits = self.net(images)
+            logits: Tensor = self.net(images)
             return logits
-        seen = [(images, 1.0)]
+        return self._mean([self.net(view) for view in self._seen(images)])
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """What the network's trunk makes of each of V views of images (B, C, H, W), (B, V, ...)."""
+        return torch.stack([self.net.trunk(view) for view in self._seen(images)], dim=1)  # type: ignore[operator]
+
+    def branch(self, features: Tensor) -> Tensor:
+        """What `trunk` made of the views, (B, V, ...), to logits (B, K)."""
+        return self._mean([self.net.branch(view) for view in features.unbind(dim=1)])  # type: ignore[operator]
+
+    def _seen(self, images: Tensor) -> list[Tensor]:
+        seen = [images]
         if self.views == "flip_shift":
             height, width = images.shape[-2:]
             padded = pad(images, (1, 1, 1, 1), mode="reflect")
-            moved = (padded[..., 2:, 2:], padded[..., :height, :width])
-            seen = [(images, 0.5), *((image, 0.25) for image in moved)]
-        both = [(image, weight / 2) for view, weight in seen for image in (view, view.flip(-1))]
-        logits = torch.stack([weight * self.net(image) for image, weight in both]).sum(dim=0)
-        return logits
+            seen += [padded[..., 2:, 2:], padded[..., :height, :width]]
+        return seen if self.views == "none" else [image for view in seen for image in (view, view.flip(-1))]
+
+    def _mean(self, logits: list[Tensor]) -> Tensor:
+        """The mean (B, K) of the views' logits: the image and its mirror image count as much as all shifted ones."""
+        weights = {1: [1.0], 2: [0.5] * 2, 6: [0.25] * 2 + [0.125] * 4}[len(logits)]
+        return torch.stack([weight * said for weight, said in zip(weights, logits, strict=True)]).sum(dim=0)

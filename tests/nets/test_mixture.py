@@ -3,6 +3,7 @@
 Image i is one pixel of value i, and a network is a table of what it says of each, so that all is worked by hand.
 """
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -10,9 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from moe.nets.fast_vgg import FastVGG
 from moe.nets.gates import ConstantGate, Gate, LinearGate
+from moe.nets.initial import start_from_, tie
 from moe.nets.mixture import ClassExpert, Frozen, Mixture, hard_route, leaf_probabilities, mix, route_by_base
 from moe.nets.vgg import VGG
+from moe.nets.views import Views
 from moe.taxonomy import Tree, parse
 
 Rows = Sequence[Sequence[float]]
@@ -465,3 +469,47 @@ def test_trees_of_other_sizes_have_a_gate_for_each_leaf() -> None:
     # Branch z: half the base, half the certain class c: .1, .15, .25 + .5.
     torch.testing.assert_close(mixed.probabilities, torch.tensor([[0.1, 0.15, 0.75]]))
     assert mixed.frozen.route.tolist() == [2]
+
+
+@pytest.mark.parametrize("views", ["none", "flip", "flip_shift"])
+def test_a_shared_trunk_equals_whole_networks_and_runs_once(views: str) -> None:
+    torch.manual_seed(0)
+    shape, tree = (1, 16, 16), parse({"low": [0, 1], "high": [2, 3]}, "wxyz")
+
+    def seen(net: nn.Module) -> nn.Module:
+        return net if views == "none" else Views(net, views)
+
+    def net(outputs: int) -> FastVGG:
+        return FastVGG(shape, outputs, widths=[4, 4, 4])
+
+    base = net(4).eval()
+    wholes = [ClassExpert(seen(base), range(4), 4)]
+    shared = [ClassExpert(seen(base), range(4), 4)]
+    for node in tree.leaves:
+        own = net(2).eval()
+        start_from_(own, base.state_dict(), node.labels)
+        nn.init.normal_(own.groups[-1].convs[1].weight)  # what it has learnt
+        wholes.append(ClassExpert(seen(copy.deepcopy(own)), node.labels, 4))
+        tied = seen(own)
+        tie(tied, shared[0].net)
+        shared.append(ClassExpert(tied, node.labels, 4, shared=True))
+    gates = [LinearGate(in_shape=shape, num_classes=4, num_experts=2, weights="joint") for _ in tree.leaves]
+    images = torch.rand(40, *shape)
+    runs = []
+    base.whitening.register_forward_hook(lambda *_: runs.append(1))
+    with torch.no_grad():
+        expected = Mixture(tree, wholes, [], gates, "hard").eval()(images)
+        runs.clear()
+        mixture = Mixture(tree, shared, [], gates, "hard").eval()
+        said, dense = mixture(images), mixture.combine(images, mixture.dense(images))
+    assert len(runs) == 2 * {"none": 1, "flip": 2, "flip_shift": 6}[views]  # once each, for all three experts
+    torch.testing.assert_close(said.probabilities, expected.probabilities, rtol=0, atol=1e-5)
+    torch.testing.assert_close(dense.probabilities, expected.probabilities, rtol=0, atol=1e-5)
+    # The trunk's numbers are there once: beside the base, two last groups (4 x 4 x 9 twice, two norms) and heads of 2.
+    own = sum(p.numel() for p in base.parameters()) + 2 * (2 * 4 * 4 * 9 + 2 * 2 * 4 + 4 * 2)
+    assert sum(p.numel() for p in mixture.experts.parameters()) == own
+
+
+def test_what_an_expert_says_of_all_other_classes_is_no_classs() -> None:
+    expert = ClassExpert(Table([[0.5, 0.2, 0.3]]), [2, 0], 3)
+    torch.testing.assert_close(expert(pictures(1)), torch.tensor([[0.2, 0.0, 0.5]]))
