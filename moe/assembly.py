@@ -2,41 +2,54 @@
 
 from collections.abc import Mapping
 
-from torch import nn
+from torch import Tensor, nn
 
 from moe.config import Config
 from moe.errors import StoreError
 from moe.nets.build import build_gate, build_network
+from moe.nets.initial import tie
 from moe.nets.mixture import ClassExpert, Mixture
+from moe.nets.views import Views
+from moe.stages import num_outputs
 from moe.store import Entry
 from moe.taxonomy import Tree
 
+TEMPERATURES = "temperatures"
 
-def classifier(entry: Entry) -> nn.Module:
+
+def classifier(entry: Entry, views: str = "none") -> nn.Module:
     """An expert's or router's network, frozen and in evaluation mode. Raises StoreError where damaged."""
     inputs = entry.record["inputs"]
-    num_classes = len(inputs["outputs"]) if inputs["kind"] == "expert" else len(inputs["learns"])
     channels, height, width = inputs["in_shape"]
-    net = build_network(inputs["net"], (channels, height, width), num_classes)
-    _load(net, entry)
-    return net.requires_grad_(False).eval()
+    net = build_network(inputs["net"], (channels, height, width), num_outputs(inputs))
+    _load(net, entry.tensors(), entry)
+    seen = net if views == "none" else Views(net, views)
+    return seen.requires_grad_(False).eval()
 
 
-def experts(tree: Tree, entries: Mapping[str, Entry]) -> list[ClassExpert]:
-    """Every node's expert in order; a node of one class without an entry is constant."""
-    found = []
-    for node in tree.experts:
+def experts(
+    config: Config, tree: Tree, entries: Mapping[str, Entry], temperatures: Tensor | None = None
+) -> list[ClassExpert]:
+    """Every node's expert in order, with its temperature (E,); a node of one class without an entry is constant."""
+    found: list[ClassExpert] = []
+    for place, node in enumerate(tree.experts):
         entry = entries.get(node.name)
         assert entry is not None or len(node.labels) == 1
-        net = classifier(entry) if entry else None
+        net = classifier(entry, config.views[entry.record["kind"]]) if entry else None
         labels = entry.record["inputs"]["outputs"] if entry else node.labels
-        found.append(ClassExpert(net, labels, len(tree.classes)))
+        temperature = 1.0 if temperatures is None else temperatures[place].item()
+        shared = entry is not None and entry.record["inputs"].get("trunk") == "shared"
+        if shared and net is not None and found[0].net is not None:
+            tie(net, found[0].net)
+        found.append(ClassExpert(net, labels, len(tree.classes), temperature, shared))
     return found
 
 
-def routers(tree: Tree, entries: Mapping[str, Entry]) -> list[nn.Module]:
-    """Every inner node's router in order."""
-    return [classifier(entries[router_name(tree, node.name)]) for node in tree.routers]
+def routers(config: Config, tree: Tree, entries: Mapping[str, Entry]) -> list[nn.Module]:
+    """Every inner node's router in order; none where there is no routing, or the base does it."""
+    if config.mixture.routing == "none" or config.router.source == "base":
+        return []
+    return [classifier(entries[router_name(tree, node.name)], config.router.views) for node in tree.routers]
 
 
 def router_name(tree: Tree, node: str) -> str:
@@ -52,20 +65,25 @@ def gates(config: Config, tree: Tree, in_shape: tuple[int, int, int], entry: Ent
         build_gate(config.gate.net, in_shape, len(tree.classes), size, config.gate.weights) for size in sizes
     )
     if entry is not None:
-        _load(built, entry)
+        _load(built, {k: v for k, v in entry.tensors().items() if k != TEMPERATURES}, entry)
     return built.requires_grad_(False).eval()
+
+
+def temperatures(entry: Entry | None) -> Tensor | None:
+    """The temperature (E,) of each expert, from the gates' entry; None where they are not calibrated."""
+    return None if entry is None else entry.tensors().get(TEMPERATURES)
 
 
 def mixture(config: Config, tree: Tree, entries: Mapping[str, Entry]) -> Mixture:
     """The whole finished mixture, in evaluation mode, from the entry of each stage. Raises StoreError as those."""
     channels, height, width = entries["gates"].record["inputs"]["in_shape"]
     own = gates(config, tree, (channels, height, width), entries["gates"])
-    ways = [] if config.mixture.routing == "none" else routers(tree, entries)
-    return Mixture(tree, experts(tree, entries), ways, list(own), config.mixture.routing).eval()
+    whole = experts(config, tree, entries, temperatures(entries["gates"]))
+    return Mixture(tree, whole, routers(config, tree, entries), list(own), config.mixture.routing).eval()
 
 
-def _load(net: nn.Module, entry: Entry) -> None:
+def _load(net: nn.Module, tensors: Mapping[str, Tensor], entry: Entry) -> None:
     try:
-        net.load_state_dict(entry.tensors())
+        net.load_state_dict(tensors)
     except RuntimeError as error:
         raise StoreError(f"{entry.path} does not fit its network: {str(error).splitlines()[0]}") from None

@@ -41,7 +41,13 @@ CHOICES = {
     "target": ("base", "router", "experts", "gates"),
     "data.source": ("cifar10", "folder", "digits"),
     "data.splits.protocol": ("held_out", "notebook"),
-    "expert.outputs": ("subset", "all"),
+    "expert.outputs": ("subset", "all", "rest"),
+    "expert.init": ("scratch", "base"),
+    "expert.trunk": ("own", "shared"),
+    "router.source": ("network", "base"),
+    "base.views": ("none", "flip", "flip_shift"),
+    "expert.views": ("none", "flip", "flip_shift"),
+    "router.views": ("none", "flip", "flip_shift"),
     "gate.weights": ("joint", "per_class", "per_expert"),
     "gate.fit_on": ("gate", "train"),
     "gate.frozen": ("stored", "live", "live_dropout"),
@@ -62,7 +68,7 @@ WIDTHS: Rule = (
     lambda v: isinstance(v, list) and all(isinstance(b, list) and b and all(POSITIVE_INT[0](w) for w in b) for b in v),
     "a list of blocks, each a list of whole numbers above 0",
 )
-OPTIONAL = ("averaging", "clip", "patience")
+OPTIONAL = ("averaging", "clip", "patience", "decay", "early_epochs", "widths", "convs")
 # By a key's last part, wherever it stands but in a taxonomy, whose names are the user's.
 RULES: dict[str, Rule] = {
     "seed": (lambda v: isinstance(v, int) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
@@ -80,6 +86,17 @@ RULES: dict[str, Rule] = {
     "log_every_n_steps": POSITIVE_INT,
     "lr": POSITIVE,
     "clip": POSITIVE,
+    "flip": (lambda v: v in (True, False, "alternating"), "true, false or alternating"),
+    "decay": FRACTION,
+    "rest": POSITIVE,
+    "bias_lr": POSITIVE,
+    "early_epochs": NATURAL,
+    "widths": (
+        lambda v: isinstance(v, list) and bool(v) and all(POSITIVE_INT[0](w) for w in v),
+        "a list of whole numbers above 0",
+    ),
+    "convs": POSITIVE_INT,
+    "scale": POSITIVE,
     "warmup": FRACTION,
     "averaging": FRACTION,
     "dropout": FRACTION,
@@ -104,7 +121,8 @@ def check(values: Mapping[str, Any]) -> None:
         if choices and value not in choices:
             raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}")
         test, meaning = RULES.get(last, (lambda _: True, ""))
-        if meaning and not (value is None and last in OPTIONAL) and (isinstance(value, bool) or not test(value)):
+        wrong = (isinstance(value, bool) and last != "flip") or not test(value)
+        if meaning and not (value is None and last in OPTIONAL) and wrong:
             raise ConfigError(f"{key} must be {meaning}, not {value!r}")
     _check_targets(values)
     _check_trainer(values["trainer"])
@@ -202,6 +220,11 @@ def _check_together(values: Mapping[str, Any]) -> None:
         )
     if values["target"] == "gates" and splits["protocol"] == "notebook" and gate["fit_on"] != "train":
         raise ConfigError("data.splits.protocol=notebook holds no images out; set gate.fit_on=train")
+    _check_specialists(values)
+    if values["target"] == "router" and values["router"]["source"] == "base":
+        raise ConfigError("router.source=base has no network to train; set target=base, or router.source=network")
+    if gate["calibrate"] and splits["protocol"] == "notebook":
+        raise ConfigError("gate.calibrate needs images held out; with data.splits.protocol=notebook set it to false")
     if any(gate["recipe"]["augment"].values()) and gate["frozen"] == "stored":
         raise ConfigError("gate.recipe.augment needs the frozen networks on each changed image; set gate.frozen=live")
     if gate["recipe"]["label_smoothing"]:
@@ -213,3 +236,14 @@ def _check_together(values: Mapping[str, Any]) -> None:
     for key in ("mean", "std"):
         if not values["data"][key] or (key == "std" and min(values["data"][key]) <= 0):
             raise ConfigError(f"data.{key} must be a list of numbers, one or one a channel (std above 0)")
+
+
+def _check_specialists(values: Mapping[str, Any]) -> None:
+    base, expert = values["base"], values["expert"]
+    if expert["init"] == "base" and expert["net"] != base["net"]:
+        raise ConfigError("expert.init=base needs expert.net to be base.net: its weights are where a specialist starts")
+    if expert["trunk"] == "shared":
+        if expert["init"] != "base":
+            raise ConfigError("expert.trunk=shared is the base's own trunk; set expert.init=base too")
+        if expert["views"] != base["views"]:
+            raise ConfigError("expert.trunk=shared runs once for all; set expert.views and base.views alike")

@@ -55,7 +55,7 @@ class Data:
 class Augment:
     """What is done to training images, each on its own; see `moe.data.augment`."""
 
-    flip: bool = MISSING
+    flip: Any = MISSING
     shift: int = MISSING
     cutout: int = MISSING
 
@@ -72,6 +72,9 @@ class Recipe:
     epochs: int = MISSING
     batch_size: int = MISSING
     clip: float | None = None
+    decay: float | None = None
+    bias_lr: float = MISSING
+    early_epochs: int | None = None
     averaging: float | None = None
     patience: int | None = None
     select: str = MISSING
@@ -86,10 +89,27 @@ class Network:
 
 
 @dataclass
-class Expert(Network):
-    """The specialists; `outputs` says over which classes they speak."""
+class Classifier(Network):
+    """A network of images; `views` says of how many views of an image it is asked once trained."""
+
+    views: str = MISSING
+
+
+@dataclass
+class Expert(Classifier):
+    """The specialists: over which classes they speak, how they start, what of the base they share."""
 
     outputs: str = MISSING
+    rest: float = MISSING
+    init: str = MISSING
+    trunk: str = MISSING
+
+
+@dataclass
+class Router(Classifier):
+    """The routers; `source` says whether they are networks or what the base says of the branches' classes."""
+
+    source: str = MISSING
 
 
 @dataclass
@@ -99,6 +119,7 @@ class Gate(Network):
     weights: str = MISSING
     fit_on: str = MISSING
     frozen: str = MISSING
+    calibrate: bool = MISSING
 
 
 @dataclass
@@ -146,14 +167,19 @@ class Config:
     report: bool = MISSING
     data: Data = field(default_factory=Data)
     taxonomy: Taxonomy = field(default_factory=Taxonomy)
-    base: Network = field(default_factory=Network)
+    base: Classifier = field(default_factory=Classifier)
     expert: Expert = field(default_factory=Expert)
-    router: Network = field(default_factory=Network)
+    router: Router = field(default_factory=Router)
     gate: Gate = field(default_factory=Gate)
     mixture: Mixture = field(default_factory=Mixture)
     trainer: Plain = MISSING
     logger: Logger = field(default_factory=Logger)
     paths: Paths = field(default_factory=Paths)
+
+    @property
+    def views(self) -> dict[str, str]:
+        """The test-time views of each kind of stage; see `moe.nets.views`."""
+        return {"base": self.base.views, "expert": self.expert.views, "router": self.router.views}
 
     def plain(self) -> Plain:
         """The config as nested dicts, lists and scalars, shaped as on the command line; see `from_plain`."""

@@ -1,12 +1,14 @@
 """What a mixture costs to run: parameters and floating-point operations an image."""
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from moe.config import Plain
 from moe.inference import Predictions
-from moe.nets.mixture import Mixture
+from moe.nets.mixture import ClassExpert, Mixture
 from moe.taxonomy import Tree
 
 
@@ -20,6 +22,10 @@ def cost(mixture: Mixture, in_shape: tuple[int, int, int], predictions: Predicti
     mixture.cpu().eval()
     image = torch.rand(1, *in_shape)
     experts = [flops(expert, image) for expert in mixture.experts]
+    for place, expert in enumerate(mixture.experts):
+        if isinstance(expert, ClassExpert) and expert.shared:  # what runs for it beside the base
+            with torch.no_grad():
+                experts[place] = flops(expert.branch, expert.trunk(image))
     routers = [flops(router, image) for router in mixture.routers]
     gates = [
         flops(gate, image, torch.full((1, len(path), len(tree.classes)), 1 / len(tree.classes)))
@@ -29,7 +35,7 @@ def cost(mixture: Mixture, in_shape: tuple[int, int, int], predictions: Predicti
     routed = dense
     if mixture.routing == "hard":
         ways = [
-            sum(experts[e] for e in path) + sum(routers[r] for r, _ in way) + gate
+            sum(experts[e] for e in path) + sum(routers[r] for r, _ in way if routers) + gate
             for path, way, gate in zip(tree.paths, tree.ways, gates, strict=True)
         ]
         routed = torch.tensor(ways, dtype=torch.double)[predictions.route].mean().item()
@@ -40,7 +46,7 @@ def cost(mixture: Mixture, in_shape: tuple[int, int, int], predictions: Predicti
     }
 
 
-def flops(network: nn.Module, *inputs: Tensor) -> int:
+def flops(network: Callable[..., object], *inputs: Tensor) -> int:
     """The floating-point operations of one forward pass; one multiply-add is two."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(*inputs)

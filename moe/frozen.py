@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from moe import assembly, inference
+from moe.config import Config
 from moe.data.batches import Pixels
-from moe.nets.mixture import Frozen, hard_route, leaf_probabilities
+from moe.nets.mixture import Frozen, hard_route, leaf_probabilities, route_by_base
 from moe.stages import digest
 from moe.store import Entry, Store
 from moe.taxonomy import Tree
@@ -16,9 +17,17 @@ from moe.taxonomy import Tree
 log = logging.getLogger(__name__)
 
 
-def logits(store: Store, network: Entry, split: str, images: Tensor, pixels: Pixels, device: torch.device) -> Tensor:
+def logits(
+    store: Store,
+    network: Entry,
+    split: str,
+    images: Tensor,
+    pixels: Pixels,
+    device: torch.device,
+    views: str = "none",
+) -> Tensor:
     """One network's logits (N, outputs) for the images uint8 (N, C, H, W) of a split, from the store if there."""
-    inputs = {"network": network.key, "split": split, "images": len(images)}
+    inputs = {"network": network.key, "split": split, "images": len(images), "views": views}
     key = f"outputs-{digest(inputs)[:16]}"
     entry = store.get(key)
     if entry is not None:
@@ -26,12 +35,13 @@ def logits(store: Store, network: Entry, split: str, images: Tensor, pixels: Pix
     with store.lock(key, f"{network.record['name']}'s outputs on {split}"):
         entry = store.get(key)  # another process may have computed it while this one waited
         if entry is None:
-            computed = inference.logits(assembly.classifier(network), images, pixels, device)
+            computed = inference.logits(assembly.classifier(network, views), images, pixels, device)
             entry = store.publish(key, {"kind": "outputs", "inputs": inputs}, {"logits": computed})
     return entry.tensors()["logits"]
 
 
 def outputs(
+    config: Config,
     store: Store,
     tree: Tree,
     entries: Mapping[str, Entry],
@@ -39,25 +49,33 @@ def outputs(
     images: Tensor,
     pixels: Pixels,
     device: torch.device,
-    routed: bool = True,
+    temperatures: Tensor | None = None,
 ) -> Frozen:
     """Every frozen network's probabilities for every image of a split; see `moe.nets.mixture.Frozen`.
 
-    Without `routed` no router is asked: leaves are zero and the route is -1.
+    `temperatures` (E,) are the experts'. Without routing no router is asked: leaves are zero and the route is -1.
     """
+
+    def say(network: Entry) -> Tensor:
+        views = config.views[network.record["kind"]]
+        return logits(store, network, split, images, pixels, device, views)
+
     experts = torch.zeros(len(images), len(tree.experts), len(tree.classes))
     for place, node in enumerate(tree.experts):
         network = entries.get(node.name)
         if network is None:
             experts[:, place, node.labels[0]] = 1.0
             continue
-        probabilities = logits(store, network, split, images, pixels, device).softmax(dim=1)
-        experts[:, place, network.record["inputs"]["outputs"]] = probabilities
-    if not routed:
+        temperature = 1.0 if temperatures is None else temperatures[place]
+        probabilities = (say(network) / temperature).softmax(dim=1)
+        labels = network.record["inputs"]["outputs"]
+        # What an expert says of all other classes together, in a last output, is no class's.
+        experts[:, place, labels] = probabilities[:, : len(labels)]
+    if config.mixture.routing == "none":
         none = torch.full((len(images),), -1)
         return Frozen(experts, torch.zeros(len(images), len(tree.leaves)), none)
-    routers = [
-        logits(store, entries[assembly.router_name(tree, node.name)], split, images, pixels, device).softmax(dim=1)
-        for node in tree.routers
-    ]
+    if config.router.source == "base":
+        routers = [route_by_base(experts[:, 0], node) for node in tree.routers]
+    else:
+        routers = [say(entries[assembly.router_name(tree, node.name)]).softmax(dim=1) for node in tree.routers]
     return Frozen(experts, leaf_probabilities(routers, tree), hard_route(routers, tree))

@@ -175,9 +175,17 @@ def _stage(job: Job, stage: Stage, entry: Entry) -> Plain:
         outputs = by_position(entry.record["inputs"]["outputs"])
         targets = {label: outputs[label] for label in stage.node.labels}
     index, expected = filter_labels(test.labels, targets)
-    logits = frozen.logits(job.store, entry, "test", test.images, job.pixels, job.device)
-    accuracy = metrics.accuracy(logits[index], expected)
-    return {"key": entry.key, "kind": stage.kind, "test": {"accuracy": accuracy, "count": len(index)}}
+    views = job.config.views[stage.kind]
+
+    def accuracy(views: str) -> float:
+        logits = frozen.logits(job.store, entry, "test", test.images, job.pixels, job.device, views)
+        classes = logits.shape[1] if stage.kind == "router" else len(entry.record["inputs"]["outputs"])
+        return metrics.accuracy(logits[index, :classes], expected)
+
+    tested: Plain = {"accuracy": accuracy(views), "count": len(index)}
+    if views != "none":
+        tested["one_view"] = {"accuracy": accuracy("none")}
+    return {"key": entry.key, "kind": stage.kind, "test": tested}
 
 
 def _scores(probabilities: Tensor, labels: Tensor) -> Plain:
@@ -190,17 +198,14 @@ def _labels(job: Job, split: str) -> Tensor:
 
 def _base(job: Job, entries: Mapping[str, Entry], split: str) -> Tensor:
     images = split_images(job.dataset, job.indices, split).images
-    return frozen.logits(job.store, entries["base"], split, images, job.pixels, job.device).softmax(dim=1)
+    views = job.config.base.views
+    return frozen.logits(job.store, entries["base"], split, images, job.pixels, job.device, views).softmax(dim=1)
 
 
 def _route(job: Job, entries: Mapping[str, Entry]) -> Tensor:
-    images = job.dataset.test.images
-    said = [
-        frozen.logits(
-            job.store, entries[assembly.router_name(job.tree, n.name)], "test", images, job.pixels, job.device
-        )
-        for n in job.tree.routers
-    ]
+    images, views = job.dataset.test.images, job.config.router.views
+    networks = [entries[assembly.router_name(job.tree, node.name)] for node in job.tree.routers]
+    said = [frozen.logits(job.store, n, "test", images, job.pixels, job.device, views) for n in networks]
     return hard_route([logits.softmax(dim=1) for logits in said], job.tree)
 
 

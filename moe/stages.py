@@ -3,7 +3,7 @@
 import ast
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -62,12 +62,9 @@ def plan(config: Config, tree: Tree, fingerprint: str, in_shape: Sequence[int], 
         "seed": config.seed,
     }
     base = _expert(common, "base", tree.root, config.base, list(tree.root.labels))
-    specialists = [
-        _expert(common, "expert", node, config.expert, _outputs(config, tree, node))
-        for node in tree.experts[1:]
-        if len(node.labels) > 1
-    ]
-    routers = [_router(common, node, config.router, node is tree.root) for node in tree.routers]
+    specialists = [_specialist(common, config, tree, node, base) for node in tree.experts[1:] if len(node.labels) > 1]
+    trained = tree.routers if config.router.source == "network" else []
+    routers = [_router(common, node, config.router, node is tree.root) for node in trained]
     if config.target == "base":
         return [base]
     if config.target == "router":
@@ -102,14 +99,28 @@ def _network(network: Network) -> Plain:
     return {"net": network.net, "code": code, "recipe": asdict(network.recipe)}
 
 
-def _outputs(config: Config, tree: Tree, node: Node) -> list[int]:
-    return list(tree.root.labels if config.expert.outputs == "all" else node.labels)
-
-
 def _expert(common: Plain, kind: str, node: Node, network: Network, outputs: list[int]) -> Stage:
     learns = {"kind": "expert", "learns": list(node.labels), "outputs": outputs}
     inputs = {**common, **learns, **_network(network)}
     return Stage(node.name, kind, node, inputs)
+
+
+def _specialist(common: Plain, config: Config, tree: Tree, node: Node, base: Stage) -> Stage:
+    expert = config.expert
+    outputs = list(tree.root.labels if expert.outputs == "all" else node.labels)
+    stage = _expert(common, "expert", node, expert, outputs)
+    if expert.outputs == "rest":
+        stage.inputs["rest"] = expert.rest
+    if expert.init == "base":
+        stage.inputs.update(trunk=expert.trunk, needs=[base.key])
+    return stage
+
+
+def num_outputs(inputs: Mapping[str, Any]) -> int:
+    """How many outputs the network of a stage's `inputs` has: one for all other classes comes last."""
+    if inputs["kind"] == "router":
+        return len(inputs["learns"])
+    return len(inputs["outputs"]) + ("rest" in inputs)
 
 
 def _router(common: Plain, node: Node, network: Network, at_root: bool) -> Stage:
@@ -128,7 +139,9 @@ def _gates(common: Plain, config: Config, tree: Tree, frozen: Sequence[Stage]) -
         "weights": gate.weights,
         "fit_on": gate.fit_on,
         "frozen": gate.frozen,
+        "calibrate": gate.calibrate,
         "routing": config.mixture.routing,
+        "views": config.views,
         "needs": [stage.key for stage in frozen],
     }
     return Stage("gates", "gates", tree.root, inputs)

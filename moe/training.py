@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from pytorch_lightning import seed_everything
 from pytorch_lightning.loggers import Logger
-from torch import nn
+from torch import Tensor, nn
 
-from moe import assembly, ddp, frozen, inference
+from moe import assembly, calibration, ddp, frozen, inference
 from moe.config import Config, Network, Plain
 from moe.data.batches import Pixels
 from moe.data.canonical import DataSet
@@ -27,8 +27,9 @@ from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule, build_optimizer
 from moe.modules.router import Router
 from moe.nets.build import build_network
+from moe.nets.initial import start_from_
 from moe.nets.mixture import Frozen
-from moe.stages import Stage
+from moe.stages import Stage, num_outputs
 from moe.store import Entry, Store
 from moe.taxonomy import Tree
 
@@ -64,11 +65,21 @@ class Job:
         """The split that choices read: `val`; in the notebook's protocol the test set."""
         return "test" if self.config.data.splits.protocol == "notebook" else "val"
 
-    def frozen(self, entries: Mapping[str, Entry], split: str) -> Frozen:
-        """What the frozen networks say of a split."""
+    def frozen(self, entries: Mapping[str, Entry], split: str, temperatures: Tensor | None = None) -> Frozen:
+        """What the frozen networks say of a split, at temperatures (E,) or those of the gates' entry."""
         images = split_images(self.dataset, self.indices, split).images
-        routed = self.config.mixture.routing != "none"
-        return frozen.outputs(self.store, self.tree, entries, split, images, self.pixels, self.device, routed)
+        if temperatures is None:
+            temperatures = assembly.temperatures(entries.get("gates"))
+        return frozen.outputs(
+            self.config, self.store, self.tree, entries, split, images, self.pixels, self.device, temperatures
+        )
+
+    def temperatures(self, entries: Mapping[str, Entry]) -> Tensor | None:
+        """Each expert's temperature (E,) where the gates' stage calibrates them."""
+        if not self.config.gate.calibrate:
+            return None
+        held = split_images(self.dataset, self.indices, "gate")
+        return calibration.temperatures(self.config, self.store, self.tree, entries, held, self.pixels, self.device)
 
 
 def check(config: Config, tree: Tree, stages: list[Stage]) -> int:
@@ -87,8 +98,10 @@ def check(config: Config, tree: Tree, stages: list[Stage]) -> int:
             if stage.kind == "gates":
                 assembly.gates(config, tree, (channels, height, width), None)
             else:
-                outputs = stage.inputs["learns"] if stage.kind == "router" else stage.inputs["outputs"]
-                net = build_network(stage.inputs["net"], (channels, height, width), len(outputs), f"{section}.net")
+                outputs = num_outputs(stage.inputs)
+                net = build_network(stage.inputs["net"], (channels, height, width), outputs, f"{section}.net")
+                if stage.inputs.get("trunk") == "shared" and not hasattr(net, "trunk"):
+                    raise ConfigError("expert.trunk=shared needs a network that says its trunk: fast_vgg or a vgg")
                 _check_takes(net, (channels, height, width), f"{section}.net")
             build_optimizer(stage.inputs["recipe"]["optimizer"], [nn.Parameter(torch.empty(1))])
     return world
@@ -154,31 +167,36 @@ def machine(device: torch.device, world: int = 1) -> str:
 
 
 def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
+    # Before anything is drawn: outputs that are not in the store yet are computed here, which draws too.
+    temperatures = job.temperatures(entries) if stage.kind == "gates" else None
+    data = _data(job, stage, entries, temperatures)
+    kept = {} if temperatures is None else {assembly.TEMPERATURES: temperatures}
     seed_everything(stage.seed, verbose=False)
-    module, prefix = _module(job, stage, entries)
+    module, prefix = _module(job, stage, entries, data, temperatures)
     network = network_config(job.config, stage.kind)
     if not any(parameter.requires_grad for parameter in module.parameters()):
-        return Fitted({}, -1, [])  # a uniform gate has nothing to learn
+        return Fitted(kept, -1, [])  # a uniform gate has nothing to learn
     logger = job.logger(stage)
-    data = _data(job, stage, entries)  # of a team, so that the store has the frozen outputs for all
     if job.team is not None:
         fitted = job.team.fit(stage.name, stage.key, job.config.plain(), logger, job.folder)
     else:
         fitted = fit(stage.name, module, data, network.recipe, job.config.trainer, logger, job.folder)
     weights = {k.removeprefix(prefix): v for k, v in fitted.weights.items() if k.startswith(prefix)}
-    return Fitted(weights, fitted.epoch, fitted.curves)
+    return Fitted({**weights, **kept}, fitted.epoch, fitted.curves)
 
 
 def fit_at(place: Place, job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
     """A stage trained by this process together with others, each at a place of its own."""
+    temperatures = job.temperatures(entries) if stage.kind == "gates" else None
+    data = _data(job, stage, entries, temperatures)
     seed_everything(stage.seed, verbose=False)
-    module, _ = _module(job, stage, entries)
+    module, _ = _module(job, stage, entries, data, temperatures)
     # All begin with the same weights, and then draw their dropout apart.
     seed_everything((stage.seed + place.rank) % 2**32, verbose=False)
     trainer = job.config.trainer
     if place.rank > 0:
         trainer = {**trainer, "enable_progress_bar": False}
-    recipe, data = network_config(job.config, stage.kind).recipe, _data(job, stage, entries)
+    recipe = network_config(job.config, stage.kind).recipe
     return fit(stage.name, module, data, recipe, trainer, job.logger(stage), job.folder, place)
 
 
@@ -187,16 +205,27 @@ def network_config(config: Config, kind: str) -> Network:
     return {"base": config.base, "expert": config.expert, "router": config.router, "gates": config.gate}[kind]
 
 
-def _module(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[RecipeModule, str]:
+def _module(
+    job: Job, stage: Stage, entries: Mapping[str, Entry], data: ImageDataModule, temperatures: Tensor | None
+) -> tuple[RecipeModule, str]:
     """The stage's LightningModule, and what the names of the weights to keep begin with."""
     inputs, config = stage.inputs, job.config
     if stage.kind == "router":
         branches = [child.name for child in stage.node.children]
-        return Router(inputs["net"], inputs["in_shape"], branches, inputs["recipe"]), "net."
+        router = Router(inputs["net"], inputs["in_shape"], branches, inputs["recipe"])
+        data.prepare_network(router.net)
+        return router, "net."
     if stage.kind != "gates":
-        return Expert(inputs["net"], inputs["in_shape"], len(inputs["outputs"]), inputs["recipe"]), "net."
+        shared = inputs.get("trunk") == "shared"
+        expert = Expert(inputs["net"], inputs["in_shape"], num_outputs(inputs), inputs["recipe"], shared)
+        if "needs" in inputs:
+            base = entries["base"]
+            places = by_position(base.record["inputs"]["outputs"])
+            start_from_(expert.net, base.tensors(), [places[label] for label in inputs["outputs"]])
+        else:
+            data.prepare_network(expert.net)
+        return expert, "net."
     live = config.gate.frozen != "stored"
-    routed = config.mixture.routing != "none"
     ensemble = GatedEnsemble(
         config.gate.net,
         config.gate.weights,
@@ -206,13 +235,13 @@ def _module(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Recip
         config.mixture.routing,
         asdict(config.gate.recipe),
         frozen_dropout=config.gate.frozen == "live_dropout",
-        experts=assembly.experts(job.tree, entries) if live else (),
-        routers=assembly.routers(job.tree, entries) if live and routed else (),
+        experts=assembly.experts(config, job.tree, entries, temperatures) if live else (),
+        routers=assembly.routers(config, job.tree, entries) if live else (),
     )
     return ensemble, "mixture.gates."
 
 
-def _data(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> ImageDataModule:
+def _data(job: Job, stage: Stage, entries: Mapping[str, Entry], temperatures: Tensor | None) -> ImageDataModule:
     recipe = network_config(job.config, stage.kind).recipe
     fit_on, along = "train", {}
     if stage.kind == "router":
@@ -221,11 +250,20 @@ def _data(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> ImageDataModu
         targets, fit_on = by_position(job.tree.root.labels), job.config.gate.fit_on
         if job.config.gate.frozen == "stored":
             for split in {fit_on, job.select_on}:
-                said = job.frozen(entries, split)
+                said = job.frozen(entries, split, temperatures)
                 along[split] = (said.experts, said.leaves, said.route)
     else:
         outputs = by_position(stage.inputs["outputs"])
         targets = {label: outputs[label] for label in stage.node.labels}
     return ImageDataModule(
-        job.dataset, job.indices, job.pixels, targets, recipe, stage.seed, fit_on, job.select_on, along
+        job.dataset,
+        job.indices,
+        job.pixels,
+        targets,
+        recipe,
+        stage.seed,
+        fit_on,
+        job.select_on,
+        along,
+        rest=stage.inputs.get("rest"),
     )

@@ -294,7 +294,7 @@ def test_a_value_that_is_required_is_asked_for_by_its_key() -> None:
         ("target", "gate", "target must be one of base, router, experts, gates, not 'gate'; did you mean gates?"),
         ("gate.weights", "all", "gate.weights must be one of joint, per_class, per_expert, not 'all'"),
         ("gate.fit_on", "test", "gate.fit_on must be one of gate, train, not 'test'"),
-        ("expert.outputs", "some", "expert.outputs must be one of subset, all, not 'some'"),
+        ("expert.outputs", "some", "expert.outputs must be one of subset, all, rest, not 'some'"),
         ("trainer.precision", "16", "trainer.precision must be one of auto, 32-true, bf16-mixed, not '16'"),
         ("trainer.log_every_n_steps", 0, "trainer.log_every_n_steps must be a whole number above 0, not 0"),
         ("gate.recipe.label_smoothing", 0.1, "gate.recipe.label_smoothing must be 0"),

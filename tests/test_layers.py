@@ -26,6 +26,7 @@ LAYERS: list[list[str]] = [
     ["moe.stages"],
     ["moe.assembly", "moe.loggers", "moe.ddp"],
     ["moe.frozen"],
+    ["moe.calibration"],
     ["moe.training"],
     ["moe.rank"],
     ["moe.results"],

@@ -40,6 +40,9 @@ RECIPE = {
     "batch_size": 64,
     "clip": 1.0,
     "averaging": 0.99,
+    "decay": 0.001,
+    "bias_lr": 2.0,
+    "early_epochs": 3,
     "patience": 9,
     "select": "last",
 }
@@ -60,6 +63,7 @@ DECIDES: dict[str, tuple[Any, set[str]]] = {
     "data.splits.seed": (1, ALL),
     "data.splits.protocol": ("notebook", ALL),
     "expert.outputs": ("all", REACHES["expert"]),
+    "expert.init": ("base", REACHES["expert"]),
     "gate._target_": ("moe.nets.gates.ConvGate", {"gates"}),
     "gate.width": (32, {"gates"}),
     "gate.depth": (2, {"gates"}),
@@ -67,9 +71,18 @@ DECIDES: dict[str, tuple[Any, set[str]]] = {
     "gate.weights": ("per_class", {"gates"}),
     "gate.fit_on": ("train", {"gates"}),
     "gate.frozen": ("live", {"gates"}),
+    "gate.calibrate": (True, {"gates"}),
+    "base.views": ("flip", {"gates"}),
+    "expert.views": ("flip", {"gates"}),
+    "router.views": ("flip", {"gates"}),
     "mixture.routing": ("soft", {"gates"}),
     **{f"{name}.net.{key}": (value, REACHES[name]) for name in NETWORKS[:3] for key, value in VGG.items()},
     **{f"{name}.recipe.{key}": (value, REACHES[name]) for name in NETWORKS for key, value in RECIPE.items()},
+}
+# What decides weights only beside another value.
+ALONE: dict[str, tuple[dict[str, Any], Any]] = {
+    "expert.rest": ({"expert.outputs": "rest"}, 0.25),
+    "expert.trunk": ({"expert.init": "base"}, "shared"),
 }
 # Every config value that decides none: where things are, what is shown, what things are called.
 NEUTRAL: dict[str, Any] = {
@@ -156,8 +169,26 @@ def test_what_decides_no_weights_changes_no_key(key: str) -> None:
 
 def test_every_key_of_the_config_is_known_to_decide_weights_or_not() -> None:
     everything = {key for key, _ in checks.scalars(default().plain()) if not key.startswith("taxonomy.branches.")}
-    # The target decides which stages there are, and the key of none.
-    assert everything == {*DECIDES, *NEUTRAL, "target"}
+    # These decide which stages there are.
+    assert everything == {*DECIDES, *NEUTRAL, "target", "router.source", *ALONE}
+
+
+def test_what_counts_only_beside_another_value() -> None:
+    for key, (beside, value) in ALONE.items():
+        assert keys(changed(**{key: value})) == keys(default())
+        assert differing(keys(changed(**beside)), keys(changed(**beside, **{key: value}))) == REACHES["expert"]
+
+
+def test_a_specialist_that_starts_from_the_base_changes_with_it() -> None:
+    start = {"expert.init": "base", "expert.net": default().base.net}
+    other = {**start, "base.recipe.epochs": 7}
+    assert differing(keys(changed(**start)), keys(changed(**other))) == {"base", "artificial", "natural", "gates"}
+
+
+def test_where_the_base_routes_no_router_is_trained() -> None:
+    routed = keys(changed(**{"router.source": "base"}))
+    assert set(routed) == ALL - {"router"}
+    assert differing(routed, {name: key for name, key in keys(default()).items() if name in routed}) == {"gates"}
 
 
 @pytest.mark.parametrize(

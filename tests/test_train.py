@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 import moe
+from moe.data import sources
 from moe.store import Store
 
 QUICK = (
@@ -155,6 +156,8 @@ def test_other_targets_train_only_what_they_need(trained: Path, tmp_path: Path, 
         ("gate.frozen=live",),
         ("gate.frozen=live_dropout", "gate.fit_on=train", "gate.recipe.epochs=1"),
         ("gate.recipe.augment.shift=1", "gate.frozen=live"),
+        ("router.source=base", "gate.calibrate=true", "base.views=flip", "expert.views=flip_shift"),
+        ("router.source=base", "mixture.routing=soft", "gate.frozen=live", "gate.calibrate=true", "base.views=flip"),
     ],
 )
 def test_kinds_of_mixture(trained: Path, tmp_path: Path, overrides: tuple[str, ...]) -> None:
@@ -166,8 +169,44 @@ def test_kinds_of_mixture(trained: Path, tmp_path: Path, overrides: tuple[str, .
     if overrides == ("gate=uniform",):
         # What it is measured against is the same average.
         assert found["verdict"]["uniform"]["difference"] == 0.0
+    if "router.source=base" in overrides:
+        assert found["test"]["router"] and "router" not in found["stages"]
+        # The stored outputs of the views at their temperatures are what the networks say live.
+        ensemble = moe.load(run)
+        test = sources.load(ensemble.config.data, tmp_path / "data").test
+        said = ensemble.predict(test.images).probabilities
+        recorded = load_file(run / "predictions.safetensors")["probabilities"]
+        torch.testing.assert_close(said, recorded, rtol=0, atol=1e-5)
+        assert any(expert.temperature != 1 for expert in ensemble.mixture.experts)
+        seen = found["stages"]["base"]["test"]
+        assert seen["accuracy"] == found["baselines"]["base"]["accuracy"] and seen["one_view"]["accuracy"] > 0.5
     if overrides == ("mixture.routing=none",):
         assert found["test"]["router"] is None and "router" not in found["stages"]
+
+
+@pytest.mark.parametrize(
+    "overrides", [("expert.init=base", "expert.trunk=shared"), ("expert.outputs=rest",), ("expert.init=base",)]
+)
+def test_kinds_of_specialists(trained: Path, tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    copy_of(trained, tmp_path)
+    code, run = train(tmp_path, "logger=none", "report=false", "gate.frozen=live", *overrides)
+    assert code == 0
+    found = results(run)
+    trained_now = {name for name, stage in found["seconds"].items() if not stage["reused"]}
+    assert trained_now == {"curved", "straight", "gates"}
+    ensemble = moe.load(run)
+    test = sources.load(ensemble.config.data, tmp_path / "data").test
+    recorded = load_file(run / "predictions.safetensors")["probabilities"]
+    torch.testing.assert_close(ensemble.predict(test.images).probabilities, recorded, rtol=0, atol=1e-5)
+    base, *specialists = (expert.net for expert in ensemble.mixture.experts)
+    if "expert.trunk=shared" in overrides:
+        assert all(net.features[0].weight is base.features[0].weight for net in specialists)
+        assert all(not torch.equal(net.features[-4].weight, base.features[-4].weight) for net in specialists)
+        whole = found["cost"]["flops_per_image"]
+        # Dense: base, router and gates as in the run that shares nothing, and less for each specialist.
+        assert whole["dense"] < results(trained / "run")["cost"]["flops_per_image"]["dense"]
+    outputs = {net.head[-1].out_features for net in specialists}
+    assert outputs == ({6} if "expert.outputs=rest" in overrides else {5})
 
 
 def test_other_taxonomy_with_nested_branches_and_one_class(tmp_path: Path) -> None:

@@ -18,9 +18,22 @@ if TYPE_CHECKING:
 
 def flip(images: Tensor, generator: Generator) -> Tensor:
     """Mirror each image (B, C, H, W), left to right, with probability one half."""
-    mirrored = torch.rand(len(images), generator=generator, device=images.device) < 0.5
-    flipped = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-    return _laid_out_like(images, flipped)
+    return mirror(images, torch.rand(len(images), generator=generator, device=images.device) < 0.5)
+
+
+def mirror(images: Tensor, mirrored: Tensor) -> Tensor:
+    """Mirror, left to right, those of the images (B, C, H, W) that are to be (B,)."""
+    return _laid_out_like(images, torch.where(mirrored[:, None, None, None], images.flip(-1), images))
+
+
+def alternating(count: int, seed: int, epoch: int) -> Tensor:
+    """Which (count,) images are mirrored in an epoch: half of them, by chance, in the first, then each in turn.
+
+    So two epochs show every image both ways, where chance would show half of them one way twice.
+    Source: Jordan 2024, arXiv 2404.00498, section 3.6.
+    """
+    first = torch.rand(count, generator=Generator().manual_seed(seed)) < 0.5
+    return first ^ (epoch % 2 == 1)
 
 
 def shift(images: Tensor, pixels: int, generator: Generator) -> Tensor:
@@ -56,11 +69,16 @@ def cutout(images: Tensor, size: int, generator: Generator) -> Tensor:
     return _laid_out_like(images, images.masked_fill(square, 0))
 
 
-def augment(images: Tensor, augment: "Augment", generator: Generator) -> Tensor:
-    """Apply what is on in a recipe's `augment` to images (B, C, H, W): shift, flip, cutout."""
+def augment(images: Tensor, augment: "Augment", generator: Generator, mirrored: Tensor | None = None) -> Tensor:
+    """Apply what is on in a recipe's `augment` to images (B, C, H, W): shift, flip, cutout.
+
+    Where `mirrored` (B,) is given it says which images are flipped; without it chance does.
+    """
     if augment.shift > 0:
         images = shift(images, augment.shift, generator)
-    if augment.flip:
+    if mirrored is not None:
+        images = mirror(images, mirrored)
+    elif augment.flip:
         images = flip(images, generator)
     if augment.cutout > 0:
         images = cutout(images, augment.cutout, generator)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from moe.config import Augment
-from moe.data.augment import augment, normalise
+from moe.data.augment import alternating, augment, normalise
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,9 @@ class Batches:
             # Far apart, so that no process draws in one epoch what another does in the next; by a number that is so
             # in its lower 32 bits too, since of a seed the CPU's generator takes no others.
             generator = torch.Generator(device).manual_seed((epoch_seed + self.rank * 2_654_435_761) % 2**63)
+        mirrored = None
+        if self.augment is not None and self.augment.flip == "alternating" and self.seed is not None:
+            mirrored = alternating(len(examples), self.seed, self.epoch()).to(device)
         for whole in torch.split(order.to(device), self.batch_size):
             index = whole[self.rank :: self.world]
             if not len(index) and self.seed is not None:
@@ -93,5 +96,6 @@ class Batches:
                 index = whole[-1:]
             images = self.pixels(examples.images[index])
             if self.augment is not None and generator is not None:
-                images = augment(images, self.augment, generator)
+                turned = None if mirrored is None else mirrored[index]
+                images = augment(images, self.augment, generator, turned)
             yield images, examples.targets[index], *(tensor[index] for tensor in examples.along)

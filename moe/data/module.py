@@ -5,20 +5,25 @@ from typing import Any
 
 import torch
 from pytorch_lightning import LightningDataModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from moe.config import Recipe
 from moe.data.batches import Batches, Examples, Pixels
 from moe.data.canonical import DataSet, Images
 from moe.data.splits import SplitIndices
-from moe.data.subset import filter_labels
+from moe.data.subset import filter_labels, with_others
+
+# As many as the paper takes; more change no filter by much.
+PREPARED = 5000
 
 
 class ImageDataModule(LightningDataModule):
     """The splits of one data set, filtered to the labels in `targets` and renumbered to a network's outputs.
 
     `fit_on` is the split to learn from and `select_on` the one that choices read; `along` holds, for a split,
-    tensors that go with its images in the data set's order (frozen outputs). Batches are made on the device.
+    tensors that go with its images in the data set's order (frozen outputs). With `rest`, images of all other labels
+    are there too, as one more target, so many that they are that part of the others, drawn by `seed`. Batches are
+    made on the device.
     """
 
     def __init__(
@@ -33,19 +38,28 @@ class ImageDataModule(LightningDataModule):
         select_on: str = "val",
         along: Mapping[str, tuple[Tensor, ...]] | None = None,
         eval_batch_size: int = 500,
+        rest: float | None = None,
     ) -> None:
         super().__init__()
         self.dataset, self.indices, self.pixels = dataset, indices, pixels
         self.targets, self.recipe, self.seed = dict(targets), recipe, seed
         self.fit_on, self.select_on, self.along = fit_on, select_on, dict(along or {})
-        self.eval_batch_size = eval_batch_size
+        self.eval_batch_size, self.rest = eval_batch_size, rest
         self._resident: dict[str, Examples] = {}
 
     def examples(self, split: str) -> Examples:
         """The images of one split (train, gate, val or test) whose labels are in `targets`."""
         images = split_images(self.dataset, self.indices, split)
         index, targets = filter_labels(images.labels, self.targets)
+        if self.rest is not None:
+            index, targets = with_others(index, targets, len(images.labels), self.rest, self.seed)
         return Examples(images.images[index], targets, tuple(t[index] for t in self.along.get(split, ())))
+
+    def prepare_network(self, net: nn.Module) -> None:
+        """Show a network that starts from the data (`prepare`) the first images that it will learn from."""
+        prepare: Any = getattr(net, "prepare", None)
+        if prepare is not None:
+            prepare(self.pixels(self.examples(self.fit_on).images[:PREPARED]))
 
     def train_dataloader(self) -> Batches:
         trainer: Any = self.trainer

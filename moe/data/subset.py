@@ -16,6 +16,21 @@ def by_group(groups: Sequence[Sequence[int]]) -> dict[int, int]:
     return {label: group for group, labels in enumerate(groups) for label in labels}
 
 
+def with_others(index: Tensor, targets: Tensor, count: int, part: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Beside the images at `index` (M,) of `count` some of the others, as one more target than there are: (M',) each.
+
+    They are `part` of M, or all there are, drawn by `seed`; the order is ascending.
+    """
+    outside = torch.ones(count, dtype=torch.bool)
+    outside[index] = False
+    others = outside.nonzero().squeeze(1)
+    drawn = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))[: round(part * len(index))]
+    both = torch.cat([index, others[drawn]])
+    said = torch.cat([targets, torch.full((len(drawn),), int(targets.max()) + 1)])
+    order = both.argsort()
+    return both[order], said[order]
+
+
 def filter_labels(labels: Tensor, targets: Mapping[int, int]) -> tuple[Tensor, Tensor]:
     """Where (M,) the `labels` (N,) are in `targets`, ascending, and the target (M,) of each."""
     table = torch.full((max(int(labels.max()), *targets) + 1,), -1)

@@ -72,6 +72,22 @@ class FiniteGuard(Callback):
             raise NonFiniteError(f"{self.stage}: {what}. {REMEDY}")
 
 
+class EarlyParameters(Callback):
+    """Lets what a network calls `early_parameters` learn in the first `epochs` alone."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        self._learned: list[Tensor] = []
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        early = [p for network in pl_module.modules() for p in getattr(network, "early_parameters", ())]
+        self._learned = [parameter for parameter in early if parameter.requires_grad]
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for parameter in self._learned:
+            parameter.requires_grad_(trainer.current_epoch < self.epochs)
+
+
 class KeepBest(Callback):
     """Keeps, in memory, the weights of the epoch with the lowest `val/nll`, and which epoch it was.
 

@@ -15,16 +15,26 @@ class Expert(RecipeModule):
     """Learns to classify the images of a node's classes by cross-entropy.
 
     All arguments are plain values: `net` a network's config, `in_shape` the images' (C, H, W), `num_classes`
-    the number of outputs, `recipe` a `moe.config.Recipe` as nested values. Batches are (images fp32
-    (B, C, H, W), targets (B,)).
+    the number of outputs, `recipe` a `moe.config.Recipe` as nested values; with `frozen_trunk` all but the
+    network's last block and head stays as it is. Batches are (images fp32 (B, C, H, W), targets (B,)).
     """
 
-    def __init__(self, net: dict[str, Any], in_shape: list[int], num_classes: int, recipe: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        net: dict[str, Any],
+        in_shape: list[int],
+        num_classes: int,
+        recipe: dict[str, Any],
+        frozen_trunk: bool = False,
+    ) -> None:
         super().__init__(recipe)
         self.save_hyperparameters()
         channels, height, width = in_shape
         self.net = build_network(net, (channels, height, width), num_classes)
         self.net.to(memory_format=torch.channels_last)
+        self.frozen: list[nn.Module] = list(self.net.trunk_layers) if frozen_trunk else []  # type: ignore[arg-type]
+        for layer in self.frozen:
+            layer.requires_grad_(False)
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe["label_smoothing"])
         # Micro: the part of images that are right, whatever the classes' sizes. Checking arguments would wait for
         # the device each step.
@@ -33,6 +43,13 @@ class Expert(RecipeModule):
         # A loss that is NaN is to be seen, not left out of the mean. With this strategy torchmetrics 1.9 takes no
         # weights, so a loss is given image by image.
         self.train_loss, self.val_nll = (MeanMetric(nan_strategy="disable") for _ in range(2))
+
+    def train(self, mode: bool = True) -> "Expert":
+        """As of any module, but a frozen trunk stays in evaluation mode."""
+        super().train(mode)
+        for layer in self.frozen:
+            layer.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, outputs)."""

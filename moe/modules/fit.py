@@ -20,7 +20,7 @@ from torch import Tensor
 from moe.config import Plain, Recipe
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
-from moe.modules.callbacks import Curves, FiniteGuard, KeepBest
+from moe.modules.callbacks import Curves, EarlyParameters, FiniteGuard, KeepBest
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
 
@@ -81,6 +81,8 @@ def fit(
     """
     best, curves = KeepBest(stage), Curves(stage, say=not (trainer["enable_progress_bar"] and sys.stdout.isatty()))
     callbacks: list[Callback] = [FiniteGuard(stage, trainer["log_every_n_steps"], recipe.clip), best, curves]
+    if recipe.early_epochs is not None:
+        callbacks.append(EarlyParameters(recipe.early_epochs))
     if recipe.averaging is not None:
         callbacks.append(WeightAveraging(avg_fn=moving_average(recipe.averaging)))
     if recipe.patience is not None:

@@ -35,8 +35,7 @@ class RecipeModule(LightningModule):
         super().backward(loss if self.share == 1 else loss * self.share, *args, **kwargs)
 
     def configure_optimizers(self) -> Any:
-        learned = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = build_optimizer(self.recipe["optimizer"], learned)
+        optimizer = build_optimizer(self.recipe["optimizer"], parameter_groups(self, self.recipe))
         if self.recipe["schedule"] == "constant" and not self.recipe["warmup"]:
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
@@ -47,7 +46,28 @@ class RecipeModule(LightningModule):
         return learning_rate_factor(self.recipe["schedule"], self.recipe["warmup"], step, steps)
 
 
-def build_optimizer(config: Mapping[str, Any], learned: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def parameter_groups(module: nn.Module, recipe: Mapping[str, Any]) -> list[Any]:
+    """What a module learns, in groups where normalisations' biases learn at a rate of their own (`bias_lr`).
+
+    `decay` is what a step at the full rate takes of a weight, whatever that rate: the weight decay that the
+    optimiser multiplies by it is `decay` over it. Source: Jordan 2024, arXiv 2404.00498, section 3.4.
+    """
+    factor, decay = recipe["bias_lr"], recipe["decay"]
+    norms = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+    fast = {id(m.bias) for m in module.modules() if isinstance(m, norms) and m.bias is not None and factor != 1}
+    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if decay is None and factor == 1:
+        return learned
+    parts = [(1.0, [p for p in learned if id(p) not in fast]), (factor, [p for p in learned if id(p) in fast])]
+    groups: list[dict[str, Any]] = []
+    for multiple, params in parts:
+        rate = recipe["optimizer"]["lr"] * multiple
+        own = {} if decay is None else {"weight_decay": decay / rate}
+        groups += [{"params": params, "lr": rate, **own}] if params else []
+    return groups
+
+
+def build_optimizer(config: Mapping[str, Any], learned: Iterable[Any]) -> torch.optim.Optimizer:
     """The optimiser of `recipe.optimizer`, fused where it can be. Raises ConfigError for wrong arguments."""
     arguments = dict(config)
     target = arguments.pop("_target_")

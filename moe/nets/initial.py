@@ -1,6 +1,10 @@
-"""How weights start."""
+"""How weights start, and which are another network's."""
 
-from torch import nn
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
 
 
 def glorot_uniform_(module: nn.Module) -> None:
@@ -13,3 +17,35 @@ def glorot_uniform_(module: nn.Module) -> None:
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def start_from_(net: nn.Module, state: Mapping[str, Tensor], places: Sequence[int]) -> None:
+    """Give a network the weights of one of the same architecture, of whose outputs it has those at `places`, in order.
+
+    Outputs that it has beyond those keep their own start. Raises ValueError where the architectures differ.
+    """
+    with torch.no_grad():
+        for name, own in net.state_dict().items():
+            other = state.get(name)
+            if other is not None and other.shape == own.shape:
+                own.copy_(other)
+            elif other is not None and other.shape[1:] == own.shape[1:] and len(own) >= len(places):
+                own[: len(places)].copy_(other[list(places)])
+            else:
+                raise ValueError(f"{name} has no counterpart of its shape, {tuple(own.shape)}")
+
+
+def tie(net: nn.Module, base: nn.Module) -> None:
+    """Make the trunk of a network the very one of `base`, which has the same weights there."""
+    for mine, theirs in zip(_trunk(net), _trunk(base), strict=True):
+        for name in mine._parameters:
+            mine._parameters[name] = theirs._parameters[name]
+        for name in mine._buffers:
+            mine._buffers[name] = theirs._buffers[name]
+
+
+def _trunk(net: nn.Module) -> list[nn.Module]:
+    """Every module of a network's trunk, seen through what wraps it."""
+    net = getattr(net, "net", net)
+    layers: list[nn.Module] = net.trunk_layers  # type: ignore[assignment]
+    return list(chain.from_iterable(layer.modules() for layer in layers))

@@ -9,28 +9,51 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from moe.taxonomy import Tree
+from moe.taxonomy import Node, Tree
 
 
 class ClassExpert(nn.Module):
     """An expert's network as probabilities over all K classes: zero for those it has no output for.
 
-    `labels` are the classes of its outputs, in order. Without a network (a node of one class) the
-    probability of that class is one.
+    `labels` are the classes of its outputs, in order; a further output, for all other classes, is no class's. Its
+    logits are divided by `temperature`. One that is `shared` has the base's trunk. Without a network (a node of one
+    class) the probability of that class is one.
     """
 
-    def __init__(self, net: nn.Module | None, labels: Sequence[int], num_classes: int) -> None:
+    def __init__(
+        self,
+        net: nn.Module | None,
+        labels: Sequence[int],
+        num_classes: int,
+        temperature: float = 1.0,
+        shared: bool = False,
+    ) -> None:
         super().__init__()
-        self.net, self.num_classes = net, num_classes
+        self.net, self.num_classes, self.temperature, self.shared = net, num_classes, temperature, shared
         self.register_buffer("labels", torch.tensor(list(labels)), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to probabilities (B, K) in fp32."""
-        labels = self.get_buffer("labels")
-        out = torch.zeros(len(images), self.num_classes, device=images.device)
         if self.net is None:
-            return out.index_fill_(1, labels, 1.0)
-        return out.index_copy_(1, labels, self.net(images).float().softmax(dim=1))
+            out = torch.zeros(len(images), self.num_classes, device=images.device)
+            return out.index_fill_(1, self.get_buffer("labels"), 1.0)
+        return self._probabilities(self.net(images))
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """What the trunk makes of images (B, C, H, W); its first dimension is B."""
+        assert self.net is not None
+        features: Tensor = self.net.trunk(images)  # type: ignore[operator]
+        return features
+
+    def branch(self, features: Tensor) -> Tensor:
+        """What `trunk` made of images to probabilities (B, K) in fp32."""
+        assert self.net is not None
+        return self._probabilities(self.net.branch(features))  # type: ignore[operator]
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        labels = self.get_buffer("labels")
+        said = (logits.float() / self.temperature).softmax(dim=1)[:, : len(labels)]
+        return torch.zeros(len(logits), self.num_classes, device=logits.device).index_copy_(1, labels, said)
 
 
 @dataclass
@@ -65,6 +88,12 @@ def mix(weights: Tensor, experts: Tensor) -> Tensor:
     return joint / joint.sum(dim=1, keepdim=True).clamp_min(torch.finfo(joint.dtype).tiny)
 
 
+def route_by_base(base: Tensor, node: Node) -> Tensor:
+    """A router (B, D) for nothing: the base's probabilities (B, K) summed over each child's classes, normalised."""
+    sums = torch.stack([base[:, list(child.labels)].sum(dim=1) for child in node.children], dim=1)
+    return sums / sums.sum(dim=1, keepdim=True).clamp_min(torch.finfo(sums.dtype).tiny)
+
+
 def leaf_probabilities(routers: Sequence[Tensor], tree: Tree) -> Tensor:
     """The product (B, L) of the routers' probabilities, each (B, D), down the way to each leaf."""
     columns = []
@@ -89,6 +118,8 @@ def hard_route(routers: Sequence[Tensor], tree: Tree) -> Tensor:
 class Mixture(nn.Module):
     """Experts and routers in the order of `tree.experts` and `tree.routers`, and gates.
 
+    Without routers the base's own probabilities route.
+
     With routing `hard` or `soft` there is a gate for each leaf over the experts on its path; with `none` one
     gate over all experts and no routers. `forward` runs under hard routing only the networks on each image's
     way; `dense` runs them all.
@@ -106,6 +137,7 @@ class Mixture(nn.Module):
         self.tree, self.routing = tree, routing
         self.experts, self.routers = nn.ModuleList(experts), nn.ModuleList(routers)
         self.gates = nn.ModuleList(gates)
+        self.shared = any(isinstance(expert, ClassExpert) and expert.shared for expert in experts)
         self.paths = [list(range(len(tree.experts)))] if routing == "none" else tree.paths
 
     def forward(self, images: Tensor) -> Mixed:
@@ -120,12 +152,34 @@ class Mixture(nn.Module):
 
     def dense(self, images: Tensor, routed: bool = True) -> Frozen:
         """What every frozen network says of every image."""
-        experts = torch.stack([expert(images) for expert in self.experts], dim=1)
-        if not routed or not self.routers:
+        features = self._features(images)
+        said = [self._expert(place, images, features) for place in range(len(self.experts))]
+        experts = torch.stack(said, dim=1)
+        if not routed:
             leaves = torch.zeros(len(images), len(self.tree.leaves), device=images.device)
             return Frozen(experts, leaves, torch.full((len(images),), -1, device=images.device))
-        routers = [router(images).float().softmax(dim=1) for router in self.routers]
+        routers = [self._router(node, images, experts[:, 0]) for node in self.tree.routers]
         return Frozen(experts, leaf_probabilities(routers, self.tree), hard_route(routers, self.tree))
+
+    def _features(self, images: Tensor) -> Tensor | None:
+        """What the base's trunk makes of images, where specialists share it."""
+        base = self.experts[0] if len(self.experts) else None
+        return base.trunk(images) if isinstance(base, ClassExpert) and self.shared else None
+
+    def _expert(self, place: int, images: Tensor, features: Tensor | None) -> Tensor:
+        """An expert's probabilities (B, K), from the base's features where it is the base or shares its trunk."""
+        expert = self.experts[place]
+        if features is not None and isinstance(expert, ClassExpert) and (place == 0 or expert.shared):
+            return expert.branch(features)
+        said: Tensor = expert(images)
+        return said
+
+    def _router(self, node: Node, images: Tensor, base: Tensor) -> Tensor:
+        """The probability (B, D) of each child of a node for images that the base gave (B, K)."""
+        if not self.routers:
+            return route_by_base(base, node)
+        logits: Tensor = self.routers[self.tree.routers.index(node)](images)
+        return logits.float().softmax(dim=1)
 
     def _sparse(self, images: Tensor) -> Frozen:
         tree, device = self.tree, images.device
@@ -136,17 +190,19 @@ class Mixture(nn.Module):
             torch.zeros(len(images), dtype=torch.long, device=device),
         )
         pending = [(tree.root, torch.arange(len(images), device=device), torch.ones(len(images), device=device))]
+        features = self._features(images)
         while pending:
             node, index, reached = pending.pop()
             if not len(index):
                 continue
-            batch = images[index]
-            out.experts[index, tree.experts.index(node)] = self.experts[tree.experts.index(node)](batch)
+            batch, place = images[index], tree.experts.index(node)
+            of_batch = None if features is None else features[index]
+            out.experts[index, place] = self._expert(place, batch, of_batch)
             if not node.children:
                 leaf = tree.leaves.index(node)
                 out.route[index], out.leaves[index, leaf] = leaf, reached
                 continue
-            router = self.routers[tree.routers.index(node)](batch).float().softmax(dim=1)
+            router = self._router(node, batch, out.experts[index, 0])
             choice = router.argmax(dim=1)
             for d, child in enumerate(node.children):
                 here = choice == d

@@ -33,6 +33,7 @@ class VGG(nn.Module):
             raise ValueError(f"images of {height}x{width} are too small for {len(blocks)} blocks, each halves them")
         layers: list[nn.Module] = []
         for block in blocks:
+            self._last = len(layers)  # where the last block begins
             for out_channels in block:
                 layers += [nn.Conv2d(channels, out_channels, 3, padding=1), nn.ReLU()]
                 channels = out_channels
@@ -50,5 +51,19 @@ class VGG(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to logits (B, K)."""
-        logits: Tensor = self.head(self.features(images))
+        return self.branch(self.trunk(images))
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) to what comes out of all blocks but the last."""
+        features: Tensor = self.features[: self._last](images)
+        return features
+
+    def branch(self, features: Tensor) -> Tensor:
+        """What `trunk` made of images to logits (B, K), by the last block and the head."""
+        logits: Tensor = self.head(self.features[self._last :](features))
         return logits
+
+    @property
+    def trunk_layers(self) -> list[nn.Module]:
+        """The modules of which `trunk` is made."""
+        return list(self.features[: self._last])

@@ -6,7 +6,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import pad
 
 from moe.config import Augment
-from moe.data.augment import augment, cutout, flip, normalise, shift
+from moe.data.augment import alternating, augment, cutout, flip, normalise, shift
 from moe.errors import ConfigError
 
 
@@ -124,3 +124,17 @@ def test_normalise_worked_by_hand() -> None:
     assert torch.equal(normalise(images, [0.0], [1.0]), images / 255)
     with pytest.raises(ConfigError, match=r"data\.mean has 3 values, but the images have 2"):
         normalise(images, [0.1, 0.2, 0.3], [0.5])
+
+
+def test_alternating_flips_show_every_image_both_ways_in_two_epochs() -> None:
+    first, second, third = (alternating(1000, seed=3, epoch=epoch) for epoch in range(3))
+    assert torch.equal(second, ~first) and torch.equal(third, first)
+    assert 421 <= int(first.sum()) <= 579  # as of `flip`
+    assert not torch.equal(first, alternating(1000, seed=4, epoch=0))
+
+
+def test_augment_mirrors_what_it_is_told_to() -> None:
+    images = pictures(4).float()
+    told = torch.tensor([True, False, False, True])
+    out = augment(images, Augment(flip="alternating", shift=0, cutout=0), generator(), told)
+    assert torch.equal(out[told], images[told].flip(3)) and torch.equal(out[~told], images[~told])

@@ -190,3 +190,23 @@ def test_processes_draw_apart_in_this_epoch_and_the_next() -> None:
 def test_without_augmentation_or_a_seed_images_stay_as_they_are() -> None:
     assert not any(flips(7, 0, None)) and not any(flips(7, 0, Augment(flip=False, shift=0, cutout=0)))
     assert not any(flips(None, 0, Augment(flip=True, shift=0, cutout=0)))
+
+
+def test_batches_alternate_flips_by_epoch_image_by_image() -> None:
+    images = torch.randint(256, (6, 1, 2, 2), generator=torch.Generator().manual_seed(0)).byte()
+    examples = Examples(images, torch.arange(6))
+    epoch = 0
+    recipe = Augment(flip="alternating", shift=0, cutout=0)
+    batches = Batches(examples, Pixels((0.0,), (1.0,)), 4, seed=5, augment=recipe, epoch=lambda: epoch)
+
+    def seen() -> torch.Tensor:
+        """This epoch's images in the examples' order."""
+        parts = list(batches)
+        return torch.cat([p[0] for p in parts])[torch.cat([p[1] for p in parts]).argsort()]
+
+    first = seen()
+    epoch = 1
+    assert torch.equal(seen(), first.flip(3))
+    assert not torch.equal(first, images / 255) and not torch.equal(first, (images / 255).flip(3))
+    epoch = 2
+    assert torch.equal(seen(), first)

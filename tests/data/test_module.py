@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from moe.data.batches import Batches, Pixels
 from moe.data.canonical import DataSet, assemble
 from moe.data.module import ImageDataModule, split_images
 from moe.data.splits import SplitIndices
-from moe.data.subset import by_group, by_position, filter_labels
+from moe.data.subset import by_group, by_position, filter_labels, with_others
 from moe.modules.fit import fit
 from moe.modules.recipe import RecipeModule
 
@@ -25,6 +25,7 @@ RECIPE = Recipe(
     epochs=3,
     batch_size=4,
     select="last",
+    bias_lr=1.0,
 )
 # Labels of twelve training images and four test images, of four classes.
 TRAIN, TEST = [0, 1, 2, 3, 0, 1, 2, 3, 3, 2, 1, 0], [3, 2, 1, 0]
@@ -126,7 +127,7 @@ class Recorder(RecipeModule):
     """Learns nothing; keeps what it is shown in each epoch."""
 
     def __init__(self) -> None:
-        super().__init__({"optimizer": dict(RECIPE.optimizer), "schedule": "constant", "warmup": 0.0})
+        super().__init__(asdict(RECIPE))
         self.weight = nn.Parameter(torch.zeros(()))
         self.trained: dict[int, list[list[int]]] = {}
         self.chosen: dict[int, list[list[int]]] = {}
@@ -166,3 +167,16 @@ def test_gates_learn_from_their_split_and_the_notebook_chooses_on_test(tmp_path:
     # Three images are one batch.
     assert [[sorted(batch) for batch in batches] for batches in recorder.trained.values()] == [[[6, 7, 8]]] * 3
     assert all(batches == [[100, 101, 102, 103]] for batches in recorder.chosen.values())
+
+
+def test_others_are_one_more_target_as_many_as_asked_for() -> None:
+    # Images 1, 2, 6 of ten are a branch's own, with targets 1, 0, 1; two thirds of three is two others.
+    index, targets = with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), 10, 2 / 3, seed=0)
+    assert index.tolist() == sorted(index.tolist()) and len(index) == 5
+    said = dict(zip(index.tolist(), targets.tolist(), strict=True))
+    assert [said.pop(own) for own in (1, 2, 6)] == [1, 0, 1]
+    assert list(said.values()) == [2, 2]
+    # More than there are: all of them.
+    assert len(with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), 10, 9.0, seed=0)[0]) == 10
+    other = with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), 10, 2 / 3, seed=1)[0]
+    assert not torch.equal(index, other)

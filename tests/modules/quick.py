@@ -19,6 +19,7 @@ def short_recipe(**changes: Any) -> Recipe:
         "schedule": "constant",
         "warmup": 0.0,
         "label_smoothing": 0.0,
+        "bias_lr": 1.0,
         "augment": Augment(flip=False, shift=0, cutout=0),
         "epochs": 1,
         "batch_size": 4,

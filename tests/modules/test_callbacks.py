@@ -42,6 +42,8 @@ def plain_recipe(optimizer: str = "SGD", **changes: Any) -> dict[str, Any]:
         "schedule": "constant",
         "warmup": 0.0,
         "label_smoothing": 0.0,
+        "bias_lr": 1.0,
+        "decay": None,
     }
     return {**values, **changes}
 

@@ -21,8 +21,9 @@ from moe.data.splits import SplitIndices
 from moe.errors import ConfigError, NonFiniteError
 from moe.modules.expert import Expert
 from moe.modules.fit import Fitted, fit, make_trainer, precision_for
-from moe.modules.recipe import FUSED, RecipeModule, learning_rate_factor
+from moe.modules.recipe import FUSED, RecipeModule, build_optimizer, learning_rate_factor, parameter_groups
 from moe.modules.router import Router
+from moe.nets.fast_vgg import whitening_filters
 
 NET = {"_target_": "moe.nets.vgg.VGG", "blocks": [[2]], "hidden": 4, "dropout": 0.5, "conv_dropout": 0.25}
 SHAPE = [1, 4, 4]
@@ -352,3 +353,49 @@ def test_auto_is_bf16_where_the_hardware_gains_by_it(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu_bf16)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     assert precision_for({"precision": "auto", "accelerator": accelerator}) == expected
+
+
+def test_norms_biases_have_a_rate_of_their_own_and_decay_is_free_of_the_rate() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2, bias=False))
+    net[1].weight.requires_grad_(False)
+    asked = {"optimizer": {"lr": 0.5}, "bias_lr": 64.0, "decay": 0.002}
+    others, biases = parameter_groups(net, asked)
+    assert [id(p) for p in others["params"]] == [id(net[0].weight), id(net[0].bias), id(net[3].weight)]
+    assert [id(p) for p in biases["params"]] == [id(net[1].bias)]
+    # A step takes rate x weight decay of a weight: 0.5 x 0.004 and 32 x 0.0000625, both 0.002.
+    assert (others["lr"], others["weight_decay"]) == (0.5, 0.004)
+    assert (biases["lr"], biases["weight_decay"]) == (32.0, 0.0000625)
+    (whole,) = parameter_groups(net, {**asked, "bias_lr": 1.0})
+    assert len(whole["params"]) == 4 and whole["lr"] == 0.5
+    assert len(parameter_groups(net, {**asked, "bias_lr": 1.0, "decay": None})) == 4  # plain parameters
+
+
+def test_decay_takes_its_part_of_a_weight_that_has_no_gradient() -> None:
+    weight = nn.Parameter(torch.tensor([8.0]))
+    module = nn.Module()
+    module.weight = weight
+    asked = {"optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1}, "bias_lr": 1.0, "decay": 0.25}
+    optimizer = build_optimizer(asked["optimizer"], parameter_groups(module, asked))
+    weight.grad = torch.zeros(1)
+    optimizer.step()
+    assert weight.item() == pytest.approx(6.0)  # 8 less a quarter
+
+
+def test_early_parameters_learn_in_the_first_epochs_alone(tmp_path: Path) -> None:
+    learns = recipe(early_epochs=1, epochs=2)
+    seed_everything(0, verbose=False)
+    net = {"_target_": "moe.nets.fast_vgg.FastVGG", "widths": [2], "whitening": True}
+    module = Watched(net, SHAPE, 2, asdict(learns))
+    before = module.net.whitening.bias.detach().clone()
+    whole, indices = data()
+    datamodule = ImageDataModule(whole, indices, Pixels((0.5,), (0.25,)), {0: 0, 1: 1}, learns, 0)
+    datamodule.prepare_network(module.net)
+    filters = module.net.whitening.weight.clone()
+    fit("base", module, datamodule, learns, TRAINER, None, tmp_path)
+    # Thirty images in batches of 8: 4 steps an epoch.
+    biases = [seen["net.whitening.bias"] for seen in module.seen]
+    assert len(biases) == 8
+    assert not torch.equal(before, biases[0]) and not torch.equal(biases[2], biases[3])
+    assert all(torch.equal(biases[3], later) for later in biases[4:])
+    assert torch.equal(module.seen[-1]["net.whitening.weight"], filters)
+    assert torch.equal(filters, whitening_filters(Pixels((0.5,), (0.25,))(whole.train.images[10:])))

@@ -3,6 +3,7 @@
 Image i is one pixel of value i, and a network is a table of what it says of each, so that all is worked by hand.
 """
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -10,9 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from moe.nets.fast_vgg import FastVGG
 from moe.nets.gates import ConstantGate, Gate, LinearGate
-from moe.nets.mixture import ClassExpert, Frozen, Mixture, hard_route, leaf_probabilities, mix
+from moe.nets.initial import start_from_, tie
+from moe.nets.mixture import ClassExpert, Frozen, Mixture, hard_route, leaf_probabilities, mix, route_by_base
 from moe.nets.vgg import VGG
+from moe.nets.views import Views
 from moe.taxonomy import Tree, parse
 
 Rows = Sequence[Sequence[float]]
@@ -117,6 +121,12 @@ def test_logits_become_probabilities() -> None:
     torch.testing.assert_close(said, torch.tensor([[0.0, 0.75, 0.25]]))
 
 
+def test_a_temperature_divides_the_logits() -> None:
+    # Logits log .8 and log .2 at a temperature of 2 are log sqrt .8 and log sqrt .2: odds of 4 become odds of 2.
+    expert = ClassExpert(Table([[0.8, 0.2]]), [1, 2], 3, temperature=2.0)
+    torch.testing.assert_close(expert(pictures(1)), torch.tensor([[0.0, 2 / 3, 1 / 3]]))
+
+
 def test_the_expert_of_a_single_class_is_constant() -> None:
     said = ClassExpert(None, [2], num_classes=4)(pictures(3))
     assert said.tolist() == [[0.0, 0.0, 1.0, 0.0]] * 3
@@ -136,6 +146,16 @@ def test_an_experts_probabilities_are_fp32_under_bf16_autocast() -> None:
 # The base has left and right; left has low (a, b) and high (c); right has d, e, f.
 NESTED = parse({"left": {"low": [0, 1], "high": [2]}, "right": [3, 4, 5]}, "abcdef")
 FLAT3 = parse({"x": [0], "y": [1], "z": [2]}, "abc")
+
+
+def test_the_base_routes_by_its_probabilities_summed_by_branch() -> None:
+    tree = parse({"low": {"a": [0], "b": [2]}, "high": [1, 3]}, "wxyz")
+    base = torch.tensor([[0.1, 0.2, 0.4, 0.3], [0.0, 1.0, 0.0, 0.0]])
+    root, low = tree.routers
+    # low holds 0 and 2: .1 + .4; high 1 and 3: .2 + .3. Below low, .1 against .4 of .5.
+    torch.testing.assert_close(route_by_base(base, root), torch.tensor([[0.5, 0.5], [0.0, 1.0]]))
+    # Where the base gives a branch nothing, nothing is said of its children: no NaN.
+    torch.testing.assert_close(route_by_base(base, low), torch.tensor([[0.2, 0.8], [0.0, 0.0]]))
 
 
 def test_leaf_probabilities_are_the_product_down_the_way() -> None:
@@ -392,6 +412,23 @@ def test_sparse_routing_equals_dense(seed: int, gate_weights: str) -> None:
     torch.testing.assert_close(sparse.frozen.experts, expected, rtol=0, atol=1e-5)
 
 
+def test_sparse_routing_by_the_base_equals_dense() -> None:
+    trained = random_nested(0, "joint")
+    with torch.no_grad():
+        trained.experts[0].net.head[-1].weight.mul_(20)  # so that some images go each way
+    mixture = Mixture(NESTED, list(trained.experts), [], list(trained.gates), "hard").eval()
+    images = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        sparse, dense = mixture(images), mixture.combine(images, mixture.dense(images))
+    base = dense.frozen.experts[:, 0]
+    # The root's choice by hand: the larger of the sums over its two branches' labels, ties to the first.
+    sums = torch.stack([base[:, list(child.labels)].sum(dim=1) for child in NESTED.root.children], dim=1)
+    first = torch.tensor([leaf in NESTED.root.children[0].walk() for leaf in NESTED.leaves])[dense.frozen.route]
+    assert torch.equal(first, sums[:, 0] >= sums[:, 1]) and 0 < int(first.sum()) < 200
+    assert torch.equal(sparse.frozen.route, dense.frozen.route)
+    torch.testing.assert_close(sparse.probabilities, dense.probabilities, rtol=0, atol=1e-5)
+
+
 def test_an_image_alone_says_what_it_says_in_a_batch() -> None:
     mixture = random_nested(0, "joint")
     images = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
@@ -432,3 +469,47 @@ def test_trees_of_other_sizes_have_a_gate_for_each_leaf() -> None:
     # Branch z: half the base, half the certain class c: .1, .15, .25 + .5.
     torch.testing.assert_close(mixed.probabilities, torch.tensor([[0.1, 0.15, 0.75]]))
     assert mixed.frozen.route.tolist() == [2]
+
+
+@pytest.mark.parametrize("views", ["none", "flip", "flip_shift"])
+def test_a_shared_trunk_equals_whole_networks_and_runs_once(views: str) -> None:
+    torch.manual_seed(0)
+    shape, tree = (1, 16, 16), parse({"low": [0, 1], "high": [2, 3]}, "wxyz")
+
+    def seen(net: nn.Module) -> nn.Module:
+        return net if views == "none" else Views(net, views)
+
+    def net(outputs: int) -> FastVGG:
+        return FastVGG(shape, outputs, widths=[4, 4, 4])
+
+    base = net(4).eval()
+    wholes = [ClassExpert(seen(base), range(4), 4)]
+    shared = [ClassExpert(seen(base), range(4), 4)]
+    for node in tree.leaves:
+        own = net(2).eval()
+        start_from_(own, base.state_dict(), node.labels)
+        nn.init.normal_(own.groups[-1].convs[1].weight)  # what it has learnt
+        wholes.append(ClassExpert(seen(copy.deepcopy(own)), node.labels, 4))
+        tied = seen(own)
+        tie(tied, shared[0].net)
+        shared.append(ClassExpert(tied, node.labels, 4, shared=True))
+    gates = [LinearGate(in_shape=shape, num_classes=4, num_experts=2, weights="joint") for _ in tree.leaves]
+    images = torch.rand(40, *shape)
+    runs = []
+    base.whitening.register_forward_hook(lambda *_: runs.append(1))
+    with torch.no_grad():
+        expected = Mixture(tree, wholes, [], gates, "hard").eval()(images)
+        runs.clear()
+        mixture = Mixture(tree, shared, [], gates, "hard").eval()
+        said, dense = mixture(images), mixture.combine(images, mixture.dense(images))
+    assert len(runs) == 2 * {"none": 1, "flip": 2, "flip_shift": 6}[views]  # once each, for all three experts
+    torch.testing.assert_close(said.probabilities, expected.probabilities, rtol=0, atol=1e-5)
+    torch.testing.assert_close(dense.probabilities, expected.probabilities, rtol=0, atol=1e-5)
+    # The trunk's numbers are there once: beside the base, two last groups (4 x 4 x 9 twice, two norms) and heads of 2.
+    own = sum(p.numel() for p in base.parameters()) + 2 * (2 * 4 * 4 * 9 + 2 * 2 * 4 + 4 * 2)
+    assert sum(p.numel() for p in mixture.experts.parameters()) == own
+
+
+def test_what_an_expert_says_of_all_other_classes_is_no_classs() -> None:
+    expert = ClassExpert(Table([[0.5, 0.2, 0.3]]), [2, 0], 3)
+    torch.testing.assert_close(expert(pictures(1)), torch.tensor([[0.2, 0.0, 0.5]]))
