@@ -127,8 +127,8 @@ def test_a_job_that_is_killed_leaves_the_others(sweep: Sweep, tmp_path: Path) ->
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait(lambda: processes("gate.width=8", "hydra.run.dir"))
-    os.kill(processes("gate.width=8", "hydra.run.dir")[0], signal.SIGKILL)
+    wait(lambda: processes("gate.width=8", f"hydra.run.dir={tmp_path}"))
+    os.kill(processes("gate.width=8", f"hydra.run.dir={tmp_path}")[0], signal.SIGKILL)
     out, err = started.communicate(timeout=300)
     assert started.returncode == 1
     assert list(results(tmp_path / "sweep")) == [jobs(tmp_path / "sweep")["4"].name]
