@@ -168,3 +168,17 @@ def test_augmentation_is_drawn_anew_each_epoch_from_seed_and_epoch() -> None:
 def test_without_augmentation_or_a_seed_images_stay_as_they_are() -> None:
     assert not any(flips(7, 0, None)) and not any(flips(7, 0, Augment(flip=False, shift=0, cutout=0)))
     assert not any(flips(None, 0, Augment(flip=True, shift=0, cutout=0)))
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4), (1, 4, 4)])
+def test_images_normalised_once_are_those_normalised_batch_by_batch(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (13, *shape), dtype=torch.uint8, generator=generator)
+    examples, pixels = Examples(images, torch.arange(13)), Pixels((0.4,), (0.2,))
+    once = list(Batches(examples, pixels, 5, seed=1, augment=Augment(flip=True, shift=1, cutout=2)))
+    monkeypatch.setattr("moe.data.batches.RESIDENT_BYTES", 0)
+    each = list(Batches(examples, pixels, 5, seed=1, augment=Augment(flip=True, shift=1, cutout=2)))
+    for one, other in zip(once, each, strict=True):
+        assert torch.equal(one[0], other[0]) and one[0].stride() == other[0].stride()
