@@ -27,6 +27,9 @@ from moe.training import Job, machine
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics", "wandb", "numpy")
 
+# Of the gates of many jobs trained together the seconds are a job's share, and `together` is how many they were.
+SPENT = ("seconds", "machine", "together")
+
 
 def record(
     job: Job, stages: list[Stage], entries: Mapping[str, Entry], reused: Mapping[str, bool], loggers: StageLoggers
@@ -45,7 +48,7 @@ def record(
         "machine": machine(job.device),
         "precision": precision_for(config.trainer),
         "seconds": {
-            name: {**{key: entry.record[key] for key in ("seconds", "machine")}, "reused": reused[name]}
+            name: {**{key: entry.record[key] for key in SPENT if key in entry.record}, "reused": reused[name]}
             for name, entry in entries.items()
         },
         "data": _data(job),

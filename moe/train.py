@@ -102,7 +102,8 @@ def train(config: Config, folder: Path) -> Plain | None:
     from moe.modules.fit import precision_for
     from moe.stages import plan
     from moe.store import Store
-    from moe.training import Job, check, obtain
+    from moe.together import obtain
+    from moe.training import Job, check
 
     store = Store(Path(config.paths.store))
     store.prepare()
@@ -122,8 +123,8 @@ def train(config: Config, folder: Path) -> Plain | None:
     try:
         entries: dict[str, Entry] = {}
         reused: dict[str, bool] = {}
-        for stage in stages:
-            entries[stage.name], reused[stage.name] = obtain(job, stage, entries)
+        for number, stage in enumerate(stages):
+            stages[number], entries[stage.name], reused[stage.name] = obtain(job, stage, entries)
         results = record.record(job, stages, entries, reused, loggers)
     except BaseException:
         loggers.close(failed=True)

@@ -27,6 +27,7 @@ LAYERS: list[list[str]] = [
     ["moe.assembly", "moe.loggers"],
     ["moe.frozen"],
     ["moe.training"],
+    ["moe.together"],
     ["moe.results"],
     ["moe.runs", "moe.comparison"],
     ["moe.report"],
