@@ -47,7 +47,18 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Stage,
         new = _trained.pop(stage.key, stage) is None
         stage = replace(stage, inputs=_together(job).get(stage.key, stage.inputs))
     entry, reused = training.obtain(job, stage, entries)
+    if new and job.config.logger.kind == "csv":  # W&B's run gets the curves with the results
+        _log_curves(job, stage, entry)
     return stage, entry, reused and not new
+
+
+def _log_curves(job: Job, stage: Stage, entry: Entry) -> None:
+    logger = job.logger(stage)
+    assert logger is not None
+    for epoch in entry.record["curves"]:
+        metrics = {name: value for name, value in epoch.items() if name == "epoch" or "/" in name}
+        logger.log_metrics(metrics, step=epoch["epoch"])
+    logger.save()
 
 
 def _together(job: Job) -> dict[str, Plain]:
@@ -103,7 +114,7 @@ def _train_company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None
                 "machine": training.machine(job.device),
             }
             job.store.publish(replace(own, inputs=inputs).key, record, fitted.weights)
-        log.info("%s: %d jobs' gates took %.0f s each", stage.name, len(keys), seconds)
+        log.info("%s: %d jobs' gates took %.1f s each", stage.name, len(keys), seconds)
 
 
 def _obstacle(job: Job, stage: Stage) -> str | None:

@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.conftest import TINY, Process
+from tests.wandb_files import offline_runs
 
-# Two seeds of the order in which images are seen would be two companies; the seed decides the experts too.
 SWEPT = ("gate.width=4,16", "gate.dropout=0.0,0.5")
+LOGGED = (*SWEPT, "logger=wandb", "logger.mode=offline")
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def probabilities(folder: Path) -> dict[tuple[int, float], Tensor]:
 
 
 def test_four_jobs_train_once_and_each_has_its_results(process: Process, own: Path) -> None:
-    done = sweep(process, own, *SWEPT)
+    done = sweep(process, own, *LOGGED)
     assert done.returncode == 0, done.stdout + done.stderr
     jobs = found(own.parent / "together")
     assert len(jobs) == 4
@@ -47,6 +48,14 @@ def test_four_jobs_train_once_and_each_has_its_results(process: Process, own: Pa
     spent = [job["seconds"]["gates"] for job in jobs.values()]
     assert all(s["together"] == 4 and not s["reused"] and s["seconds"] == spent[0]["seconds"] for s in spent)
     assert len({job["stages"]["gates"]["key"] for job in jobs.values()}) == 4
+
+    # A W&B run each, with its own curves.
+    runs = offline_runs(own.parent / "together")
+    gates = {one.config["key"]: one for name, one in runs.items() if name.startswith("gates-")}
+    assert gates.keys() == {job["stages"]["gates"]["key"] for job in jobs.values()}
+    for key, one in gates.items():
+        curves = json.loads((own / key / "entry.json").read_text())["curves"]
+        assert [row["val/nll"] for row in one.history if "val/nll" in row] == [epoch["val/nll"] for epoch in curves]
 
     # Alone they are other entries of the store, and all but the same weights.
     assert sweep(process, own, *SWEPT, launcher="basic").returncode == 0
@@ -68,11 +77,11 @@ def test_four_jobs_train_once_and_each_has_its_results(process: Process, own: Pa
     assert again.returncode == 0, again.stdout + again.stderr
 
     # The same command runs nothing; a job whose results are gone trains nothing.
-    assert "4 jobs, 0 left to run" in sweep(process, own, *SWEPT).stdout
+    assert "4 jobs, 0 left to run" in sweep(process, own, *LOGGED).stdout
     (folder / "results.json").unlink()
     for key in (job["stages"]["gates"]["key"] for job in alone.values()):
         shutil.rmtree(own / key)
-    done = sweep(process, own, *SWEPT)
+    done = sweep(process, own, *LOGGED)
     assert "4 jobs, 1 left to run" in done.stdout and "training" not in done.stdout, done.stdout
     assert found(own.parent / "together").keys() == jobs.keys()
 
