@@ -10,12 +10,14 @@ a GPU, what counts is the operations that a step dispatches, which are counted h
 """
 
 import json
+import os
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +56,23 @@ def config_of(width: int, epochs: int) -> Config:
     return moe.compose(*OVERRIDES, "trainer.precision=32-true", f"gate.width={width}", f"gate.recipe.epochs={epochs}")
 
 
-def data(config: Config) -> ImageDataModule:
-    """Random images for learning and for choices, with what frozen networks might say of them."""
+@cache
+def random_data() -> tuple[Images, dict[str, tuple[Tensor, ...]]]:
+    """Images for learning and for choices, and what frozen networks might say of them."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (2 * N, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    train = Images(images, torch.randint(CLASSES, (2 * N,), generator=generator), np.arange(2 * N))
     along = {}
     for split in ("gate", "val"):
         experts = torch.randn(N, 3, CLASSES, generator=generator).softmax(dim=2)
         leaves = torch.rand(N, 2, generator=generator).softmax(dim=1)
         along[split] = (experts, leaves, leaves.argmax(dim=1))
+    return Images(images, torch.randint(CLASSES, (2 * N,), generator=generator), np.arange(2 * N)), along
+
+
+def data(config: Config) -> ImageDataModule:
+    images, along = random_data()
     indices = SplitIndices(torch.arange(0), torch.arange(N), torch.arange(N, 2 * N))
-    dataset = DataSet("random", tuple(config.data.classes or []), train, train, "random")
+    dataset = DataSet("random", tuple(config.data.classes or []), images, images, "random")
     pixels = Pixels(tuple(config.data.mean), tuple(config.data.std))
     targets = {label: label for label in range(CLASSES)}
     return ImageDataModule(dataset, indices, pixels, targets, config.gate.recipe, 0, "gate", "val", along)
@@ -165,7 +172,13 @@ def measure(widths: Sequence[int], epochs: int, repetitions: int, folder: Path) 
 
 def main() -> None:
     epochs, repetitions = (int(value) for value in (*sys.argv[1:], *("4", "5")[len(sys.argv) - 1 :]))
-    found: dict[str, Any] = {"machine": machine(DEVICE), "epochs": epochs, "repetitions": repetitions, "gates": {}}
+    found: dict[str, Any] = {
+        "machine": machine(DEVICE),
+        "load": os.getloadavg()[0],
+        "epochs": epochs,
+        "repetitions": repetitions,
+        "gates": {},
+    }
     with tempfile.TemporaryDirectory() as folder:
         measure([8], 1, 1, Path(folder))  # what only the first does
         for name, widths in COMPANIES.items():
