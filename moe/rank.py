@@ -22,12 +22,13 @@ from moe.config import Plain, from_plain
 from moe.data import sources, splits
 from moe.ddp import WEIGHTS
 from moe.errors import UserError
+from moe.job import Job
 from moe.modules.fit import Fitted, precision_for
 from moe.modules.place import Place
 from moe.stages import plan
 from moe.store import Entry, Store
 from moe.taxonomy import parse
-from moe.training import Job, fit_at
+from moe.training import fit_at
 
 
 class Messages:

@@ -16,16 +16,20 @@ from moe.checks import scalars
 from moe.config import PACKAGE, Plain
 from moe.data.module import split_images
 from moe.data.subset import by_group, by_position, filter_labels
+from moe.job import Job
 from moe.loggers import StageLoggers
 from moe.modules.fit import precision_for
 from moe.nets.gates import shares
 from moe.nets.mixture import hard_route
 from moe.stages import Stage, digest
 from moe.store import Entry
-from moe.training import Job, machine
+from moe.training import machine
 
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics", "wandb", "numpy")
+
+# Of the gates of many jobs trained together the seconds are a job's share, and `together` is how many they were.
+SPENT = ("seconds", "machine", "together")
 
 
 def record(
@@ -45,7 +49,7 @@ def record(
         "machine": machine(job.device),
         "precision": precision_for(config.trainer),
         "seconds": {
-            name: {**{key: entry.record[key] for key in ("seconds", "machine")}, "reused": reused[name]}
+            name: {**{key: entry.record[key] for key in SPENT if key in entry.record}, "reused": reused[name]}
             for name, entry in entries.items()
         },
         "data": _data(job),

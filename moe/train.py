@@ -98,11 +98,13 @@ def train(config: Config, folder: Path) -> Plain | None:
 
     from moe import ddp, record
     from moe.data import sources, splits
+    from moe.job import Job
     from moe.loggers import StageLoggers
     from moe.modules.fit import precision_for
     from moe.stages import plan
     from moe.store import Store
-    from moe.training import Job, check, obtain
+    from moe.together import obtain
+    from moe.training import check
 
     store = Store(Path(config.paths.store))
     store.prepare()
@@ -123,8 +125,8 @@ def train(config: Config, folder: Path) -> Plain | None:
     try:
         entries: dict[str, Entry] = {}
         reused: dict[str, bool] = {}
-        for stage in stages:
-            entries[stage.name], reused[stage.name] = obtain(job, stage, entries)
+        for number, stage in enumerate(stages):
+            stages[number], entries[stage.name], reused[stage.name] = obtain(job, stage, entries)
         results = record.record(job, stages, entries, reused, loggers)
     except BaseException:
         loggers.close(failed=True)

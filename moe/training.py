@@ -3,83 +3,25 @@
 import logging
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import torch
 from pytorch_lightning import seed_everything
-from pytorch_lightning.loggers import Logger
-from torch import Tensor, nn
+from torch import nn
 
-from moe import assembly, calibration, ddp, frozen, inference
-from moe.config import Config, Network, Plain
-from moe.data.batches import Pixels
-from moe.data.canonical import DataSet
-from moe.data.module import ImageDataModule, split_images
-from moe.data.splits import SplitIndices
-from moe.data.subset import by_group, by_position
+from moe import assembly, ddp
+from moe.config import Config, Plain
 from moe.errors import ConfigError
-from moe.modules.ensemble import GatedEnsemble
-from moe.modules.expert import Expert
+from moe.job import Job, datamodule, module, network_config
 from moe.modules.fit import Fitted, fit
 from moe.modules.place import Place
-from moe.modules.recipe import RecipeModule, build_optimizer
-from moe.modules.router import Router
+from moe.modules.recipe import build_optimizer
 from moe.nets.build import build_network
-from moe.nets.initial import start_from_
-from moe.nets.mixture import Frozen
 from moe.stages import Stage, num_outputs
-from moe.store import Entry, Store
+from moe.store import Entry
 from moe.taxonomy import Tree
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every stage of a run is trained with.
-
-    `logger` opens the Lightning logger of a stage; `team` trains where several devices do it together.
-    """
-
-    config: Config
-    tree: Tree
-    dataset: DataSet
-    indices: SplitIndices
-    store: Store
-    folder: Path
-    logger: Callable[[Stage], Logger | None]
-    team: ddp.Team | None = None
-
-    @property
-    def pixels(self) -> Pixels:
-        return Pixels(tuple(self.config.data.mean), tuple(self.config.data.std))
-
-    @property
-    def device(self) -> torch.device:
-        return inference.best_device(self.config.trainer["accelerator"])
-
-    @property
-    def select_on(self) -> str:
-        """The split that choices read: `val`; in the notebook's protocol the test set."""
-        return "test" if self.config.data.splits.protocol == "notebook" else "val"
-
-    def frozen(self, entries: Mapping[str, Entry], split: str, temperatures: Tensor | None = None) -> Frozen:
-        """What the frozen networks say of a split, at temperatures (E,) or those of the gates' entry."""
-        images = split_images(self.dataset, self.indices, split).images
-        if temperatures is None:
-            temperatures = assembly.temperatures(entries.get("gates"))
-        return frozen.outputs(
-            self.config, self.store, self.tree, entries, split, images, self.pixels, self.device, temperatures
-        )
-
-    def temperatures(self, entries: Mapping[str, Entry]) -> Tensor | None:
-        """Each expert's temperature (E,) where the gates' stage calibrates them."""
-        if not self.config.gate.calibrate:
-            return None
-        held = split_images(self.dataset, self.indices, "gate")
-        return calibration.temperatures(self.config, self.store, self.tree, entries, held, self.pixels, self.device)
 
 
 def check(config: Config, tree: Tree, stages: list[Stage]) -> int:
@@ -169,18 +111,18 @@ def machine(device: torch.device, world: int = 1) -> str:
 def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
     # Before anything is drawn: outputs that are not in the store yet are computed here, which draws too.
     temperatures = job.temperatures(entries) if stage.kind == "gates" else None
-    data = _data(job, stage, entries, temperatures)
+    data = datamodule(job, stage, entries, temperatures)
     kept = {} if temperatures is None else {assembly.TEMPERATURES: temperatures}
     seed_everything(stage.seed, verbose=False)
-    module, prefix = _module(job, stage, entries, data, temperatures)
+    learner, prefix = module(job, stage, entries, data, temperatures)
     network = network_config(job.config, stage.kind)
-    if not any(parameter.requires_grad for parameter in module.parameters()):
+    if not any(parameter.requires_grad for parameter in learner.parameters()):
         return Fitted(kept, -1, [])  # a uniform gate has nothing to learn
     logger = job.logger(stage)
     if job.team is not None:
         fitted = job.team.fit(stage.name, stage.key, job.config.plain(), logger, job.folder)
     else:
-        fitted = fit(stage.name, module, data, network.recipe, job.config.trainer, logger, job.folder)
+        fitted = fit(stage.name, learner, data, network.recipe, job.config.trainer, logger, job.folder)
     weights = {k.removeprefix(prefix): v for k, v in fitted.weights.items() if k.startswith(prefix)}
     return Fitted({**weights, **kept}, fitted.epoch, fitted.curves)
 
@@ -188,82 +130,13 @@ def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
 def fit_at(place: Place, job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
     """A stage trained by this process together with others, each at a place of its own."""
     temperatures = job.temperatures(entries) if stage.kind == "gates" else None
-    data = _data(job, stage, entries, temperatures)
+    data = datamodule(job, stage, entries, temperatures)
     seed_everything(stage.seed, verbose=False)
-    module, _ = _module(job, stage, entries, data, temperatures)
+    learner, _ = module(job, stage, entries, data, temperatures)
     # All begin with the same weights, and then draw their dropout apart.
     seed_everything((stage.seed + place.rank) % 2**32, verbose=False)
     trainer = job.config.trainer
     if place.rank > 0:
         trainer = {**trainer, "enable_progress_bar": False}
     recipe = network_config(job.config, stage.kind).recipe
-    return fit(stage.name, module, data, recipe, trainer, job.logger(stage), job.folder, place)
-
-
-def network_config(config: Config, kind: str) -> Network:
-    """The config of a stage's kind."""
-    return {"base": config.base, "expert": config.expert, "router": config.router, "gates": config.gate}[kind]
-
-
-def _module(
-    job: Job, stage: Stage, entries: Mapping[str, Entry], data: ImageDataModule, temperatures: Tensor | None
-) -> tuple[RecipeModule, str]:
-    """The stage's LightningModule, and what the names of the weights to keep begin with."""
-    inputs, config = stage.inputs, job.config
-    if stage.kind == "router":
-        branches = [child.name for child in stage.node.children]
-        router = Router(inputs["net"], inputs["in_shape"], branches, inputs["recipe"])
-        data.prepare_network(router.net)
-        return router, "net."
-    if stage.kind != "gates":
-        shared = inputs.get("trunk") == "shared"
-        expert = Expert(inputs["net"], inputs["in_shape"], num_outputs(inputs), inputs["recipe"], shared)
-        if "needs" in inputs:
-            base = entries["base"]
-            places = by_position(base.record["inputs"]["outputs"])
-            start_from_(expert.net, base.tensors(), [places[label] for label in inputs["outputs"]])
-        else:
-            data.prepare_network(expert.net)
-        return expert, "net."
-    live = config.gate.frozen != "stored"
-    ensemble = GatedEnsemble(
-        config.gate.net,
-        config.gate.weights,
-        inputs["in_shape"],
-        list(job.tree.classes),
-        config.taxonomy.branches,
-        config.mixture.routing,
-        asdict(config.gate.recipe),
-        frozen_dropout=config.gate.frozen == "live_dropout",
-        experts=assembly.experts(config, job.tree, entries, temperatures) if live else (),
-        routers=assembly.routers(config, job.tree, entries) if live else (),
-    )
-    return ensemble, "mixture.gates."
-
-
-def _data(job: Job, stage: Stage, entries: Mapping[str, Entry], temperatures: Tensor | None) -> ImageDataModule:
-    recipe = network_config(job.config, stage.kind).recipe
-    fit_on, along = "train", {}
-    if stage.kind == "router":
-        targets = by_group(stage.node.groups)
-    elif stage.kind == "gates":
-        targets, fit_on = by_position(job.tree.root.labels), job.config.gate.fit_on
-        if job.config.gate.frozen == "stored":
-            for split in {fit_on, job.select_on}:
-                said = job.frozen(entries, split, temperatures)
-                along[split] = (said.experts, said.leaves, said.route)
-    else:
-        outputs = by_position(stage.inputs["outputs"])
-        targets = {label: outputs[label] for label in stage.node.labels}
-    return ImageDataModule(
-        job.dataset,
-        job.indices,
-        job.pixels,
-        targets,
-        recipe,
-        stage.seed,
-        fit_on,
-        job.select_on,
-        along,
-        rest=stage.inputs.get("rest"),
-    )
+    return fit(stage.name, learner, data, recipe, trainer, job.logger(stage), job.folder, place)

@@ -243,7 +243,8 @@ class SubmititLauncher(_CommandLauncher):
 
 def register() -> None:
     """Make the plugins known to Hydra, whose search does not see into an editable installation."""
+    from hydra_plugins.moe_sweeps.together import TogetherLauncher
     from hydra_plugins.moe_sweeps.wandb_file import WandbSweeper
 
-    for plugin in (GridSweeper, ProcessLauncher, SubmititLauncher, WandbSweeper):
+    for plugin in (GridSweeper, ProcessLauncher, SubmititLauncher, TogetherLauncher, WandbSweeper):
         Plugins.instance().register(plugin)

@@ -26,6 +26,10 @@ class Examples:
         return Examples(self.images.to(device), self.targets.to(device), along)
 
 
+# Images that take no more bytes than this in fp32 are normalised once and not batch by batch: a gate's few are.
+RESIDENT_BYTES = 2**27
+
+
 @dataclass(frozen=True)
 class Pixels:
     """How pixels become a network's input: mean and deviation on the 0-1 scale, one number or one a channel."""
@@ -36,6 +40,10 @@ class Pixels:
     def __call__(self, images: Tensor) -> Tensor:
         """Images uint8 (B, C, H, W) as fp32 in channels-last memory."""
         return normalise(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
+
+    def resident(self, images: Tensor) -> Tensor | None:
+        """All images uint8 (N, C, H, W) as by a call, or None where they would take more than `RESIDENT_BYTES`."""
+        return self(images) if 4 * images.numel() <= RESIDENT_BYTES else None
 
 
 class Batches:
@@ -63,6 +71,7 @@ class Batches:
         self.examples, self.pixels, self.batch_size = examples, pixels, batch_size
         self.seed, self.augment, self.epoch = seed, augment, epoch
         self.rank, self.world = rank, world
+        self._normalised = pixels.resident(examples.images)
 
     def __len__(self) -> int:
         return -(-len(self.examples) // self.batch_size)
@@ -94,8 +103,14 @@ class Batches:
             if not len(index) and self.seed is not None:
                 # A network in training need not take a batch of nothing, and all processes must take every step.
                 index = whole[-1:]
-            images = self.pixels(examples.images[index])
+            images = self._images(index)
             if self.augment is not None and generator is not None:
                 turned = None if mirrored is None else mirrored[index]
                 images = augment(images, self.augment, generator, turned)
             yield images, examples.targets[index], *(tensor[index] for tensor in examples.along)
+
+    def _images(self, index: Tensor) -> Tensor:
+        """Some images as fp32 (B, C, H, W) in channels-last memory, the same whichever way they are made."""
+        if self._normalised is None:
+            return self.pixels(self.examples.images[index])
+        return self._normalised[index].contiguous(memory_format=torch.channels_last)

@@ -210,3 +210,17 @@ def test_batches_alternate_flips_by_epoch_image_by_image() -> None:
     assert not torch.equal(first, images / 255) and not torch.equal(first, (images / 255).flip(3))
     epoch = 2
     assert torch.equal(seen(), first)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4), (1, 4, 4)])
+def test_images_normalised_once_are_those_normalised_batch_by_batch(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (13, *shape), dtype=torch.uint8, generator=generator)
+    examples, pixels = Examples(images, torch.arange(13)), Pixels((0.4,), (0.2,))
+    once = list(Batches(examples, pixels, 5, seed=1, augment=Augment(flip=True, shift=1, cutout=2)))
+    monkeypatch.setattr("moe.data.batches.RESIDENT_BYTES", 0)
+    each = list(Batches(examples, pixels, 5, seed=1, augment=Augment(flip=True, shift=1, cutout=2)))
+    for one, other in zip(once, each, strict=True):
+        assert torch.equal(one[0], other[0]) and one[0].stride() == other[0].stride()

@@ -1,0 +1,145 @@
+"""A run's command as its stages see it: what each learns from, and the module that learns."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from pytorch_lightning.loggers import Logger
+from torch import Tensor
+
+from moe import assembly, calibration, frozen, inference
+from moe.config import Config, Network
+from moe.data.batches import Pixels
+from moe.data.canonical import DataSet
+from moe.data.module import ImageDataModule, split_images
+from moe.data.splits import SplitIndices
+from moe.data.subset import by_group, by_position
+from moe.modules.ensemble import GatedEnsemble
+from moe.modules.expert import Expert
+from moe.modules.recipe import RecipeModule
+from moe.modules.router import Router
+from moe.nets.initial import start_from_
+from moe.nets.mixture import Frozen
+from moe.stages import Stage, num_outputs
+from moe.store import Entry, Store
+from moe.taxonomy import Tree
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every stage of a run is trained with.
+
+    `logger` opens the Lightning logger of a stage; `team` trains where several devices do it together.
+    """
+
+    config: Config
+    tree: Tree
+    dataset: DataSet
+    indices: SplitIndices
+    store: Store
+    folder: Path
+    logger: Callable[[Stage], Logger | None]
+    team: ddp.Team | None = None
+
+    @property
+    def pixels(self) -> Pixels:
+        return Pixels(tuple(self.config.data.mean), tuple(self.config.data.std))
+
+    @property
+    def device(self) -> torch.device:
+        return inference.best_device(self.config.trainer["accelerator"])
+
+    @property
+    def select_on(self) -> str:
+        """The split that choices read: `val`; in the notebook's protocol the test set."""
+        return "test" if self.config.data.splits.protocol == "notebook" else "val"
+
+    def frozen(self, entries: Mapping[str, Entry], split: str, temperatures: Tensor | None = None) -> Frozen:
+        """What the frozen networks say of a split, at temperatures (E,) or those of the gates' entry."""
+        images = split_images(self.dataset, self.indices, split).images
+        if temperatures is None:
+            temperatures = assembly.temperatures(entries.get("gates"))
+        return frozen.outputs(
+            self.config, self.store, self.tree, entries, split, images, self.pixels, self.device, temperatures
+        )
+
+    def temperatures(self, entries: Mapping[str, Entry]) -> Tensor | None:
+        """Each expert's temperature (E,) where the gates' stage calibrates them."""
+        if not self.config.gate.calibrate:
+            return None
+        held = split_images(self.dataset, self.indices, "gate")
+        return calibration.temperatures(self.config, self.store, self.tree, entries, held, self.pixels, self.device)
+
+
+def network_config(config: Config, kind: str) -> Network:
+    """The config of a stage's kind."""
+    return {"base": config.base, "expert": config.expert, "router": config.router, "gates": config.gate}[kind]
+
+
+def module(
+    job: Job, stage: Stage, entries: Mapping[str, Entry], data: ImageDataModule, temperatures: Tensor | None
+) -> tuple[RecipeModule, str]:
+    """The stage's LightningModule before training, and what the names of the weights to keep begin with."""
+    inputs, config = stage.inputs, job.config
+    if stage.kind == "router":
+        branches = [child.name for child in stage.node.children]
+        router = Router(inputs["net"], inputs["in_shape"], branches, inputs["recipe"])
+        data.prepare_network(router.net)
+        return router, "net."
+    if stage.kind != "gates":
+        shared = inputs.get("trunk") == "shared"
+        expert = Expert(inputs["net"], inputs["in_shape"], num_outputs(inputs), inputs["recipe"], shared)
+        if "needs" in inputs:
+            base = entries["base"]
+            places = by_position(base.record["inputs"]["outputs"])
+            start_from_(expert.net, base.tensors(), [places[label] for label in inputs["outputs"]])
+        else:
+            data.prepare_network(expert.net)
+        return expert, "net."
+    live = config.gate.frozen != "stored"
+    ensemble = GatedEnsemble(
+        config.gate.net,
+        config.gate.weights,
+        inputs["in_shape"],
+        list(job.tree.classes),
+        config.taxonomy.branches,
+        config.mixture.routing,
+        asdict(config.gate.recipe),
+        frozen_dropout=config.gate.frozen == "live_dropout",
+        experts=assembly.experts(config, job.tree, entries, temperatures) if live else (),
+        routers=assembly.routers(config, job.tree, entries) if live else (),
+    )
+    return ensemble, "mixture.gates."
+
+
+def datamodule(job: Job, stage: Stage, entries: Mapping[str, Entry], temperatures: Tensor | None) -> ImageDataModule:
+    """The images that a stage learns and chooses from; gates' with what the frozen networks say of them.
+
+    `temperatures` (E,) are the experts'.
+    """
+    recipe = network_config(job.config, stage.kind).recipe
+    fit_on, along = "train", {}
+    if stage.kind == "router":
+        targets = by_group(stage.node.groups)
+    elif stage.kind == "gates":
+        targets, fit_on = by_position(job.tree.root.labels), job.config.gate.fit_on
+        if job.config.gate.frozen == "stored":
+            for split in {fit_on, job.select_on}:
+                said = job.frozen(entries, split, temperatures)
+                along[split] = (said.experts, said.leaves, said.route)
+    else:
+        outputs = by_position(stage.inputs["outputs"])
+        targets = {label: outputs[label] for label in stage.node.labels}
+    return ImageDataModule(
+        job.dataset,
+        job.indices,
+        job.pixels,
+        targets,
+        recipe,
+        stage.seed,
+        fit_on,
+        job.select_on,
+        along,
+        rest=stage.inputs.get("rest"),
+    )

@@ -1,0 +1,158 @@
+"""The gates of many jobs trained at once: what `hydra/launcher=together` has in place of `moe.training.obtain`.
+
+Which other gates a gate was trained with decides the last bits of its weights, since a matrix product's rounding
+depends on its size. So they are part of its key: gates trained together are never taken for gates trained alone.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+
+import torch
+from pytorch_lightning import seed_everything
+from torch import nn
+
+from moe import assembly, stages, training
+from moe.config import Config, Plain
+from moe.errors import ConfigError, NonFiniteError
+from moe.job import Job, datamodule, module
+from moe.modules.ensemble import GatedEnsemble
+from moe.modules.together import GatesTogether, fit_together, obstacle
+from moe.nets.mixture import Mixture
+from moe.nets.stacked import StackedMixture, stackable
+from moe.stages import Stage, code_digest, digest
+from moe.store import Entry
+from moe.sweep import company
+
+log = logging.getLogger(__name__)
+# By the key that gates would have alone: what came of them in this process.
+_trained: dict[str, NonFiniteError | None] = {}
+# What the jobs of a company have in common beside what their stages' inputs say.
+SHARED = ("data", "taxonomy", "trainer", "paths", "mixture", "target")
+
+
+def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Stage, Entry, bool]:
+    """As `moe.training.obtain`, and the stage itself, which of gates that were trained together is another.
+
+    Raises NonFiniteError where the gates were trained with others and failed.
+    """
+    new = False
+    if stage.kind == "gates" and company.members() and job.store.get(stage.key) is None:
+        if stage.key not in _trained and stage.key not in _together(job):
+            _train_company(job, stage, entries)
+        error = _trained.get(stage.key)
+        if error is not None:
+            raise error
+        new = _trained.pop(stage.key, stage) is None
+        stage = replace(stage, inputs=_together(job).get(stage.key, stage.inputs))
+    entry, reused = training.obtain(job, stage, entries)
+    if new and job.config.logger.kind == "csv":  # W&B's run gets the curves with the results
+        _log_curves(job, stage, entry)
+    return stage, entry, reused and not new
+
+
+def _log_curves(job: Job, stage: Stage, entry: Entry) -> None:
+    logger = job.logger(stage)
+    assert logger is not None
+    for epoch in entry.record["curves"]:
+        metrics = {name: value for name, value in epoch.items() if name == "epoch" or "/" in name}
+        logger.log_metrics(metrics, step=epoch["epoch"])
+    logger.save()
+
+
+def _together(job: Job) -> dict[str, Plain]:
+    """The inputs of all gates in the store that were trained together, by the key that they would have alone."""
+    found = {}
+    for key in job.store.present():
+        entry = job.store.get(key) if key.startswith("gates-") else None
+        inputs = dict(entry.record["inputs"]) if entry is not None else {}
+        if inputs.pop("together", None) is not None and entry is not None:
+            found[f"gates-{digest(inputs)[:16]}"] = dict(entry.record["inputs"])
+    return found
+
+
+def _train_company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None:
+    """Train a job's gates and all that can be trained with them, and publish each; nothing where it is alone."""
+    members = dict(_company(job, stage))
+    why = _obstacle(job, stage)
+    if why is not None or len(members) < 2:
+        log.info("%s: trained alone: %s", stage.name, why or "no other job that is left has gates like these")
+        return
+    keys = sorted(members)
+    of_all = {"code": code_digest(f"{StackedMixture.__module__}.StackedMixture"), "with": keys}
+    with job.store.lock(f"together-{digest(keys)[:16]}", f"{len(keys)} jobs' gates"):
+        if stage.key in _together(job):
+            return  # another process has trained them while this one waited
+        log.info("%s: training those of %d jobs together", stage.name, len(keys))
+        start = time.perf_counter()
+        temperatures = job.temperatures(entries)
+        data = datamodule(job, stage, entries, temperatures)
+        kept = {} if temperatures is None else {assembly.TEMPERATURES: temperatures}
+        random, mixtures = list[torch.Tensor](), list[Mixture]()
+        for config, own in members.values():
+            seed_everything(own.seed, verbose=False)
+            alone, _ = module(replace(job, config=config), own, entries, data, temperatures)
+            assert isinstance(alone, GatedEnsemble)
+            mixtures.append(alone.mixture)
+            random.append(torch.get_rng_state())
+        recipe = job.config.gate.recipe
+        together = GatesTogether(stage.name, mixtures, random, stage.seed, asdict(recipe))
+        found = fit_together(together, data, recipe, job.config.trainer, job.folder)
+        seconds = (time.perf_counter() - start) / len(keys)
+        for (key, (_, own)), fitted in zip(members.items(), found, strict=True):
+            _trained[key] = fitted if isinstance(fitted, NonFiniteError) else None
+            if isinstance(fitted, NonFiniteError):
+                continue
+            inputs = {**own.inputs, "together": of_all}
+            record = {
+                "kind": own.kind,
+                "name": own.name,
+                "inputs": inputs,
+                "seconds": seconds,
+                "together": len(keys),
+                "epoch": fitted.epoch,
+                "curves": fitted.curves,
+                "machine": training.machine(job.device),
+            }
+            job.store.publish(replace(own, inputs=inputs).key, record, {**fitted.weights, **kept})
+        log.info("%s: %d jobs' gates took %.1f s each", stage.name, len(keys), seconds)
+
+
+def _obstacle(job: Job, stage: Stage) -> str | None:
+    """Why a job's gates can be trained with no others, whichever they are, or None."""
+    if job.config.gate.frozen != "stored":
+        return f"gate.frozen={job.config.gate.frozen}"
+    if job.config.mixture.cascade is not None:
+        return f"mixture.cascade={job.config.mixture.cascade}"
+    if not all(stackable([gate]) for gate in _built(job, job.config, stage)):
+        return f"{stage.inputs['net']['_target_'].rpartition('.')[2]} cannot be stacked"
+    key = obstacle(job.config.gate.recipe, job.config.trainer)
+    return f"{key} as it is" if key else None
+
+
+def _built(job: Job, config: Config, stage: Stage) -> nn.ModuleList:
+    """A job's gates without memory."""
+    channels, height, width = stage.inputs["in_shape"]
+    with torch.device("meta"):
+        return assembly.gates(config, job.tree, (channels, height, width), None)
+
+
+def _company(job: Job, stage: Stage) -> Iterator[tuple[str, tuple[Config, Stage]]]:
+    """The gates, by key, that can be trained with those of `stage`, itself first, and that the store lacks."""
+    known, own = _together(job), _built(job, job.config, stage)
+    inputs = stage.inputs
+    for config in (job.config, *company.members()):
+        if any(getattr(config, name) != getattr(job.config, name) for name in SHARED):
+            continue
+        other = stages.plan(config, job.tree, inputs["data"], inputs["in_shape"], inputs["precision"])[-1]
+        if {**other.inputs, "net": None} != {**inputs, "net": None}:
+            continue
+        try:
+            gates = _built(job, config, stage)
+        except ConfigError:
+            continue  # that job itself will say so
+        alike = all(stackable(pair) for pair in zip(own, gates, strict=True))
+        there = other.key != stage.key and (other.key in known or job.store.get(other.key) is not None)
+        if alike and not there and other.key not in _trained:
+            yield other.key, (config, other)

@@ -1,0 +1,148 @@
+"""Gates trained together and alone, on the same images in the same order."""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from quick import TRAINER, short_recipe
+from torch import Tensor
+
+from moe.config import Recipe
+from moe.data.batches import Pixels
+from moe.data.canonical import assemble
+from moe.data.module import ImageDataModule
+from moe.data.splits import SplitIndices
+from moe.errors import NonFiniteError
+from moe.modules.ensemble import GatedEnsemble
+from moe.modules.fit import Fitted, fit
+from moe.modules.together import End, GatesTogether, fit_together, obstacle
+
+BRANCHES = {"x": ["a", "b"], "y": ["c"]}
+recipe = partial(
+    short_recipe, optimizer={"_target_": "torch.optim.Adam", "lr": 0.01}, epochs=8, batch_size=8, select="best"
+)
+
+
+def data(recipe: Recipe) -> ImageDataModule:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (70, 1, 4, 4), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(70) % 3
+    dataset = assemble("noise", ["a", "b", "c"], (images[:60], labels[:60], images[60:], labels[60:]))
+    indices = SplitIndices(torch.arange(0), torch.arange(40), torch.arange(40, 60))
+    along = {}
+    for split, count in (("gate", 40), ("val", 20)):
+        experts = torch.rand(count, 3, 3, generator=generator).softmax(dim=2)
+        leaves = torch.rand(count, 2, generator=generator).softmax(dim=1)
+        along[split] = (experts, leaves, leaves.argmax(dim=1))
+    targets = {label: label for label in range(3)}
+    return ImageDataModule(dataset, indices, Pixels((0.5,), (0.3,)), targets, recipe, 3, "gate", "val", along)
+
+
+def ensemble(width: int, dropout: float, recipe: Recipe, routing: str = "hard") -> GatedEnsemble:
+    torch.manual_seed(7)
+    gate = {"_target_": "moe.nets.gates.MLPGate", "width": width, "dropout": dropout}
+    return GatedEnsemble(gate, "joint", [1, 4, 4], ["a", "b", "c"], BRANCHES, routing, asdict(recipe))
+
+
+def alone(folder: Path, recipe: Recipe, module: GatedEnsemble) -> Fitted:
+    fitted = fit("gates", module, data(recipe), recipe, TRAINER, None, folder)
+    weights = {k.removeprefix("mixture.gates."): v for k, v in fitted.weights.items() if "gates" in k}
+    return Fitted(weights, fitted.epoch, fitted.curves)
+
+
+def together(
+    folder: Path, recipe: Recipe, modules: list[GatedEnsemble], states: list[Tensor]
+) -> list[Fitted | NonFiniteError]:
+    stacked = GatesTogether("gates", [module.mixture for module in modules], states, 7, asdict(recipe))
+    return fit_together(stacked, data(recipe), recipe, TRAINER, folder)
+
+
+def both(
+    folder: Path, recipe: Recipe, company: list[tuple[int, float]], routing: str = "hard"
+) -> list[tuple[Any, Fitted]]:
+    """What came of each gate, (width, dropout), with the others and alone."""
+    found, modules, states = [], [], []
+    for width, dropout in company:
+        found.append(alone(folder, recipe, ensemble(width, dropout, recipe, routing)))
+        modules.append(ensemble(width, dropout, recipe, routing))
+        states.append(torch.get_rng_state())
+    return list(zip(together(folder, recipe, modules, states), found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("routing", "dropout", "changes"),
+    [
+        ("hard", 0.0, {}),
+        ("hard", 0.5, {"patience": 2}),
+        ("soft", 0.5, {"select": "last", "patience": 1, "schedule": "cosine", "warmup": 0.2}),
+        ("none", 0.0, {"clip": 0.05, "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.3, "momentum": 0.9}}),
+        ("hard", 0.0, {"clip": 0.05, "optimizer": {"_target_": "torch.optim.AdamW", "lr": 0.01}}),
+    ],
+)
+def test_together_is_as_alone(tmp_path: Path, routing: str, dropout: float, changes: dict[str, Any]) -> None:
+    pairs = both(tmp_path, recipe(**changes), [(3, dropout), (40, dropout), (8, dropout)], routing)
+    for with_others, by_itself in pairs:
+        assert with_others.epoch == by_itself.epoch
+        assert list(with_others.weights) == list(by_itself.weights)
+        for name, weight in by_itself.weights.items():
+            torch.testing.assert_close(with_others.weights[name], weight, atol=1e-5, rtol=0)
+        assert len(with_others.curves) == len(by_itself.curves)
+        for one, other in zip(with_others.curves, by_itself.curves, strict=True):
+            assert set(one) == set(other)
+            assert {k: v for k, v in one.items() if k != "seconds"} == pytest.approx(
+                {k: v for k, v in other.items() if k != "seconds"}, abs=1e-5
+            )
+
+
+def test_gates_end_each_in_its_own_epoch(tmp_path: Path) -> None:
+    pairs = both(tmp_path, recipe(patience=1, epochs=30), [(2, 0.0), (64, 0.0)])
+    lengths = [len(with_others.curves) for with_others, _ in pairs]
+    assert lengths == [len(by_itself.curves) for _, by_itself in pairs]
+    assert len(set(lengths)) == 2 and max(lengths) < 30
+
+
+def test_a_gate_that_is_not_finite_fails_alone(tmp_path: Path) -> None:
+    own = recipe(epochs=3)
+    modules, states = [], []
+    for width in (4, 5, 6):
+        modules.append(ensemble(width, 0.0, own))
+        states.append(torch.get_rng_state())
+    expected = [alone(tmp_path, own, ensemble(width, 0.0, own)) for width in (4, 6)]
+    with torch.no_grad():
+        modules[1].mixture.gates[1].net[4].bias[0] = torch.inf  # type: ignore[index,union-attr]
+    first, bad, last = together(tmp_path, own, modules, states)
+    assert isinstance(bad, NonFiniteError)
+    assert str(bad).startswith("gates: the loss was NaN or infinite at step 0.")
+    for found, by_itself in zip((first, last), expected, strict=True):
+        assert isinstance(found, Fitted)
+        for name, weight in by_itself.weights.items():
+            torch.testing.assert_close(found.weights[name], weight, atol=1e-5, rtol=0)
+
+
+def test_training_ends_where_all_have_failed(tmp_path: Path) -> None:
+    own = recipe(epochs=50, optimizer={"_target_": "torch.optim.SGD", "lr": 1e38})
+    modules = [ensemble(width, 0.0, own) for width in (4, 5)]
+    stacked = GatesTogether("gates", [m.mixture for m in modules], [torch.get_rng_state()] * 2, 7, asdict(own))
+    found = fit_together(stacked, data(own), own, TRAINER, tmp_path)
+    assert all(isinstance(error, NonFiniteError) for error in found)
+    assert stacked.current_epoch < 3
+
+
+def test_the_best_epoch_and_patience_by_hand() -> None:
+    end = End("gates")
+    said = [end.judge({"epoch": n, "val/nll": nll}, -1, 2) for n, nll in enumerate([3.0, 2.0, 2.0, 1.0, 1.5, 1.0])]
+    # Equal is no better; two epochs without a lower loss, 1.5 and 1.0, end it.
+    assert said == [True, True, False, True, False, False]
+    assert end.over and end.error is None and len(end.curves) == 6
+
+
+def test_what_keeps_gates_apart() -> None:
+    assert obstacle(recipe(), TRAINER) is None
+    assert obstacle(recipe(averaging=0.9), TRAINER) == "gate.recipe.averaging"
+    assert obstacle(recipe(optimizer={"_target_": "torch.optim.LBFGS"}), TRAINER) == "gate.recipe.optimizer"
+    assert obstacle(recipe(), {**TRAINER, "devices": 2}) == "trainer.devices"
+    assert obstacle(recipe(), {**TRAINER, "precision": "16-mixed"}) == "trainer.precision"
+    assert obstacle(recipe(), {**TRAINER, "limit_train_batches": 3}) == "trainer.limit_train_batches"
