@@ -19,7 +19,7 @@ from moe.data.subset import by_group, by_position, filter_labels
 from moe.loggers import StageLoggers
 from moe.modules.fit import precision_for
 from moe.nets.gates import shares
-from moe.nets.mixture import hard_route
+from moe.nets.routing import hard_route
 from moe.stages import Stage, digest
 from moe.store import Entry
 from moe.training import Job, machine

@@ -237,6 +237,7 @@ def _module(
         frozen_dropout=config.gate.frozen == "live_dropout",
         experts=assembly.experts(config, job.tree, entries, temperatures) if live else (),
         routers=assembly.routers(config, job.tree, entries) if live else (),
+        cascade=config.mixture.cascade,
     )
     return ensemble, "mixture.gates."
 
