@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from moe.config import Config
 from moe.errors import StoreError
 from moe.nets.build import build_gate, build_network
+from moe.nets.class_expert import ClassExpert
 from moe.nets.initial import tie
-from moe.nets.mixture import ClassExpert, Mixture
+from moe.nets.mixture import Mixture
 from moe.nets.views import Views
 from moe.stages import num_outputs
 from moe.store import Entry
@@ -79,7 +80,8 @@ def mixture(config: Config, tree: Tree, entries: Mapping[str, Entry]) -> Mixture
     channels, height, width = entries["gates"].record["inputs"]["in_shape"]
     own = gates(config, tree, (channels, height, width), entries["gates"])
     whole = experts(config, tree, entries, temperatures(entries["gates"]))
-    return Mixture(tree, whole, routers(config, tree, entries), list(own), config.mixture.routing).eval()
+    ways = routers(config, tree, entries)
+    return Mixture(tree, whole, ways, list(own), config.mixture.routing, config.mixture.cascade).eval()
 
 
 def _load(net: nn.Module, tensors: Mapping[str, Tensor], entry: Entry) -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from moe.combinations import check_together
 from moe.errors import ConfigError, nearest
 
 # Networks: a class or builder of one of these modules, by its own name. Users add theirs in moe/nets/.
@@ -68,7 +69,7 @@ WIDTHS: Rule = (
     lambda v: isinstance(v, list) and all(isinstance(b, list) and b and all(POSITIVE_INT[0](w) for w in b) for b in v),
     "a list of blocks, each a list of whole numbers above 0",
 )
-OPTIONAL = ("averaging", "clip", "patience", "decay", "early_epochs", "widths", "convs")
+OPTIONAL = ("averaging", "clip", "patience", "decay", "early_epochs", "widths", "convs", "cascade")
 # By a key's last part, wherever it stands but in a taxonomy, whose names are the user's.
 RULES: dict[str, Rule] = {
     "seed": (lambda v: isinstance(v, int) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
@@ -89,6 +90,7 @@ RULES: dict[str, Rule] = {
     "flip": (lambda v: v in (True, False, "alternating"), "true, false or alternating"),
     "decay": FRACTION,
     "rest": POSITIVE,
+    "cascade": (lambda v: _number(v) and 0 < v <= 1, "a number above 0, up to 1"),
     "bias_lr": POSITIVE,
     "early_epochs": NATURAL,
     "widths": (
@@ -126,7 +128,7 @@ def check(values: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key} must be {meaning}, not {value!r}")
     _check_targets(values)
     _check_trainer(values["trainer"])
-    _check_together(values)
+    check_together(values)
 
 
 def scalars(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -210,40 +212,3 @@ def _check_devices(devices: Any, strategy: Any) -> None:
 def trainer_sentence(key: str) -> str:
     """What to set in place of a key of Lightning's trainer that a recipe owns."""
     return f"trainer.{key}: recipes own the training; set base.recipe.{RECIPE_OWNS[key]} (or expert., router., gate.)"
-
-
-def _check_together(values: Mapping[str, Any]) -> None:
-    gate, splits = values["gate"], values["data"]["splits"]
-    if values["data"]["source"] == "digits" and values["data"]["root"] is not None:
-        raise ConfigError(
-            "data.root: scikit-learn's digits come from that package; for your own images set data=folder"
-        )
-    if values["target"] == "gates" and splits["protocol"] == "notebook" and gate["fit_on"] != "train":
-        raise ConfigError("data.splits.protocol=notebook holds no images out; set gate.fit_on=train")
-    _check_specialists(values)
-    if values["target"] == "router" and values["router"]["source"] == "base":
-        raise ConfigError("router.source=base has no network to train; set target=base, or router.source=network")
-    if gate["calibrate"] and splits["protocol"] == "notebook":
-        raise ConfigError("gate.calibrate needs images held out; with data.splits.protocol=notebook set it to false")
-    if any(gate["recipe"]["augment"].values()) and gate["frozen"] == "stored":
-        raise ConfigError("gate.recipe.augment needs the frozen networks on each changed image; set gate.frozen=live")
-    if gate["recipe"]["label_smoothing"]:
-        raise ConfigError("gate.recipe.label_smoothing must be 0: gates learn by the mixture's negative log-likelihood")
-    if splits["protocol"] == "held_out":
-        for name in ("val", *(("gate",) if values["target"] == "gates" else ())):
-            if splits[name] < 1:
-                raise ConfigError(f"data.splits.{name} must be above 0 with data.splits.protocol=held_out")
-    for key in ("mean", "std"):
-        if not values["data"][key] or (key == "std" and min(values["data"][key]) <= 0):
-            raise ConfigError(f"data.{key} must be a list of numbers, one or one a channel (std above 0)")
-
-
-def _check_specialists(values: Mapping[str, Any]) -> None:
-    base, expert = values["base"], values["expert"]
-    if expert["init"] == "base" and expert["net"] != base["net"]:
-        raise ConfigError("expert.init=base needs expert.net to be base.net: its weights are where a specialist starts")
-    if expert["trunk"] == "shared":
-        if expert["init"] != "base":
-            raise ConfigError("expert.trunk=shared is the base's own trunk; set expert.init=base too")
-        if expert["views"] != base["views"]:
-            raise ConfigError("expert.trunk=shared runs once for all; set expert.views and base.views alike")

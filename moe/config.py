@@ -127,6 +127,7 @@ class Mixture:
     """How the leaves are combined: routing hard, soft or none."""
 
     routing: str = MISSING
+    cascade: float | None = None
 
 
 @dataclass

@@ -8,7 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from moe.config import Plain
 from moe.inference import Predictions
-from moe.nets.mixture import ClassExpert, Mixture
+from moe.nets.class_expert import ClassExpert
+from moe.nets.mixture import Mixture
 from moe.taxonomy import Tree
 
 
@@ -38,7 +39,9 @@ def cost(mixture: Mixture, in_shape: tuple[int, int, int], predictions: Predicti
             sum(experts[e] for e in path) + sum(routers[r] for r, _ in way if routers) + gate
             for path, way, gate in zip(tree.paths, tree.ways, gates, strict=True)
         ]
-        routed = torch.tensor(ways, dtype=torch.double)[predictions.route].mean().item()
+        each = torch.tensor(ways, dtype=torch.double)[predictions.route]
+        each[mixture.alone(predictions.experts[:, 0])] = float(experts[0])
+        routed = each.mean().item()
     return {
         "parameters": sum(parameter.numel() for parameter in mixture.parameters()),
         "gate_parameters": sum(parameter.numel() for parameter in mixture.gates.parameters()),

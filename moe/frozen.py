@@ -9,7 +9,8 @@ from torch import Tensor
 from moe import assembly, inference
 from moe.config import Config
 from moe.data.batches import Pixels
-from moe.nets.mixture import Frozen, hard_route, leaf_probabilities, route_by_base
+from moe.nets.mixture import Frozen
+from moe.nets.routing import hard_route, leaf_probabilities, route_by_base
 from moe.stages import digest
 from moe.store import Entry, Store
 from moe.taxonomy import Tree

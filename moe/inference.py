@@ -45,7 +45,9 @@ def predict_stored(mixture: Mixture, images: Tensor, pixels: Pixels, frozen: Fro
         on_way = torch.tensor([[float(e in path) for e in range(len(tree.experts))] for path in mixture.paths])
         reached = torch.zeros_like(frozen.leaves)
         reached[rows, frozen.route] = frozen.leaves[rows, frozen.route]
-        frozen = Frozen(frozen.experts * on_way[frozen.route, :, None], reached, frozen.route)
+        run = on_way[frozen.route]
+        run[mixture.alone(frozen.experts[:, 0]), 1:] = 0.0
+        frozen = Frozen(frozen.experts * run[:, :, None], reached, frozen.route)
     return mix_stored(mixture, images, pixels, frozen)
 
 

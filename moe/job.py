@@ -40,7 +40,7 @@ class Job:
     store: Store
     folder: Path
     logger: Callable[[Stage], Logger | None]
-    team: ddp.Team | None = None
+    team: Team | None = None
 
     @property
     def pixels(self) -> Pixels:
@@ -109,6 +109,7 @@ def module(
         frozen_dropout=config.gate.frozen == "live_dropout",
         experts=assembly.experts(config, job.tree, entries, temperatures) if live else (),
         routers=assembly.routers(config, job.tree, entries) if live else (),
+        cascade=config.mixture.cascade,
     )
     return ensemble, "mixture.gates."
 

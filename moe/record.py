@@ -20,7 +20,7 @@ from moe.job import Job
 from moe.loggers import StageLoggers
 from moe.modules.fit import precision_for
 from moe.nets.gates import shares
-from moe.nets.mixture import hard_route
+from moe.nets.routing import hard_route
 from moe.stages import Stage, digest
 from moe.store import Entry
 from moe.training import machine

@@ -141,6 +141,7 @@ def _gates(common: Plain, config: Config, tree: Tree, frozen: Sequence[Stage]) -
         "frozen": gate.frozen,
         "calibrate": gate.calibrate,
         "routing": config.mixture.routing,
+        "cascade": config.mixture.cascade,
         "views": config.views,
         "needs": [stage.key for stage in frozen],
     }

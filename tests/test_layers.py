@@ -14,6 +14,7 @@ PACKAGE = Path(moe.__file__).parent
 # imported for type checking only, or late inside a function, counts as well.
 LAYERS: list[list[str]] = [
     ["moe.errors"],
+    ["moe.combinations"],
     ["moe.taxonomy", "moe.checks", "moe.store", "moe.command"],
     ["moe.overrides"],
     ["moe.config"],

@@ -16,8 +16,9 @@ from moe import report, results
 from moe.config import Plain
 from moe.data.batches import Pixels
 from moe.inference import Predictions, predict
+from moe.nets.class_expert import ClassExpert
 from moe.nets.gates import LinearGate
-from moe.nets.mixture import ClassExpert, Mixture
+from moe.nets.mixture import Mixture
 from moe.report.paths import choose
 from moe.taxonomy import Tree, parse
 

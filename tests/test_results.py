@@ -18,8 +18,9 @@ from moe.config import Plain
 from moe.data.batches import Pixels
 from moe.errors import NonFiniteError, StoreError
 from moe.inference import Predictions, predict, predict_stored
+from moe.nets.class_expert import ClassExpert
 from moe.nets.gates import Gate
-from moe.nets.mixture import ClassExpert, Mixture
+from moe.nets.mixture import Mixture
 from moe.taxonomy import Tree, parse
 
 CLASSES = ("plane", "ship", "cat", "dog", "frog")

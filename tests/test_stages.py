@@ -76,6 +76,7 @@ DECIDES: dict[str, tuple[Any, set[str]]] = {
     "expert.views": ("flip", {"gates"}),
     "router.views": ("flip", {"gates"}),
     "mixture.routing": ("soft", {"gates"}),
+    "mixture.cascade": (0.9, {"gates"}),
     **{f"{name}.net.{key}": (value, REACHES[name]) for name in NETWORKS[:3] for key, value in VGG.items()},
     **{f"{name}.recipe.{key}": (value, REACHES[name]) for name in NETWORKS for key, value in RECIPE.items()},
 }

@@ -35,6 +35,7 @@ class GatedEnsemble(RecipeModule):
         frozen_dropout: bool = False,
         experts: Sequence[nn.Module] = (),
         routers: Sequence[nn.Module] = (),
+        cascade: float | None = None,
     ) -> None:
         super().__init__(recipe)
         self.save_hyperparameters(ignore=["experts", "routers"])
@@ -42,7 +43,7 @@ class GatedEnsemble(RecipeModule):
         channels, height, width = in_shape
         sizes = [len(tree.experts)] if routing == "none" else [len(path) for path in tree.paths]
         gates = [build_gate(gate, (channels, height, width), len(classes), size, weights) for size in sizes]
-        self.mixture = Mixture(tree, experts, routers, gates, routing)
+        self.mixture = Mixture(tree, experts, routers, gates, routing, cascade)
         self.mixture.to(memory_format=torch.channels_last)
         self.frozen_dropout = frozen_dropout
         for network in (*self.mixture.experts, *self.mixture.routers):

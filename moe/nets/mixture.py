@@ -9,51 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from moe.nets.class_expert import ClassExpert
+from moe.nets.routing import hard_route, leaf_probabilities, route_by_base
 from moe.taxonomy import Node, Tree
-
-
-class ClassExpert(nn.Module):
-    """An expert's network as probabilities over all K classes: zero for those it has no output for.
-
-    `labels` are the classes of its outputs, in order; a further output, for all other classes, is no class's. Its
-    logits are divided by `temperature`. One that is `shared` has the base's trunk. Without a network (a node of one
-    class) the probability of that class is one.
-    """
-
-    def __init__(
-        self,
-        net: nn.Module | None,
-        labels: Sequence[int],
-        num_classes: int,
-        temperature: float = 1.0,
-        shared: bool = False,
-    ) -> None:
-        super().__init__()
-        self.net, self.num_classes, self.temperature, self.shared = net, num_classes, temperature, shared
-        self.register_buffer("labels", torch.tensor(list(labels)), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) to probabilities (B, K) in fp32."""
-        if self.net is None:
-            out = torch.zeros(len(images), self.num_classes, device=images.device)
-            return out.index_fill_(1, self.get_buffer("labels"), 1.0)
-        return self._probabilities(self.net(images))
-
-    def trunk(self, images: Tensor) -> Tensor:
-        """What the trunk makes of images (B, C, H, W); its first dimension is B."""
-        assert self.net is not None
-        features: Tensor = self.net.trunk(images)  # type: ignore[operator]
-        return features
-
-    def branch(self, features: Tensor) -> Tensor:
-        """What `trunk` made of images to probabilities (B, K) in fp32."""
-        assert self.net is not None
-        return self._probabilities(self.net.branch(features))  # type: ignore[operator]
-
-    def _probabilities(self, logits: Tensor) -> Tensor:
-        labels = self.get_buffer("labels")
-        said = (logits.float() / self.temperature).softmax(dim=1)[:, : len(labels)]
-        return torch.zeros(len(logits), self.num_classes, device=logits.device).index_copy_(1, labels, said)
 
 
 @dataclass
@@ -88,37 +46,11 @@ def mix(weights: Tensor, experts: Tensor) -> Tensor:
     return joint / joint.sum(dim=1, keepdim=True).clamp_min(torch.finfo(joint.dtype).tiny)
 
 
-def route_by_base(base: Tensor, node: Node) -> Tensor:
-    """A router (B, D) for nothing: the base's probabilities (B, K) summed over each child's classes, normalised."""
-    sums = torch.stack([base[:, list(child.labels)].sum(dim=1) for child in node.children], dim=1)
-    return sums / sums.sum(dim=1, keepdim=True).clamp_min(torch.finfo(sums.dtype).tiny)
-
-
-def leaf_probabilities(routers: Sequence[Tensor], tree: Tree) -> Tensor:
-    """The product (B, L) of the routers' probabilities, each (B, D), down the way to each leaf."""
-    columns = []
-    for way in tree.ways:
-        column = torch.ones_like(routers[0][:, 0])
-        for router, child in way:
-            column = column * routers[router][:, child]
-        columns.append(column)
-    return torch.stack(columns, dim=1)
-
-
-def hard_route(routers: Sequence[Tensor], tree: Tree) -> Tensor:
-    """The leaf (B,) found by taking the most probable child at each node, ties to the first."""
-    choices = [router.argmax(dim=1) for router in routers]
-    route = torch.zeros_like(choices[0])
-    for leaf, way in enumerate(tree.ways):
-        here = torch.stack([choices[router] == child for router, child in way]).all(dim=0)
-        route = torch.where(here, leaf, route)
-    return route
-
-
 class Mixture(nn.Module):
     """Experts and routers in the order of `tree.experts` and `tree.routers`, and gates.
 
-    Without routers the base's own probabilities route.
+    Without routers the base's own probabilities route. With `cascade`, under hard routing, the base alone speaks for
+    an image of which it is at least that sure, and no other network runs.
 
     With routing `hard` or `soft` there is a gate for each leaf over the experts on its path; with `none` one
     gate over all experts and no routers. `forward` runs under hard routing only the networks on each image's
@@ -132,9 +64,10 @@ class Mixture(nn.Module):
         routers: Sequence[nn.Module],
         gates: Sequence[nn.Module],
         routing: str,
+        cascade: float | None = None,
     ) -> None:
         super().__init__()
-        self.tree, self.routing = tree, routing
+        self.tree, self.routing, self.cascade = tree, routing, cascade
         self.experts, self.routers = nn.ModuleList(experts), nn.ModuleList(routers)
         self.gates = nn.ModuleList(gates)
         self.shared = any(isinstance(expert, ClassExpert) and expert.shared for expert in experts)
@@ -202,6 +135,14 @@ class Mixture(nn.Module):
                 leaf = tree.leaves.index(node)
                 out.route[index], out.leaves[index, leaf] = leaf, reached
                 continue
+            if node is tree.root and self.cascade is not None:
+                stays = self.alone(out.experts[:, 0])
+                ways = [route_by_base(out.experts[stays, 0], inner) for inner in tree.routers]
+                route, leaves = hard_route(ways, tree), leaf_probabilities(ways, tree)
+                out.route[stays] = route
+                reached_there = leaves.gather(1, route[:, None])
+                out.leaves[stays] = torch.zeros_like(leaves).scatter(1, route[:, None], reached_there)
+                index, batch, reached = index[~stays], batch[~stays], reached[~stays]
             router = self._router(node, batch, out.experts[index, 0])
             choice = router.argmax(dim=1)
             for d, child in enumerate(node.children):
@@ -222,12 +163,21 @@ class Mixture(nn.Module):
         weights = torch.stack([r[:, None, None] * w for r, (_, w, _) in zip(columns, parts, strict=True)]).sum(dim=0)
         return Mixed(probabilities, weights, torch.stack([e for _, _, e in parts]).mean(), frozen)
 
+    def alone(self, base: Tensor) -> Tensor:
+        """Whether (B,) the base, which gave (B, K), speaks for an image alone."""
+        if self.cascade is None:
+            return torch.zeros(len(base), dtype=torch.bool, device=base.device)
+        return base.max(dim=1).values >= self.cascade
+
     def _combine_hard(self, images: Tensor, frozen: Frozen) -> Mixed:
-        probabilities = torch.zeros_like(frozen.experts[:, 0])
+        base = frozen.experts[:, 0]
+        alone = self.alone(base)
+        probabilities = torch.where(alone[:, None], base, torch.zeros_like(base))
         weights = torch.zeros_like(frozen.experts.transpose(1, 2))
+        weights[:, :, 0] = alone[:, None] / base.shape[1]
         entropy = torch.zeros((), device=images.device)
         for leaf in range(len(self.paths)):
-            index = (frozen.route == leaf).nonzero().squeeze(1)
+            index = ((frozen.route == leaf) & ~alone).nonzero().squeeze(1)
             if not len(index):
                 continue
             mixture, given, uncertainty = self._leaf(leaf, images[index], frozen.experts[index])

@@ -98,7 +98,8 @@ def _gates(
     if mixture.routing == "none":
         given = {"all": (predictions.weights, predictions.experts)}
     elif mixture.routing == "hard":
-        routed = [predictions.route == i for i in range(len(tree.leaves))]
+        gated = ~mixture.alone(predictions.experts[:, 0])
+        routed = [(predictions.route == i) & gated for i in range(len(tree.leaves))]
         given = {
             leaf.name: (predictions.weights[here], predictions.experts[here])
             for leaf, here in zip(tree.leaves, routed, strict=True)
@@ -130,7 +131,8 @@ def _baselines(
         UniformGate((channels, height, width), len(tree.classes), num_experts=len(path), weights="per_expert")
         for path in mixture.paths
     ]
-    uniform = mix_stored(Mixture(tree, [], [], averages, mixture.routing), images, pixels, frozen)
+    average = Mixture(tree, [], [], averages, mixture.routing, mixture.cascade)
+    uniform = mix_stored(average, images, pixels, frozen)
 
     true_leaf = torch.tensor(tree.leaf_of_label)[labels]
     specialists, oracle_router = None, None
@@ -143,7 +145,7 @@ def _baselines(
         else:
             routed = (frozen.leaves[:, :, None] * own).sum(dim=1)
         specialists = metrics.right(routed, labels)
-        gates = Mixture(tree, [], [], list(mixture.gates), "hard")
+        gates = Mixture(tree, [], [], list(mixture.gates), "hard", mixture.cascade)
         perfect = mix_stored(gates, images, pixels, replace(frozen, route=true_leaf))
         oracle_router = metrics.right(perfect.probabilities, labels)
 

@@ -19,7 +19,8 @@ from moe.data.splits import SplitIndices
 from moe.errors import NonFiniteError
 from moe.modules.ensemble import GatedEnsemble, mixture_nll
 from moe.modules.fit import Fitted, fit
-from moe.nets.mixture import ClassExpert, Frozen
+from moe.nets.class_expert import ClassExpert
+from moe.nets.mixture import Frozen
 
 CONSTANT = {"_target_": "moe.nets.gates.ConstantGate"}
 LINEAR = {"_target_": "moe.nets.gates.LinearGate"}

@@ -11,10 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from moe.cost import cost
+from moe.data.batches import Pixels
+from moe.inference import predict_stored
+from moe.nets.class_expert import ClassExpert
 from moe.nets.fast_vgg import FastVGG
 from moe.nets.gates import ConstantGate, Gate, LinearGate
 from moe.nets.initial import start_from_, tie
-from moe.nets.mixture import ClassExpert, Frozen, Mixture, hard_route, leaf_probabilities, mix, route_by_base
+from moe.nets.mixture import Frozen, Mixture, mix
+from moe.nets.routing import hard_route, leaf_probabilities, route_by_base
 from moe.nets.vgg import VGG
 from moe.nets.views import Views
 from moe.taxonomy import Tree, parse
@@ -513,3 +518,41 @@ def test_a_shared_trunk_equals_whole_networks_and_runs_once(views: str) -> None:
 def test_what_an_expert_says_of_all_other_classes_is_no_classs() -> None:
     expert = ClassExpert(Table([[0.5, 0.2, 0.3]]), [2, 0], 3)
     torch.testing.assert_close(expert(pictures(1)), torch.tensor([[0.2, 0.0, 0.5]]))
+
+
+def test_a_cascade_by_hand() -> None:
+    # The base is .9, .6 and .7 sure of three images; at .7 the first and the last are its own.
+    tree = parse({"low": [0, 1], "high": [2]}, "xyz")
+    base = Table([[0.9, 0.05, 0.05], [0.3, 0.6, 0.1], [0.1, 0.2, 0.7]])
+    low = Table([[0.5, 0.5], [0.8, 0.2], [0.5, 0.5]])
+    experts = [ClassExpert(base, range(3), 3), ClassExpert(low, [0, 1], 3), ClassExpert(None, [2], 3)]
+    gates = [constant([[0.5, 0.5]] * 3), constant([[0.5, 0.5]] * 3)]
+    mixture = Mixture(tree, experts, [], gates, "hard", cascade=0.7).eval()
+    with torch.no_grad():
+        mixed = mixture(pictures(3))
+    # The second image: .5 x .3 + .5 x .8 = .55, .5 x .6 + .5 x .2 = .4, .5 x .1 = .05.
+    expected = torch.tensor([[0.9, 0.05, 0.05], [0.55, 0.4, 0.05], [0.1, 0.2, 0.7]])
+    torch.testing.assert_close(mixed.probabilities, expected)
+    assert low.seen == [1]  # no other network ran for the others
+    assert mixed.frozen.route.tolist() == [0, 0, 1]
+    # Where each image would have gone: .9 + .05, .3 + .6, .7.
+    torch.testing.assert_close(mixed.frozen.leaves, torch.tensor([[0.95, 0.0], [0.9, 0.0], [0.0, 0.7]]))
+    # The base's weights there sum to one over the classes, as joint ones do.
+    torch.testing.assert_close(mixed.weights[0], torch.tensor([[1 / 3, 0.0, 0.0]] * 3))
+    dense = mixture.combine(pictures(3), mixture.dense(pictures(3)))
+    torch.testing.assert_close(dense.probabilities, expected)
+
+
+def test_a_cascades_cost_is_the_mean_of_both_ways() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))  # 16 operations
+    tree = parse({"low": [0], "high": [1]}, "xy")
+    experts = [ClassExpert(net, [0, 1], 2), ClassExpert(None, [0], 2), ClassExpert(None, [1], 2)]
+    gates = [LinearGate(in_shape=(1, 2, 2), num_classes=2, num_experts=2, weights="per_expert") for _ in range(2)]
+    mixture = Mixture(tree, experts, [], gates, "hard", cascade=0.8)
+    said = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.5, 0.5]])
+    frozen = Frozen(torch.stack([said, said, said], dim=1), torch.zeros(4, 2), torch.tensor([0, 0, 1, 0]))
+    predictions = predict_stored(mixture, torch.zeros(4, 1, 2, 2).byte(), Pixels((0.0,), (1.0,)), frozen)
+    # Two of four images end at the base, 16; the others go on to a gate of 4 x 2 x 2 = 16 more.
+    assert cost(mixture, (1, 2, 2), predictions, tree)["flops_per_image"] == {"dense": 16 + 2 * 16, "routed": 24}
+    # What did not run says nothing.
+    assert predictions.experts[:, 1:].sum(dim=(1, 2)).tolist() == [0, 1, 0, 1]

@@ -1,0 +1,47 @@
+"""Which of a config's values go together, and one sentence where some do not. Imports no torch, as `moe.checks`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from moe.errors import ConfigError
+
+
+def check_together(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError, naming the keys, where values that are right alone do not go together."""
+    gate, splits = values["gate"], values["data"]["splits"]
+    if values["data"]["source"] == "digits" and values["data"]["root"] is not None:
+        raise ConfigError(
+            "data.root: scikit-learn's digits come from that package; for your own images set data=folder"
+        )
+    if values["target"] == "gates" and splits["protocol"] == "notebook" and gate["fit_on"] != "train":
+        raise ConfigError("data.splits.protocol=notebook holds no images out; set gate.fit_on=train")
+    _check_specialists(values)
+    direct = values["mixture"]["routing"] == "hard" and values["router"]["source"] == "base"
+    if values["mixture"]["cascade"] is not None and not direct:
+        raise ConfigError("mixture.cascade asks the base first; set mixture.routing=hard and router.source=base")
+    if values["target"] == "router" and values["router"]["source"] == "base":
+        raise ConfigError("router.source=base has no network to train; set target=base, or router.source=network")
+    if gate["calibrate"] and splits["protocol"] == "notebook":
+        raise ConfigError("gate.calibrate needs images held out; with data.splits.protocol=notebook set it to false")
+    if any(gate["recipe"]["augment"].values()) and gate["frozen"] == "stored":
+        raise ConfigError("gate.recipe.augment needs the frozen networks on each changed image; set gate.frozen=live")
+    if gate["recipe"]["label_smoothing"]:
+        raise ConfigError("gate.recipe.label_smoothing must be 0: gates learn by the mixture's negative log-likelihood")
+    if splits["protocol"] == "held_out":
+        for name in ("val", *(("gate",) if values["target"] == "gates" else ())):
+            if splits[name] < 1:
+                raise ConfigError(f"data.splits.{name} must be above 0 with data.splits.protocol=held_out")
+    for key in ("mean", "std"):
+        if not values["data"][key] or (key == "std" and min(values["data"][key]) <= 0):
+            raise ConfigError(f"data.{key} must be a list of numbers, one or one a channel (std above 0)")
+
+
+def _check_specialists(values: Mapping[str, Any]) -> None:
+    base, expert = values["base"], values["expert"]
+    if expert["init"] == "base" and expert["net"] != base["net"]:
+        raise ConfigError("expert.init=base needs expert.net to be base.net: its weights are where a specialist starts")
+    if expert["trunk"] == "shared":
+        if expert["init"] != "base":
+            raise ConfigError("expert.trunk=shared is the base's own trunk; set expert.init=base too")
+        if expert["views"] != base["views"]:
+            raise ConfigError("expert.trunk=shared runs once for all; set expert.views and base.views alike")
