@@ -15,6 +15,7 @@ from moe.data.canonical import DataSet
 from moe.data.module import ImageDataModule, split_images
 from moe.data.splits import SplitIndices
 from moe.data.subset import by_group, by_position
+from moe.ddp import Team
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.expert import Expert
 from moe.modules.recipe import RecipeModule
