@@ -21,6 +21,7 @@ from moe.inference import Predictions, predict, predict_stored
 from moe.nets.class_expert import ClassExpert
 from moe.nets.gates import Gate
 from moe.nets.mixture import Mixture
+from moe.results.measure import _regret
 from moe.taxonomy import Tree, parse
 
 CLASSES = ("plane", "ship", "cat", "dog", "frog")
@@ -138,6 +139,21 @@ def test_hard_router_section(hard: Plain) -> None:
     }
 
 
+def test_hard_regret(hard: Plain) -> None:
+    # Image 3 stayed on its way, where alive said dog and was outvoted; image 5 was sent to made.
+    assert hard["test"]["regret"] == {"router": pytest.approx(1 / 6), "experts": 0.0, "outvoted": pytest.approx(1 / 6)}
+
+
+def test_regret_where_no_expert_was_right() -> None:
+    # Of five images one is right; of the others, one astray, whom an expert would have known; two that no expert
+    # knew, one of them astray; one outvoted.
+    mine = torch.tensor([True, False, False, False, False])
+    known = torch.tensor([True, True, False, False, True])
+    labels, route = torch.tensor([0, 0, 2, 2, 4]), torch.tensor([0, 1, 0, 1, 2])
+    assert _regret(TREE, mine, known, route, labels) == {"router": 0.4, "experts": 0.2, "outvoted": 0.2}
+    assert _regret(TREE, mine, known, None, labels) == {"router": 0.0, "experts": 0.4, "outvoted": 0.4}
+
+
 def test_hard_gate_section(hard: Plain) -> None:
     # made's gate saw images 0, 1 and 5 only: (.6, .4) each, of entropy -.6 ln .6 - .4 ln .4 = .67301;
     # (.8, .1, .1) has .63903; (.25, .25, .5) has 1.5 ln 2 = 1.03972.
@@ -208,6 +224,7 @@ def test_soft() -> None:
 def test_flat() -> None:
     out, _ = measured("none", [[[0.2, 0.2, 0.2, 0.2, 0.2]] * 6])
     assert out["test"]["router"] is None
+    assert out["test"]["regret"] == {"router": 0.0, "experts": 0.0, "outvoted": 0.5}
     assert out["baselines"]["specialists"] is None and out["baselines"]["oracle_router"] is None
     assert set(out["verdict"]) == {"base", "uniform", "oracle_expert"}
     assert list(out["test"]["gate"]) == ["all"]
@@ -386,6 +403,10 @@ def test_table(hard: Plain) -> None:
         "no clear difference"
     ) in flat
     assert "the gates are level with the uniform average" in flat
+    assert (
+        "Of the mixture's 33.33 points of error: 16.67 where the router sent the image elsewhere, 0.00 where every "
+        "expert on its way was wrong, 16.67 where one was right but outvoted."
+    ) in flat
     assert "Routers: 83.33% of the images reach their own branch (made 100.00, furry 66.67, wet 100.00)." in flat
     assert "Cost: 408 parameters; 402 FLOP an image as routed, 768 FLOP with every network." in flat
     assert "base 6 50.00 reused made 2 50.00 12.3 gates - - -" in flat

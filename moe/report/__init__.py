@@ -20,7 +20,7 @@ from moe.nets.gates import shares
 from moe.report import page, plots
 from moe.report.figure import style, svg
 from moe.report.paths import choose, draw_path, only
-from moe.results.table import CAVEAT, cost_sentence, router_sentence
+from moe.results.table import CAVEAT, cost_sentence, regret_sentence, router_sentence
 from moe.store import write_durably
 from moe.taxonomy import Tree
 
@@ -90,6 +90,7 @@ def _accuracy(results: Plain) -> list[str]:
         page.paragraph(calibration),
         page.bullets([words.verdict_sentence(name, verdict) for name, verdict in verdicts.items()]),
         page.paragraph(CAVEAT if verdicts else None, "soft"),
+        page.paragraph(regret_sentence(results)),
         page.figures(drawings),
         page.details("Accuracy by class in numbers", page.table(["class", *heading], by_class)),
     ]

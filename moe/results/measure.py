@@ -38,6 +38,7 @@ def measure(
     routed = mixture.routing != "none"
     test = {
         **measure_classifier(tree, predictions.probabilities, labels),
+        "regret": _regret(tree, mine, others["oracle_expert"], predictions.route if routed else None, labels),
         "router": _router(tree, predictions.route, labels) if routed else None,
         "gate": _gates(tree, mixture, images, pixels, predictions, frozen),
     }
@@ -54,6 +55,7 @@ def measure_classifier(tree: Tree, probabilities: Tensor, labels: Tensor) -> Pla
         **_accuracies(tree, metrics.right(probabilities, labels), labels),
         "nll": metrics.nll(probabilities, labels),
         "ece": metrics.ece(probabilities, labels),
+        "regret": None,
         "router": None,
         "gate": None,
     }
@@ -61,7 +63,7 @@ def measure_classifier(tree: Tree, probabilities: Tensor, labels: Tensor) -> Pla
 
 def measure_router(tree: Tree, route: Tensor, labels: Tensor) -> Plain:
     """The section `test` of routers alone, from the leaf (N,) that each image went to and its label (N,)."""
-    nothing = dict.fromkeys(("accuracy", "branch", "class", "nll", "ece"))
+    nothing = dict.fromkeys(("accuracy", "branch", "class", "nll", "ece", "regret"))
     return {**nothing, "router": _router(tree, route, labels), "gate": None}
 
 
@@ -88,6 +90,21 @@ def _router(tree: Tree, route: Tensor, labels: Tensor) -> Plain:
         "recall": {leaf.name: value for leaf, value in zip(tree.leaves, recall, strict=True)},
         "confusion": metrics.confusion(truth, route, len(tree.leaves)).tolist(),
     }
+
+
+def _regret(tree: Tree, mine: Tensor, any_expert: Tensor | None, route: Tensor | None, labels: Tensor) -> Plain:
+    """Where the mixture's errors come from, as parts of all images; the parts sum to its error.
+
+    `router`: the image was sent elsewhere; of the others `experts`: none on its way was right; `outvoted`: one was.
+    """
+    assert any_expert is not None
+    astray = torch.zeros_like(mine) if route is None else route != torch.tensor(tree.leaf_of_label)[labels]
+    parts = {
+        "router": ~mine & astray,
+        "experts": ~mine & ~astray & ~any_expert,
+        "outvoted": ~mine & ~astray & any_expert,
+    }
+    return {name: metrics.mean_or_none(part) for name, part in parts.items()}
 
 
 def _gates(

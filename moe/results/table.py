@@ -28,6 +28,7 @@ def table(results: Plain) -> str:
         _wrap(f"{results['experiment']}, seed {results['seed']}, {results['data']['name']}: test accuracy in %"),
         _branches(results),
         _verdicts(results),
+        _wrap(regret_sentence(results) or ""),
         _wrap(router_sentence(results) or ""),
         _networks(results),
         _wrap(cost_sentence(results) or ""),
@@ -78,6 +79,19 @@ def verdict_sentence(baseline: str, verdict: Mapping[str, object]) -> str:
     if not clear:
         outcome = "no clear difference"
     return f"{subject} {gap} ({interval}, McNemar {chance}): {outcome}"
+
+
+def regret_sentence(results: Plain) -> str | None:
+    """Where the mixture's errors come from, in points; None for what is no mixture."""
+    regret = (results.get("test") or {}).get("regret")
+    if not regret:
+        return None
+    error = 1 - results["test"]["accuracy"]
+    router = f"{_percent(regret['router'])} where the router sent the image elsewhere, " if regret["router"] else ""
+    return (
+        f"Of the mixture's {_percent(error)} points of error: {router}{_percent(regret['experts'])} where every "
+        f"expert on its way was wrong, {_percent(regret['outvoted'])} where one was right but outvoted."
+    )
 
 
 def router_sentence(results: Plain) -> str | None:
