@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import shutil
 import signal
@@ -34,7 +35,8 @@ def train(folder: Path, *overrides: str) -> tuple[int, Path]:
     """Exit code and run folder of `python -m moe.train` in this process, its store beside the run."""
     from moe.train import main
 
-    before = sys.argv
+    before, root = sys.argv, logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
     run = folder / "run"
     sys.argv = ["moe.train", *QUICK, f"hydra.run.dir={run}", f"paths.store={folder / 'store'}"]
     sys.argv += [f"paths.data={folder / 'data'}", *overrides]
@@ -43,6 +45,8 @@ def train(folder: Path, *overrides: str) -> tuple[int, Path]:
             main()
     finally:
         sys.argv = before
+        root.setLevel(level)  # Hydra's logging is the command's
+        root.handlers[:] = handlers
     return int(ended.value.code or 0), run
 
 
