@@ -1,0 +1,95 @@
+"""The tables of this folder's README, from the JSON files beside this script.
+
+python experiments/benchmarks/table.py            prints them
+python experiments/benchmarks/table.py --write    puts them into README.md
+"""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def spread(ratio: dict[str, float]) -> str:
+    return f"{ratio['median']:.1f} ({ratio['least']:.1f} to {ratio['greatest']:.1f})"
+
+
+def sweep(found: dict[str, Any]) -> Iterator[str]:
+    seconds, live = found["seconds"], found["live_over_stored"]
+    yield markdown(
+        ["a whole sweep of eight widths", "measured", "asked for"],
+        [
+            [
+                "less 20 s and 3 s a job, over bare loops",
+                f"{found['sweep_less_start_up_over_bare']:.2f}",
+                "1.5 at most",
+            ],
+            ["gates on live networks over stored outputs", f"{live['gate training']:.1f}", "20 at least"],
+            ["the same, whole commands", f"{live['whole command']:.1f}", ""],
+        ],
+    )
+    yield f"Widths {', '.join(map(str, found['widths']))}, {found['epochs']} epochs each. " + (
+        f"The sweep took {seconds['whole sweep']:.0f} s, the bare loops {sum(seconds['bare loops']):.0f} s, on "
+        f"{found['machine']}."
+    )
+
+
+def together(found: dict[str, Any]) -> Iterator[str]:
+    rows = []
+    for name, gates in found["gates"].items():
+        said, operations = gates["seconds"], gates["operations a step"]
+        ratios = [spread(said[f"{side} over together"]) for side in ("bare loops", "alone")]
+        rows.append([name, *ratios, f"{operations['alone']} to {operations['together']}"])
+    yield markdown(["gates", "bare loops over together", "jobs alone over together", "operations a step"], rows)
+    yield (
+        f"Medians of {found['repetitions']} turns, least and greatest, on {found['machine']}; other work ran beside it "
+        f"(a load of {found['load']:.1f}), which is why the sides take turns."
+    )
+
+
+def precision(found: dict[str, Any]) -> Iterator[str]:
+    rows = [[name, f"{ratio:.2f}"] for name, ratio in found["fp32_over_bf16"].items()]
+    yield markdown(["fp32's time over bf16's", "ratio"], rows)
+    yield f"On {found['machine']}, {'with' if found['amx'] else 'without'} AMX. Below 1, bf16 is slower."
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
+    "sweep": sweep,
+    "together": together,
+    "precision": precision,
+}
+
+
+def table(name: str) -> str:
+    path = HERE / f"{name}.json"
+    if not path.exists():
+        return f"Not measured yet: `python experiments/benchmarks/{name}.py`."
+    return "\n\n".join(TABLES[name](json.loads(path.read_text())))
+
+
+def main() -> None:
+    text = README.read_text()
+    for name in TABLES:
+        made = table(name)
+        print(f"{made}\n")
+        marks = (f"<!-- table: {name}.json -->", f"<!-- end of {name}.json -->")
+        pattern = re.escape(marks[0]) + ".*?" + re.escape(marks[1])
+        whole = "\n".join([marks[0], made, marks[1]])
+        text, count = re.subn(pattern, lambda _, whole=whole: whole, text, flags=re.DOTALL)
+        assert count == 1, f"{README} has no place for {name}"
+    if "--write" in sys.argv[1:]:
+        README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
