@@ -43,11 +43,12 @@ def temperatures(
     store: Store,
     tree: Tree,
     entries: Mapping[str, Entry],
+    split: str,
     held: Images,
     pixels: Pixels,
     device: torch.device,
 ) -> Tensor:
-    """Each expert's temperature (E,), from the images `held` of its own classes; 1 where it is constant."""
+    """Each expert's temperature (E,), from the images `held` of its own classes, a split; 1 where it is constant."""
     found = []
     for node in tree.experts:
         network = entries.get(node.name)
@@ -56,7 +57,6 @@ def temperatures(
             continue
         outputs = by_position(network.record["inputs"]["outputs"])
         index, targets = filter_labels(held.labels, {label: outputs[label] for label in node.labels})
-        views = config.views[network.record["kind"]]
-        said = frozen.logits(store, network, "gate", held.images, pixels, device, views)
+        said = frozen.said_of(config, store, entries, node.name, split, held, pixels, device)
         found.append(fit_temperature(said[index], targets))
     return torch.tensor(found)

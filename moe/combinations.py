@@ -13,6 +13,8 @@ def check_together(values: Mapping[str, Any]) -> None:
         raise ConfigError(
             "data.root: scikit-learn's digits come from that package; for your own images set data=folder"
         )
+    if gate["fit_on"] == "folds":
+        _check_folds(gate, splits)
     if values["target"] == "gates" and splits["protocol"] == "notebook" and gate["fit_on"] != "train":
         raise ConfigError("data.splits.protocol=notebook holds no images out; set gate.fit_on=train")
     _check_specialists(values)
@@ -28,7 +30,8 @@ def check_together(values: Mapping[str, Any]) -> None:
     if gate["recipe"]["label_smoothing"]:
         raise ConfigError("gate.recipe.label_smoothing must be 0: gates learn by the mixture's negative log-likelihood")
     if splits["protocol"] == "held_out":
-        for name in ("val", *(("gate",) if values["target"] == "gates" else ())):
+        held = values["target"] == "gates" and gate["fit_on"] != "folds"
+        for name in ("val", *(("gate",) if held else ())):
             if splits[name] < 1:
                 raise ConfigError(f"data.splits.{name} must be above 0 with data.splits.protocol=held_out")
     for key in ("mean", "std"):
@@ -45,3 +48,10 @@ def _check_specialists(values: Mapping[str, Any]) -> None:
             raise ConfigError("expert.trunk=shared is the base's own trunk; set expert.init=base too")
         if expert["views"] != base["views"]:
             raise ConfigError("expert.trunk=shared runs once for all; set expert.views and base.views alike")
+
+
+def _check_folds(gate: Mapping[str, Any], splits: Mapping[str, Any]) -> None:
+    if splits["gate"]:
+        raise ConfigError("gate.fit_on=folds needs no images held out for gates; set data.splits.gate=0")
+    if gate["frozen"] != "stored":
+        raise ConfigError("gate.fit_on=folds asks other networks of each image; set gate.frozen=stored")

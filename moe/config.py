@@ -119,6 +119,7 @@ class Gate(Network):
     weights: str = MISSING
     fit_on: str = MISSING
     frozen: str = MISSING
+    folds: int = MISSING
     calibrate: bool = MISSING
 
 

@@ -9,13 +9,16 @@ from torch import Tensor
 from moe import assembly, inference
 from moe.config import Config
 from moe.data.batches import Pixels
+from moe.data.canonical import Images
+from moe.data.splits import folds
 from moe.nets.mixture import Frozen
 from moe.nets.routing import hard_route, leaf_probabilities, route_by_base
-from moe.stages import digest
+from moe.stages import digest, fold_name
 from moe.store import Entry, Store
 from moe.taxonomy import Tree
 
 log = logging.getLogger(__name__)
+FOLDS = "folds"  # the train split, each image as networks see it that have not learnt from its fold
 
 
 def logits(
@@ -41,13 +44,41 @@ def logits(
     return entry.tensors()["logits"]
 
 
+def said_of(
+    config: Config,
+    store: Store,
+    entries: Mapping[str, Entry],
+    name: str,
+    split: str,
+    images: Images,
+    pixels: Pixels,
+    device: torch.device,
+) -> Tensor:
+    """A stage's logits (N, outputs) for a split; of `folds` each image's are from the network that has not seen it."""
+    network = entries[name]
+    views = config.views[network.record["kind"]]
+    if split != FOLDS:
+        return logits(store, network, split, images.images, pixels, device, views)
+    count = config.gate.folds
+    fold = folds(images, count, config.data.splits.seed)
+    out = torch.empty(0)
+    for number in range(count):
+        here = fold == number
+        part = f"fold {number} of {count} by {config.data.splits.seed}"
+        other = entries[fold_name(name, number)]
+        said = logits(store, other, part, images.images[here], pixels, device, views)
+        out = out if len(out) else said.new_empty(len(fold), said.shape[1])
+        out[here] = said
+    return out
+
+
 def outputs(
     config: Config,
     store: Store,
     tree: Tree,
     entries: Mapping[str, Entry],
     split: str,
-    images: Tensor,
+    images: Images,
     pixels: Pixels,
     device: torch.device,
     temperatures: Tensor | None = None,
@@ -57,26 +88,26 @@ def outputs(
     `temperatures` (E,) are the experts'. Without routing no router is asked: leaves are zero and the route is -1.
     """
 
-    def say(network: Entry) -> Tensor:
-        views = config.views[network.record["kind"]]
-        return logits(store, network, split, images, pixels, device, views)
+    def say(name: str) -> Tensor:
+        return said_of(config, store, entries, name, split, images, pixels, device)
 
-    experts = torch.zeros(len(images), len(tree.experts), len(tree.classes))
+    count = len(images.labels)
+    experts = torch.zeros(count, len(tree.experts), len(tree.classes))
     for place, node in enumerate(tree.experts):
         network = entries.get(node.name)
         if network is None:
             experts[:, place, node.labels[0]] = 1.0
             continue
         temperature = 1.0 if temperatures is None else temperatures[place]
-        probabilities = (say(network) / temperature).softmax(dim=1)
+        probabilities = (say(node.name) / temperature).softmax(dim=1)
         labels = network.record["inputs"]["outputs"]
         # What an expert says of all other classes together, in a last output, is no class's.
         experts[:, place, labels] = probabilities[:, : len(labels)]
     if config.mixture.routing == "none":
-        none = torch.full((len(images),), -1)
-        return Frozen(experts, torch.zeros(len(images), len(tree.leaves)), none)
+        none = torch.full((count,), -1)
+        return Frozen(experts, torch.zeros(count, len(tree.leaves)), none)
     if config.router.source == "base":
         routers = [route_by_base(experts[:, 0], node) for node in tree.routers]
     else:
-        routers = [say(entries[assembly.router_name(tree, node.name)]).softmax(dim=1) for node in tree.routers]
+        routers = [say(assembly.router_name(tree, node.name)).softmax(dim=1) for node in tree.routers]
     return Frozen(experts, leaf_probabilities(routers, tree), hard_route(routers, tree))

@@ -11,7 +11,7 @@ from torch import Tensor
 from moe import assembly, calibration, frozen, inference
 from moe.config import Config, Network
 from moe.data.batches import Pixels
-from moe.data.canonical import DataSet
+from moe.data.canonical import DataSet, Images
 from moe.data.module import ImageDataModule, split_images
 from moe.data.splits import SplitIndices
 from moe.data.subset import by_group, by_position
@@ -56,9 +56,13 @@ class Job:
         """The split that choices read: `val`; in the notebook's protocol the test set."""
         return "test" if self.config.data.splits.protocol == "notebook" else "val"
 
+    def images(self, split: str) -> Images:
+        """A split's images; those of `folds` are those of `train`."""
+        return split_images(self.dataset, self.indices, "train" if split == frozen.FOLDS else split)
+
     def frozen(self, entries: Mapping[str, Entry], split: str, temperatures: Tensor | None = None) -> Frozen:
         """What the frozen networks say of a split, at temperatures (E,) or those of the gates' entry."""
-        images = split_images(self.dataset, self.indices, split).images
+        images = self.images(split)
         if temperatures is None:
             temperatures = assembly.temperatures(entries.get("gates"))
         return frozen.outputs(
@@ -69,8 +73,11 @@ class Job:
         """Each expert's temperature (E,) where the gates' stage calibrates them."""
         if not self.config.gate.calibrate:
             return None
-        held = split_images(self.dataset, self.indices, "gate")
-        return calibration.temperatures(self.config, self.store, self.tree, entries, held, self.pixels, self.device)
+        split = frozen.FOLDS if self.config.gate.fit_on == "folds" else "gate"
+        held = self.images(split)
+        return calibration.temperatures(
+            self.config, self.store, self.tree, entries, split, held, self.pixels, self.device
+        )
 
 
 def network_config(config: Config, kind: str) -> Network:
@@ -92,7 +99,7 @@ def module(
         shared = inputs.get("trunk") == "shared"
         expert = Expert(inputs["net"], inputs["in_shape"], num_outputs(inputs), inputs["recipe"], shared)
         if "needs" in inputs:
-            base = entries["base"]
+            base = next(entry for entry in entries.values() if entry.key == inputs["needs"][0])
             places = by_position(base.record["inputs"]["outputs"])
             start_from_(expert.net, base.tensors(), [places[label] for label in inputs["outputs"]])
         else:
@@ -125,10 +132,11 @@ def datamodule(job: Job, stage: Stage, entries: Mapping[str, Entry], temperature
     if stage.kind == "router":
         targets = by_group(stage.node.groups)
     elif stage.kind == "gates":
-        targets, fit_on = by_position(job.tree.root.labels), job.config.gate.fit_on
+        targets, seen = by_position(job.tree.root.labels), job.config.gate.fit_on
+        fit_on = "train" if seen == frozen.FOLDS else seen
         if job.config.gate.frozen == "stored":
-            for split in {fit_on, job.select_on}:
-                said = job.frozen(entries, split, temperatures)
+            for split, what in ((fit_on, seen), (job.select_on, job.select_on)):
+                said = job.frozen(entries, what, temperatures)
                 along[split] = (said.experts, said.leaves, said.route)
     else:
         outputs = by_position(stage.inputs["outputs"])
@@ -144,4 +152,5 @@ def datamodule(job: Job, stage: Stage, entries: Mapping[str, Entry], temperature
         job.select_on,
         along,
         rest=stage.inputs.get("rest"),
+        fold=stage.inputs.get("fold"),
     )

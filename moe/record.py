@@ -172,6 +172,8 @@ def _data(job: Job) -> Plain:
 
 def _stage(job: Job, stage: Stage, entry: Entry) -> Plain:
     """A network's accuracy on the test images of its own classes, over the outputs that it has."""
+    if "fold" in stage.inputs:  # it is asked of its fold alone
+        return {"key": entry.key, "kind": stage.kind, "test": None}
     test = job.dataset.test
     if stage.kind == "router":
         targets = by_group(stage.node.groups)

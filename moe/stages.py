@@ -4,7 +4,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -72,7 +72,8 @@ def plan(config: Config, tree: Tree, fingerprint: str, in_shape: Sequence[int], 
     if config.target == "experts":
         return [base, *specialists]
     frozen = [base, *specialists, *(() if config.mixture.routing == "none" else routers)]
-    return [*frozen, _gates(common, config, tree, frozen)]
+    folds = _folds(config, frozen) if config.gate.fit_on == "folds" else []
+    return [*frozen, *folds, _gates(common, config, tree, [*frozen, *folds])]
 
 
 def code_digest(target: str) -> str:
@@ -114,6 +115,25 @@ def _specialist(common: Plain, config: Config, tree: Tree, node: Node, base: Sta
     if expert.init == "base":
         stage.inputs.update(trunk=expert.trunk, needs=[base.key])
     return stage
+
+
+def _folds(config: Config, frozen: Sequence[Stage]) -> list[Stage]:
+    """Each frozen network again for each fold, learning from all others; what started as the base does so too."""
+    found: list[Stage] = []
+    for number in range(config.gate.folds):
+        base: Stage | None = None
+        for stage in frozen:
+            inputs = {**stage.inputs, "fold": [number, config.gate.folds, config.data.splits.seed]}
+            if "needs" in inputs and base is not None:
+                inputs["needs"] = [base.key]
+            found.append(replace(stage, name=fold_name(stage.name, number), inputs=inputs))
+            base = base or found[-1]
+    return found
+
+
+def fold_name(stage: str, number: int) -> str:
+    """What the network of a stage that did not learn from a fold is called."""
+    return f"{stage}/{number}"
 
 
 def num_outputs(inputs: Mapping[str, Any]) -> int:

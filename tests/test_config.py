@@ -293,7 +293,7 @@ def test_a_value_that_is_required_is_asked_for_by_its_key() -> None:
         ("data.mean", [], "data.mean must be a list of numbers"),
         ("target", "gate", "target must be one of base, router, experts, gates, not 'gate'; did you mean gates?"),
         ("gate.weights", "all", "gate.weights must be one of joint, per_class, per_expert, not 'all'"),
-        ("gate.fit_on", "test", "gate.fit_on must be one of gate, train, not 'test'"),
+        ("gate.fit_on", "test", "gate.fit_on must be one of gate, train, folds, not 'test'"),
         ("expert.outputs", "some", "expert.outputs must be one of subset, all, rest, not 'some'"),
         ("trainer.precision", "16", "trainer.precision must be one of auto, 32-true, bf16-mixed, not '16'"),
         ("trainer.log_every_n_steps", 0, "trainer.log_every_n_steps must be a whole number above 0, not 0"),
@@ -470,3 +470,11 @@ def test_wrong_configs_fail_before_torch_is_imported() -> None:
     root = Path(moe.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[]", "gate.width must be a whole number above 0, not 0", "False"]
+
+
+def test_what_folds_do_not_go_with() -> None:
+    right = {"gate.fit_on": "folds", "data.splits.gate": 0}
+    compose(*(f"{key}={value}" for key, value in right.items()))
+    assert sentence("gate.fit_on=folds") == (
+        "gate.fit_on=folds needs no images held out for gates; set data.splits.gate=0"
+    )

@@ -84,6 +84,7 @@ DECIDES: dict[str, tuple[Any, set[str]]] = {
 ALONE: dict[str, tuple[dict[str, Any], Any]] = {
     "expert.rest": ({"expert.outputs": "rest"}, 0.25),
     "expert.trunk": ({"expert.init": "base"}, "shared"),
+    "gate.folds": ({"gate.fit_on": "folds"}, 3),
 }
 # Every config value that decides none: where things are, what is shown, what things are called.
 NEUTRAL: dict[str, Any] = {
@@ -177,7 +178,24 @@ def test_every_key_of_the_config_is_known_to_decide_weights_or_not() -> None:
 def test_what_counts_only_beside_another_value() -> None:
     for key, (beside, value) in ALONE.items():
         assert keys(changed(**{key: value})) == keys(default())
-        assert differing(keys(changed(**beside)), keys(changed(**beside, **{key: value}))) == REACHES["expert"]
+        without, together = keys(changed(**beside)), keys(changed(**beside, **{key: value}))
+        reached = {"gates"} if key == "gate.folds" else REACHES["expert"]
+        assert {name for name in ALL if without[name] != together[name]} == reached
+
+
+def test_every_frozen_network_is_trained_again_for_each_fold() -> None:
+    plain = stages(changed(**{"gate.fit_on": "folds", "gate.folds": 2}))
+    networks = ALL - {"gates"}
+    assert list(plain)[-1] == "gates"
+    assert set(plain) == ALL | {f"{name}/{number}" for name in networks for number in range(2)}
+    assert {name: plain[name].key for name in networks} == {name: keys(default())[name] for name in networks}
+    assert plain["base/1"].inputs["fold"] == [1, 2, 0]
+    assert len({stage.key for stage in plain.values()}) == len(plain)
+    assert set(plain["gates"].inputs["needs"]) == {stage.key for stage in plain.values() if stage.kind != "gates"}
+    # What starts as the base starts, for a fold, as the base that has not seen the fold.
+    from_base = stages(changed(**{"gate.fit_on": "folds", "expert.init": "base"}))
+    assert from_base["natural/3"].inputs["needs"] == [from_base["base/3"].key]
+    assert from_base["natural"].inputs["needs"] == [from_base["base"].key]
 
 
 def test_a_specialist_that_starts_from_the_base_changes_with_it() -> None:

@@ -216,6 +216,31 @@ def test_kinds_of_specialists(trained: Path, tmp_path: Path, overrides: tuple[st
     assert outputs == ({6} if "expert.outputs=rest" in overrides else {5})
 
 
+def test_gates_learn_from_what_is_said_out_of_fold(tmp_path: Path) -> None:
+    overrides = ("gate.fit_on=folds", "gate.folds=2", "data.splits.gate=0", "gate.calibrate=true", "report=true")
+    code, run = train(tmp_path, "logger=none", *overrides)
+    assert code == 0
+    found = results(run)
+    folds = {f"{name}/{number}" for name in NETWORKS for number in range(2)}
+    assert set(found["stages"]) == {*NETWORKS, "gates", *folds}
+    assert all(found["stages"][name]["test"] is None for name in folds)
+    # The gates learnt from the whole train split, whose every image a network of the other fold has spoken of.
+    sizes = found["data"]["sizes"]
+    outputs = [e for e in Store(tmp_path / "store").entries() if e.record["kind"] == "outputs"]
+    of_base = {found["stages"][f"base/{number}"]["key"]: number for number in range(2)}
+    counted = {
+        of_base[said["network"]]: said["images"]
+        for said in (entry.record["inputs"] for entry in outputs)
+        if said["network"] in of_base
+    }
+    assert sizes["gate"] == 0 and sum(counted.values()) == sizes["train"] and set(counted) == {0, 1}
+    assert abs(counted[0] - counted[1]) <= 10  # one image a class
+    ensemble = moe.load(run)
+    test = sources.load(ensemble.config.data, tmp_path / "data").test
+    recorded = load_file(run / "predictions.safetensors")["probabilities"]
+    torch.testing.assert_close(ensemble.predict(test.images).probabilities, recorded, rtol=0, atol=1e-5)
+
+
 def test_other_taxonomy_with_nested_branches_and_one_class(tmp_path: Path) -> None:
     branches = "taxonomy.branches={round:{eight:[8],rest:[0,6,9]},other:[1,2,3,4,5,7]}"
     code, run = train(tmp_path, "logger=none", branches)

@@ -59,7 +59,7 @@ def frozen_outputs(config: Config) -> tuple[torch.Tensor, torch.Tensor, Frozen, 
     entries = {stage.name: entry for stage in plan if (entry := store.get(stage.key)) is not None}
     images = split_images(dataset, indices, "gate")
     pixels = Pixels(tuple(config.data.mean), tuple(config.data.std))
-    said = outputs(config, store, tree, entries, "gate", images.images, pixels, torch.device("cpu"))
+    said = outputs(config, store, tree, entries, "gate", images, pixels, torch.device("cpu"))
     gates = assembly.gates(config, tree, (3, 32, 32), None).requires_grad_(True)
     return pixels(images.images), images.labels, said, Mixture(tree, (), (), list(gates), config.mixture.routing)
 

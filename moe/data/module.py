@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from moe.config import Recipe
 from moe.data.batches import Batches, Examples, Pixels
 from moe.data.canonical import DataSet, Images
-from moe.data.splits import SplitIndices
+from moe.data.splits import SplitIndices, folds
 from moe.data.subset import filter_labels, with_others
 
 # As many as the paper takes; more change no filter by much.
@@ -22,8 +22,9 @@ class ImageDataModule(LightningDataModule):
 
     `fit_on` is the split to learn from and `select_on` the one that choices read; `along` holds, for a split,
     tensors that go with its images in the data set's order (frozen outputs). With `rest`, images of all other labels
-    are there too, as one more target, so many that they are that part of the others, drawn by `seed`. Batches are
-    made on the device.
+    are there too, as one more target, so many that they are that part of the others, drawn by `seed`. With `fold`
+    (its number, how many, the seed that divides) that fold's images are not learnt from. Batches are made on the
+    device.
     """
 
     def __init__(
@@ -39,18 +40,23 @@ class ImageDataModule(LightningDataModule):
         along: Mapping[str, tuple[Tensor, ...]] | None = None,
         eval_batch_size: int = 500,
         rest: float | None = None,
+        fold: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
         self.dataset, self.indices, self.pixels = dataset, indices, pixels
         self.targets, self.recipe, self.seed = dict(targets), recipe, seed
         self.fit_on, self.select_on, self.along = fit_on, select_on, dict(along or {})
-        self.eval_batch_size, self.rest = eval_batch_size, rest
+        self.eval_batch_size, self.rest, self.fold = eval_batch_size, rest, fold
         self._resident: dict[str, Examples] = {}
 
     def examples(self, split: str) -> Examples:
         """The images of one split (train, gate, val or test) whose labels are in `targets`."""
         images = split_images(self.dataset, self.indices, split)
         index, targets = filter_labels(images.labels, self.targets)
+        if self.fold is not None and split == self.fit_on:
+            number, count, seed = self.fold
+            kept = folds(images, count, seed)[index] != number
+            index, targets = index[kept], targets[kept]
         if self.rest is not None:
             index, targets = with_others(index, targets, len(images.labels), self.rest, self.seed)
         return Examples(images.images[index], targets, tuple(t[index] for t in self.along.get(split, ())))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moe.data.canonical import DataSet
+from moe.data.canonical import DataSet, Images
 from moe.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,6 +48,20 @@ def split(dataset: DataSet, splits: "Splits") -> SplitIndices:
     if splits.protocol != "held_out":
         raise ConfigError(f"data.splits.protocol must be one of {', '.join(PROTOCOLS)}, not {splits.protocol!r}")
     return _held_out(dataset, splits)
+
+
+def folds(images: Images, count: int, seed: int) -> Tensor:
+    """Which of `count` folds (N,) each image is in: of each class as many in one as in another, give or take one.
+
+    Byte-identical images are in the same one.
+    """
+    fold = np.empty(len(images.labels), dtype=np.int64)
+    labels = images.labels.numpy()
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        fold[np.random.default_rng([seed, int(label)]).permutation(own)] = np.arange(len(own)) % count
+    _, first, inverse = np.unique(images.digests, return_index=True, return_inverse=True)
+    return torch.from_numpy(fold[first][inverse])
 
 
 def largest_remainder(total: int, sizes: list[int]) -> list[int]:

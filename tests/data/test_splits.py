@@ -1,13 +1,14 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from moe.config import Data, Splits
-from moe.data.canonical import DataSet, assemble
+from moe.data.canonical import DataSet, Images, assemble
 from moe.data.sources import load
-from moe.data.splits import SplitIndices, largest_remainder, split
+from moe.data.splits import SplitIndices, folds, largest_remainder, split
 from moe.errors import ConfigError
 
 TEST = torch.tensor([250, 251], dtype=torch.uint8).view(2, 1, 1, 1)
@@ -139,3 +140,15 @@ def test_cifar10(tmp_path_factory: pytest.TempPathFactory) -> None:
     assert counts(data, indices.val) == [250] * 10
     assert len(data.test.labels) == 10_000
     assert len(set().union(*parts(indices))) == 50_000
+
+
+def test_folds_are_even_by_class_and_keep_copies_together() -> None:
+    # Seven images of class 0, five of class 1; of the first class two are the same.
+    digests = np.array([f"{n:032d}".encode() for n in (0, 1, 2, 3, 4, 5, 5, 7, 8, 9, 10, 11)], dtype="S32")
+    labels = torch.tensor([0] * 7 + [1] * 5)
+    fold = folds(Images(torch.zeros(12, 1, 1, 1).byte(), labels, digests), 3, seed=0)
+    assert fold[5] == fold[6]
+    assert sorted(torch.bincount(fold[labels == 1], minlength=3).tolist()) == [1, 2, 2]
+    assert torch.bincount(fold[labels == 0], minlength=3).min() >= 1
+    other = folds(Images(torch.zeros(12, 1, 1, 1).byte(), labels, digests), 3, seed=1)
+    assert not torch.equal(fold, other)
