@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from moe.combinations import check_together
+from moe.combinations import check_combinations
 from moe.errors import ConfigError, nearest
 
 # Networks: a class or builder of one of these modules, by its own name. Users add theirs in moe/nets/.
@@ -87,7 +87,7 @@ RULES: dict[str, Rule] = {
     "log_every_n_steps": POSITIVE_INT,
     "lr": POSITIVE,
     "clip": POSITIVE,
-    "flip": (lambda v: v in (True, False, "alternating"), "true, false or alternating"),
+    "flip": (lambda v: isinstance(v, bool) or v == "alternating", "true, false or alternating"),
     "decay": FRACTION,
     "rest": POSITIVE,
     "folds": (lambda v: isinstance(v, int) and v > 1, "a whole number above 1"),
@@ -129,7 +129,7 @@ def check(values: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key} must be {meaning}, not {value!r}")
     _check_targets(values)
     _check_trainer(values["trainer"])
-    check_together(values)
+    check_combinations(values)
 
 
 def scalars(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:

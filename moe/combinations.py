@@ -6,7 +6,7 @@ from typing import Any
 from moe.errors import ConfigError
 
 
-def check_together(values: Mapping[str, Any]) -> None:
+def check_combinations(values: Mapping[str, Any]) -> None:
     """Raise ConfigError, naming the keys, where values that are right alone do not go together."""
     gate, splits = values["gate"], values["data"]["splits"]
     if values["data"]["source"] == "digits" and values["data"]["root"] is not None:
@@ -18,6 +18,8 @@ def check_together(values: Mapping[str, Any]) -> None:
     if values["target"] == "gates" and splits["protocol"] == "notebook" and gate["fit_on"] != "train":
         raise ConfigError("data.splits.protocol=notebook holds no images out; set gate.fit_on=train")
     _check_specialists(values)
+    for name in ("base", "expert", "router", "gate"):
+        _check_decay(name, values[name]["recipe"])
     direct = values["mixture"]["routing"] == "hard" and values["router"]["source"] == "base"
     if values["mixture"]["cascade"] is not None and not direct:
         raise ConfigError("mixture.cascade asks the base first; set mixture.routing=hard and router.source=base")
@@ -55,3 +57,14 @@ def _check_folds(gate: Mapping[str, Any], splits: Mapping[str, Any]) -> None:
         raise ConfigError("gate.fit_on=folds needs no images held out for gates; set data.splits.gate=0")
     if gate["frozen"] != "stored":
         raise ConfigError("gate.fit_on=folds asks other networks of each image; set gate.frozen=stored")
+
+
+def _check_decay(name: str, recipe: Mapping[str, Any]) -> None:
+    optimizer = recipe["optimizer"]
+    if recipe.get("decay") is None:
+        return
+    if optimizer.get("_target_") not in ("torch.optim.SGD", "torch.optim.AdamW"):
+        # Of the others weight decay goes through a normalised gradient, where it is no part of a weight.
+        raise ConfigError(f"{name}.recipe.decay is for torch.optim.SGD and AdamW; set optimizer.weight_decay instead")
+    if optimizer.get("weight_decay"):
+        raise ConfigError(f"{name}.recipe.decay takes the place of optimizer.weight_decay; set that to 0")

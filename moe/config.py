@@ -73,7 +73,7 @@ class Recipe:
     batch_size: int = MISSING
     clip: float | None = None
     decay: float | None = None
-    bias_lr: float = MISSING
+    bias_lr: float = 1.0
     early_epochs: int | None = None
     averaging: float | None = None
     patience: int | None = None
@@ -92,7 +92,7 @@ class Network:
 class Classifier(Network):
     """A network of images; `views` says of how many views of an image it is asked once trained."""
 
-    views: str = MISSING
+    views: str = "none"
 
 
 @dataclass
@@ -100,16 +100,16 @@ class Expert(Classifier):
     """The specialists: over which classes they speak, how they start, what of the base they share."""
 
     outputs: str = MISSING
-    rest: float = MISSING
-    init: str = MISSING
-    trunk: str = MISSING
+    rest: float = 0.5
+    init: str = "scratch"
+    trunk: str = "own"
 
 
 @dataclass
 class Router(Classifier):
     """The routers; `source` says whether they are networks or what the base says of the branches' classes."""
 
-    source: str = MISSING
+    source: str = "network"
 
 
 @dataclass
@@ -119,8 +119,8 @@ class Gate(Network):
     weights: str = MISSING
     fit_on: str = MISSING
     frozen: str = MISSING
-    folds: int = MISSING
-    calibrate: bool = MISSING
+    folds: int = 5
+    calibrate: bool = False
 
 
 @dataclass

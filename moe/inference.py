@@ -22,7 +22,7 @@ class Predictions:
     """What a mixture says of N images, on the CPU."""
 
     probabilities: Tensor  # (N, K)
-    route: Tensor  # (N,) the leaf that hard routing finds; -1 without routers
+    route: Tensor  # (N,) the leaf that hard routing finds; -1 without routing
     weights: Tensor  # (N, K, E) the gates' weights, zero for experts that had no say
     leaves: Tensor  # (N, L) probability of each leaf; under hard routing of the one that was reached
     experts: Tensor  # (N, E, K) the experts' probabilities, zero for experts that were not run

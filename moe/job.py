@@ -20,6 +20,7 @@ from moe.modules.ensemble import GatedEnsemble
 from moe.modules.expert import Expert
 from moe.modules.recipe import RecipeModule
 from moe.modules.router import Router
+from moe.nets.build import head_names
 from moe.nets.initial import start_from_
 from moe.nets.mixture import Frozen
 from moe.stages import Stage, num_outputs
@@ -101,7 +102,8 @@ def module(
         if "needs" in inputs:
             base = next(entry for entry in entries.values() if entry.key == inputs["needs"][0])
             places = by_position(base.record["inputs"]["outputs"])
-            start_from_(expert.net, base.tensors(), [places[label] for label in inputs["outputs"]])
+            own = [places[label] for label in inputs["outputs"]]
+            start_from_(expert.net, base.tensors(), own, head_names(inputs["net"], tuple(inputs["in_shape"])))
         else:
             data.prepare_network(expert.net)
         return expert, "net."

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 500
 EPILOG = """\
-Each line is the file, its class and that class's probability, the branch that the routers sent it to, and each
-expert's part of the gate's weight. A file that cannot be used is named on stderr, the others go on, and the
+Each line is the file, its class and that class's probability, the branch that routing sent it to, and each
+expert's part of the mixture. A file that cannot be used is named on stderr, the others go on, and the
 exit code is 1.
 
 Images are PNG, JPEG, BMP or WEBP, still, of at most 24 megapixels. They are turned as their EXIF says. 16-bit
@@ -104,21 +104,23 @@ def rows(ensemble: "Ensemble", predictions: "Predictions") -> Iterator[Plain]:
     """What is said of each image, as plain values.
 
     `weights` are the parts in the mixture of the experts that had a say, `route` the leaf, None where
-    there is no router; under soft routing it is the most probable one.
+    there is no routing; under soft routing it is the most probable one.
     """
     from moe.nets.gates import shares
 
     tree, mixture = ensemble.tree, ensemble.mixture
     everyone = range(len(tree.experts))
-    for probabilities, leaf, leaves, share in zip(
+    for probabilities, leaf, leaves, share, given in zip(
         predictions.probabilities.tolist(),
         predictions.route.tolist(),
         predictions.leaves.tolist(),
         shares(predictions.weights, predictions.experts).tolist(),
+        predictions.weights.sum(dim=1).tolist(),
         strict=True,
     ):
         label = max(range(len(probabilities)), key=probabilities.__getitem__)
-        asked = tree.paths[leaf] if mixture.routing == "hard" else everyone
+        # Of a cascade it may be the base alone.
+        asked = [e for e in tree.paths[leaf] if given[e] > 0] if mixture.routing == "hard" else everyone
         yield {
             "class": tree.classes[label],
             "label": label,

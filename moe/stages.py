@@ -162,7 +162,7 @@ def _gates(common: Plain, config: Config, tree: Tree, frozen: Sequence[Stage]) -
         "calibrate": gate.calibrate,
         "routing": config.mixture.routing,
         "cascade": config.mixture.cascade,
-        "views": config.views,
+        "views": {stage.kind: config.views[stage.kind] for stage in frozen},
         "needs": [stage.key for stage in frozen],
     }
     return Stage("gates", "gates", tree.root, inputs)

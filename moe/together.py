@@ -7,6 +7,7 @@ depends on its size. So they are part of its key: gates trained together are nev
 import logging
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 
 import torch
@@ -15,7 +16,7 @@ from torch import nn
 
 from moe import assembly, stages, training
 from moe.config import Config, Plain
-from moe.errors import ConfigError, NonFiniteError
+from moe.errors import ConfigError, NonFiniteError, StoreError
 from moe.job import Job, datamodule, module
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.together import GatesTogether, fit_together, obstacle
@@ -28,6 +29,8 @@ from moe.sweep import company
 log = logging.getLogger(__name__)
 # By the key that gates would have alone: what came of them in this process.
 _trained: dict[str, NonFiniteError | None] = {}
+# The inputs of gates in the store, by key; entries never change.
+_known: dict[str, Plain] = {}
 # What the jobs of a company have in common beside what their stages' inputs say.
 SHARED = ("data", "taxonomy", "trainer", "paths", "mixture", "target")
 
@@ -65,10 +68,13 @@ def _together(job: Job) -> dict[str, Plain]:
     """The inputs of all gates in the store that were trained together, by the key that they would have alone."""
     found = {}
     for key in job.store.present():
-        entry = job.store.get(key) if key.startswith("gates-") else None
-        inputs = dict(entry.record["inputs"]) if entry is not None else {}
-        if inputs.pop("together", None) is not None and entry is not None:
-            found[f"gates-{digest(inputs)[:16]}"] = dict(entry.record["inputs"])
+        if key not in _known and key.startswith("gates-"):
+            with suppress(StoreError):  # a damaged one is that job's own trouble, which will say so
+                entry = job.store.get(key)
+                _known[key] = dict(entry.record["inputs"]) if entry is not None else {}
+        inputs = dict(_known.get(key, {}))
+        if inputs.pop("together", None) is not None:
+            found[f"gates-{digest(inputs)[:16]}"] = _known[key]
     return found
 
 

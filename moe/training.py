@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from pytorch_lightning import seed_everything
-from torch import nn
+from torch import Tensor, nn
 
 from moe import assembly, ddp
 from moe.config import Config, Plain
+from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
 from moe.job import Job, datamodule, module, network_config
 from moe.modules.fit import Fitted, fit
 from moe.modules.place import Place
-from moe.modules.recipe import build_optimizer
+from moe.modules.recipe import RecipeModule, build_optimizer
 from moe.nets.build import build_network
 from moe.stages import Stage, num_outputs
 from moe.store import Entry
@@ -108,31 +109,34 @@ def machine(device: torch.device, world: int = 1) -> str:
     return f"CPU {platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), {torch.get_num_threads()} threads"
 
 
-def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
+def _begin(
+    job: Job, stage: Stage, entries: Mapping[str, Entry]
+) -> tuple[RecipeModule, str, ImageDataModule, dict[str, Tensor]]:
+    """A stage's module before training, what its weights' names begin with, its data, what is kept beside them."""
     # Before anything is drawn: outputs that are not in the store yet are computed here, which draws too.
     temperatures = job.temperatures(entries) if stage.kind == "gates" else None
     data = datamodule(job, stage, entries, temperatures)
-    kept = {} if temperatures is None else {assembly.TEMPERATURES: temperatures}
     seed_everything(stage.seed, verbose=False)
     learner, prefix = module(job, stage, entries, data, temperatures)
-    network = network_config(job.config, stage.kind)
+    return learner, prefix, data, {} if temperatures is None else {assembly.TEMPERATURES: temperatures}
+
+
+def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
+    learner, prefix, data, kept = _begin(job, stage, entries)
     if not any(parameter.requires_grad for parameter in learner.parameters()):
         return Fitted(kept, -1, [])  # a uniform gate has nothing to learn
-    logger = job.logger(stage)
+    logger, recipe = job.logger(stage), network_config(job.config, stage.kind).recipe
     if job.team is not None:
         fitted = job.team.fit(stage.name, stage.key, job.config.plain(), logger, job.folder)
     else:
-        fitted = fit(stage.name, learner, data, network.recipe, job.config.trainer, logger, job.folder)
+        fitted = fit(stage.name, learner, data, recipe, job.config.trainer, logger, job.folder)
     weights = {k.removeprefix(prefix): v for k, v in fitted.weights.items() if k.startswith(prefix)}
     return Fitted({**weights, **kept}, fitted.epoch, fitted.curves)
 
 
 def fit_at(place: Place, job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
     """A stage trained by this process together with others, each at a place of its own."""
-    temperatures = job.temperatures(entries) if stage.kind == "gates" else None
-    data = datamodule(job, stage, entries, temperatures)
-    seed_everything(stage.seed, verbose=False)
-    learner, _ = module(job, stage, entries, data, temperatures)
+    learner, _, data, _ = _begin(job, stage, entries)
     # All begin with the same weights, and then draw their dropout apart.
     seed_everything((stage.seed + place.rank) % 2**32, verbose=False)
     trainer = job.config.trainer

@@ -478,3 +478,25 @@ def test_what_folds_do_not_go_with() -> None:
     assert sentence("gate.fit_on=folds") == (
         "gate.fit_on=folds needs no images held out for gates; set data.splits.gate=0"
     )
+
+
+def test_decay_is_for_optimisers_of_which_it_is_a_part_of_the_weight() -> None:
+    adam = "base.recipe.decay is for torch.optim.SGD and AdamW; set optimizer.weight_decay instead"
+    assert sentence("base.recipe.decay=0.002") == adam
+    compose("base.recipe.decay=0.002", "base.recipe.optimizer._target_=torch.optim.AdamW")
+    twice = ("recipe@base.recipe=fast", "base.recipe.optimizer.weight_decay=0.1")
+    assert sentence(*twice) == "base.recipe.decay takes the place of optimizer.weight_decay; set that to 0"
+
+
+def test_a_config_of_an_earlier_version_gets_what_it_lacks() -> None:
+    values = compose("experiment=gates").plain()
+    for section, name in (("base", "views"), ("expert", "init"), ("router", "source"), ("gate", "calibrate")):
+        del values[section][name]
+    del values["base"]["recipe"]["bias_lr"]
+    assert from_plain(values) == compose("experiment=gates")
+
+
+def test_only_truth_values_and_the_word_say_how_to_flip() -> None:
+    assert sentence("base.recipe.augment.flip=1").startswith(
+        "base.recipe.augment.flip must be true, false or alternating"
+    )

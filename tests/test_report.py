@@ -264,9 +264,9 @@ def test_a_path_that_hard_routing_took_shows_what_it_knows() -> None:
     tree = said[3:9]
     assert tree == ["base", "made", "alive", "furry", "0.56", "wet"]
     assert said[9:] == [
-        *("base", "50% of the gate's weight", f"{NASTY}", "0.75", "frog", "0.25"),
-        *("alive", "30% of the gate's weight", "cat", "0.75", "frog", "0.25"),
-        *("furry", "20% of the gate's weight", "cat", "0.75", "dog", "0.25"),
+        *("base", "50% of the mixture", f"{NASTY}", "0.75", "frog", "0.25"),
+        *("alive", "30% of the mixture", "cat", "0.75", "frog", "0.25"),
+        *("furry", "20% of the mixture", "cat", "0.75", "dog", "0.25"),
         *("mixture", "", "cat", "0.60", "frog", "0.40"),
     ]
 
@@ -291,7 +291,7 @@ def test_of_two_leaves_the_other_has_the_rest() -> None:
 def test_a_path_without_routers() -> None:
     said = texts(report.draw_path(TREE, IMAGE, one([0.0, 0.0, 0.0], -1, [0.2] * 5), label=2))
     assert said[:3] == ["cat 60% (right)", "truly cat", "one gate, no router"]
-    assert sum(text == "20% of the gate's weight" for text in said) == 5
+    assert sum(text == "20% of the mixture" for text in said) == 5
 
 
 def test_choose_takes_half_wrong_and_spreads_over_classes() -> None:

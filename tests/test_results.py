@@ -141,7 +141,12 @@ def test_hard_router_section(hard: Plain) -> None:
 
 def test_hard_regret(hard: Plain) -> None:
     # Image 3 stayed on its way, where alive said dog and was outvoted; image 5 was sent to made.
-    assert hard["test"]["regret"] == {"router": pytest.approx(1 / 6), "experts": 0.0, "outvoted": pytest.approx(1 / 6)}
+    assert hard["test"]["regret"] == {
+        "alone": 0.0,
+        "router": pytest.approx(1 / 6),
+        "experts": 0.0,
+        "outvoted": pytest.approx(1 / 6),
+    }
 
 
 def test_regret_where_no_expert_was_right() -> None:
@@ -150,8 +155,16 @@ def test_regret_where_no_expert_was_right() -> None:
     mine = torch.tensor([True, False, False, False, False])
     known = torch.tensor([True, True, False, False, True])
     labels, route = torch.tensor([0, 0, 2, 2, 4]), torch.tensor([0, 1, 0, 1, 2])
-    assert _regret(TREE, mine, known, route, labels) == {"router": 0.4, "experts": 0.2, "outvoted": 0.2}
-    assert _regret(TREE, mine, known, None, labels) == {"router": 0.0, "experts": 0.4, "outvoted": 0.4}
+    alone = torch.zeros(5, dtype=torch.bool)
+
+    def parts(route: torch.Tensor | None) -> list[float]:
+        return list(_regret(TREE, mine, known, route, alone, labels).values())
+
+    assert parts(route) == [0.0, 0.4, 0.2, 0.2]
+    assert parts(None) == [0.0, 0.0, 0.4, 0.4]
+    # The base spoke alone for the first, which is right, and for the second and the last.
+    alone = torch.tensor([True, True, False, False, True])
+    assert parts(route) == [0.4, 0.2, 0.2, 0.0]
 
 
 def test_hard_gate_section(hard: Plain) -> None:
@@ -224,7 +237,7 @@ def test_soft() -> None:
 def test_flat() -> None:
     out, _ = measured("none", [[[0.2, 0.2, 0.2, 0.2, 0.2]] * 6])
     assert out["test"]["router"] is None
-    assert out["test"]["regret"] == {"router": 0.0, "experts": 0.0, "outvoted": 0.5}
+    assert out["test"]["regret"] == {"alone": 0.0, "router": 0.0, "experts": 0.0, "outvoted": 0.5}
     assert out["baselines"]["specialists"] is None and out["baselines"]["oracle_router"] is None
     assert set(out["verdict"]) == {"base", "uniform", "oracle_expert"}
     assert list(out["test"]["gate"]) == ["all"]
@@ -404,8 +417,8 @@ def test_table(hard: Plain) -> None:
     ) in flat
     assert "the gates are level with the uniform average" in flat
     assert (
-        "Of the mixture's 33.33 points of error: 16.67 where the router sent the image elsewhere, 0.00 where every "
-        "expert on its way was wrong, 16.67 where one was right but outvoted."
+        "Of the mixture's 33.33 points of error: 16.67 where the router's first choice was another branch, "
+        "16.67 where one was right but outvoted."
     ) in flat
     assert "Routers: 83.33% of the images reach their own branch (made 100.00, furry 66.67, wet 100.00)." in flat
     assert "Cost: 408 parameters; 402 FLOP an image as routed, 768 FLOP with every network." in flat

@@ -162,6 +162,7 @@ def test_other_targets_train_only_what_they_need(trained: Path, tmp_path: Path, 
         ("gate.recipe.augment.shift=1", "gate.frozen=live"),
         ("router.source=base", "gate.calibrate=true", "base.views=flip", "expert.views=flip_shift"),
         ("router.source=base", "mixture.cascade=0.9"),
+        ("router.source=base", "mixture.cascade=0.3", "gate.recipe.batch_size=2"),  # the base alone for whole batches
         ("router.source=base", "mixture.routing=soft", "gate.frozen=live", "gate.calibrate=true", "base.views=flip"),
     ],
 )

@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from moe.checks import scalars
-from moe.config import Plain
-from moe.errors import StoreError
+from moe.config import Plain, from_plain
+from moe.errors import ConfigError, StoreError
 from moe.results import read
 
 # What a run is compared with, of its results' verdicts.
@@ -140,6 +141,8 @@ def _run(path: Path, results: Plain) -> Run:
 
 def _settings(config: Plain) -> Plain:
     """Every value of a config by its dotted key; a tree of branches is one value."""
+    with suppress(ConfigError, KeyError, TypeError):  # as it is where this version would refuse it
+        config = from_plain(config).plain()  # keys that its version did not have get their defaults
     tree = config["taxonomy"]["branches"]
     settings = dict(scalars({**config, "taxonomy": {**config["taxonomy"], "branches": None}}))
     return {**settings, "taxonomy.branches": tree}

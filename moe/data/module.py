@@ -58,7 +58,7 @@ class ImageDataModule(LightningDataModule):
             kept = folds(images, count, seed)[index] != number
             index, targets = index[kept], targets[kept]
         if self.rest is not None:
-            index, targets = with_others(index, targets, len(images.labels), self.rest, self.seed)
+            index, targets = with_others(index, targets, len(images.labels), self.rest, self.seed, len(self.targets))
         return Examples(images.images[index], targets, tuple(t[index] for t in self.along.get(split, ())))
 
     def prepare_network(self, net: nn.Module) -> None:

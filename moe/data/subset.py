@@ -16,8 +16,10 @@ def by_group(groups: Sequence[Sequence[int]]) -> dict[int, int]:
     return {label: group for group, labels in enumerate(groups) for label in labels}
 
 
-def with_others(index: Tensor, targets: Tensor, count: int, part: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Beside the images at `index` (M,) of `count` some of the others, as one more target than there are: (M',) each.
+def with_others(
+    index: Tensor, targets: Tensor, count: int, part: float, seed: int, target: int
+) -> tuple[Tensor, Tensor]:
+    """Beside the images at `index` (M,) of `count`, with `targets`, some of the others, with `target`: (M',) each.
 
     They are `part` of M, or all there are, drawn by `seed`; the order is ascending.
     """
@@ -26,7 +28,7 @@ def with_others(index: Tensor, targets: Tensor, count: int, part: float, seed: i
     others = outside.nonzero().squeeze(1)
     drawn = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))[: round(part * len(index))]
     both = torch.cat([index, others[drawn]])
-    said = torch.cat([targets, torch.full((len(drawn),), int(targets.max()) + 1)])
+    said = torch.cat([targets, torch.full((len(drawn),), target)])
     order = both.argsort()
     return both[order], said[order]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
@@ -70,6 +71,17 @@ class FiniteGuard(Callback):
         if first >= 0:
             what = f"the loss or a gradient was NaN or infinite at step {first}; no weight took it in"
             raise NonFiniteError(f"{self.stage}: {what}. {REMEDY}")
+
+
+class AveragedWeights(WeightAveraging):
+    """Lightning's average of the weights, kept where the network is trained.
+
+    Lightning makes it before it moves the network there, and so would send every weight to the CPU at every step.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
 
 
 class EarlyParameters(Callback):

@@ -84,6 +84,9 @@ class GatedEnsemble(RecipeModule):
             self.train_nll.update(loss.detach().expand(len(labels)))
             self.train_entropy.update(mixed.entropy.detach().expand(len(labels)))
             self.train_accuracy.update(mixed.probabilities.detach(), labels)
+        if not loss.requires_grad:
+            # The base spoke alone for the whole batch. A step all the same: other processes may have one to take.
+            loss = loss + 0.0 * torch.stack([p.sum() for p in self.mixture.gates.parameters()]).sum()
         return loss
 
     def on_train_epoch_end(self) -> None:

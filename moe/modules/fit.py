@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar, WeightAveraging
+from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from moe.config import Plain, Recipe
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
-from moe.modules.callbacks import Curves, EarlyParameters, FiniteGuard, KeepBest
+from moe.modules.callbacks import AveragedWeights, Curves, EarlyParameters, FiniteGuard, KeepBest
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
 
@@ -84,7 +84,7 @@ def fit(
     if recipe.early_epochs is not None:
         callbacks.append(EarlyParameters(recipe.early_epochs))
     if recipe.averaging is not None:
-        callbacks.append(WeightAveraging(avg_fn=moving_average(recipe.averaging)))
+        callbacks.append(AveragedWeights(avg_fn=moving_average(recipe.averaging)))
     if recipe.patience is not None:
         callbacks.append(EarlyStopping("val/nll", patience=recipe.patience))
     if trainer["enable_progress_bar"]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+import torch
 from torch import nn
 from torchvision.models import list_models
 
@@ -19,6 +20,13 @@ def build_network(net: Mapping[str, Any], in_shape: Shape, num_classes: int, key
     Raises ConfigError, naming `key`, where the target is not allowed or takes other arguments.
     """
     return _build(net, key, in_shape=tuple(in_shape), num_classes=num_classes)
+
+
+def head_names(net: Mapping[str, Any], in_shape: Shape) -> set[str]:
+    """The names of the tensors of a network that have a row for each output."""
+    with torch.device("meta"):
+        one, other = (build_network(net, in_shape, count).state_dict() for count in (2, 3))
+    return {name for name, tensor in one.items() if tensor.shape != other[name].shape}
 
 
 def build_gate(gate: Mapping[str, Any], in_shape: Shape, num_classes: int, num_experts: int, weights: str) -> nn.Module:

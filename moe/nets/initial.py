@@ -1,10 +1,12 @@
 """How weights start, and which are another network's."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
+
+from moe.nets.views import Views
 
 
 def glorot_uniform_(module: nn.Module) -> None:
@@ -19,20 +21,21 @@ def glorot_uniform_(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def start_from_(net: nn.Module, state: Mapping[str, Tensor], places: Sequence[int]) -> None:
+def start_from_(net: nn.Module, state: Mapping[str, Tensor], places: Sequence[int], heads: Collection[str]) -> None:
     """Give a network the weights of one of the same architecture, of whose outputs it has those at `places`, in order.
 
-    Outputs that it has beyond those keep their own start. Raises ValueError where the architectures differ.
+    `heads` name the tensors that have a row for each output. Outputs beyond those keep their own start. Raises
+    ValueError where the architectures differ.
     """
     with torch.no_grad():
         for name, own in net.state_dict().items():
             other = state.get(name)
-            if other is not None and other.shape == own.shape:
-                own.copy_(other)
-            elif other is not None and other.shape[1:] == own.shape[1:] and len(own) >= len(places):
+            if other is None or (name not in heads and other.shape != own.shape):
+                raise ValueError(f"{name} has no counterpart of its shape, {tuple(own.shape)}")
+            if name in heads:
                 own[: len(places)].copy_(other[list(places)])
             else:
-                raise ValueError(f"{name} has no counterpart of its shape, {tuple(own.shape)}")
+                own.copy_(other)
 
 
 def tie(net: nn.Module, base: nn.Module) -> None:
@@ -46,6 +49,6 @@ def tie(net: nn.Module, base: nn.Module) -> None:
 
 def _trunk(net: nn.Module) -> list[nn.Module]:
     """Every module of a network's trunk, seen through what wraps it."""
-    net = getattr(net, "net", net)
+    net = net.net if isinstance(net, Views) else net
     layers: list[nn.Module] = net.trunk_layers  # type: ignore[assignment]
     return list(chain.from_iterable(layer.modules() for layer in layers))

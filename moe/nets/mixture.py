@@ -53,7 +53,7 @@ class Mixture(nn.Module):
     an image of which it is at least that sure, and no other network runs.
 
     With routing `hard` or `soft` there is a gate for each leaf over the experts on its path; with `none` one
-    gate over all experts and no routers. `forward` runs under hard routing only the networks on each image's
+    gate over all experts and nothing is routed. `forward` runs under hard routing only the networks on each image's
     way; `dense` runs them all.
     """
 

@@ -32,8 +32,9 @@ class VGG(nn.Module):
         if min(height, width) >> len(blocks) == 0:
             raise ValueError(f"images of {height}x{width} are too small for {len(blocks)} blocks, each halves them")
         layers: list[nn.Module] = []
+        self._last = 0  # where the last block begins
         for block in blocks:
-            self._last = len(layers)  # where the last block begins
+            self._last = len(layers)
             for out_channels in block:
                 layers += [nn.Conv2d(channels, out_channels, 3, padding=1), nn.ReLU()]
                 channels = out_channels

@@ -147,7 +147,9 @@ def _gate_drawings(tree: Tree, predictions: Predictions, labels: Tensor, routing
     share = shares(predictions.weights, predictions.experts)  # (N, E)
     drawings = {}
     for i, (leaf, path) in enumerate(zip(tree.leaves, tree.paths, strict=True)):
-        here = predictions.route == i if routing == "hard" else torch.ones_like(labels, dtype=torch.bool)
+        # A leaf's own expert has no weight where the base spoke alone.
+        gated = predictions.weights[:, :, path[-1]].sum(dim=1) > 0
+        here = (predictions.route == i) & gated if routing == "hard" else torch.ones_like(labels, dtype=torch.bool)
         own = share[:, path[1:]]
         rows = {tree.classes[label]: own[here & (labels == label)] for label in leaf.labels}
         strays = here & ~torch.isin(labels, torch.tensor(leaf.labels))

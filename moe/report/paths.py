@@ -79,7 +79,7 @@ def draw_path(tree: Tree, image: Tensor, predictions: Predictions, label: int | 
         if root:
             _tree(axes, root, tree_top)
         for place, e in enumerate(speaking):
-            title, note = tree.experts[e].name, f"{100 * share[e]:.0f}% of the gate's weight"
+            title, note = tree.experts[e].name, f"{100 * share[e]:.0f}% of the mixture"
             top = experts_top + place * block
             _classes(axes, tree, predictions.experts[0, e], label, top, title, note, float(share[e]))
         top = experts_top + len(speaking) * block

@@ -38,7 +38,14 @@ def measure(
     routed = mixture.routing != "none"
     test = {
         **measure_classifier(tree, predictions.probabilities, labels),
-        "regret": _regret(tree, mine, others["oracle_expert"], predictions.route if routed else None, labels),
+        "regret": _regret(
+            tree,
+            mine,
+            others["oracle_expert"],
+            predictions.route if routed else None,
+            mixture.alone(predictions.experts[:, 0]),
+            labels,
+        ),
         "router": _router(tree, predictions.route, labels) if routed else None,
         "gate": _gates(tree, mixture, images, pixels, predictions, frozen),
     }
@@ -92,17 +99,22 @@ def _router(tree: Tree, route: Tensor, labels: Tensor) -> Plain:
     }
 
 
-def _regret(tree: Tree, mine: Tensor, any_expert: Tensor | None, route: Tensor | None, labels: Tensor) -> Plain:
+def _regret(
+    tree: Tree, mine: Tensor, any_expert: Tensor | None, route: Tensor | None, alone: Tensor, labels: Tensor
+) -> Plain:
     """Where the mixture's errors come from, as parts of all images; the parts sum to its error.
 
-    `router`: the image was sent elsewhere; of the others `experts`: none on its way was right; `outvoted`: one was.
+    `alone`: the base spoke alone, as a cascade lets it; of the others `router`: the first choice was another branch;
+    of the others `experts`: none on the way was right; `outvoted`: one was.
     """
     assert any_expert is not None
     astray = torch.zeros_like(mine) if route is None else route != torch.tensor(tree.leaf_of_label)[labels]
+    asked = ~mine & ~alone
     parts = {
-        "router": ~mine & astray,
-        "experts": ~mine & ~astray & ~any_expert,
-        "outvoted": ~mine & ~astray & any_expert,
+        "alone": ~mine & alone,
+        "router": asked & astray,
+        "experts": asked & ~astray & ~any_expert,
+        "outvoted": asked & ~astray & any_expert,
     }
     return {name: metrics.mean_or_none(part) for name, part in parts.items()}
 

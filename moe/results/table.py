@@ -86,12 +86,14 @@ def regret_sentence(results: Plain) -> str | None:
     regret = (results.get("test") or {}).get("regret")
     if not regret:
         return None
-    error = 1 - results["test"]["accuracy"]
-    router = f"{_percent(regret['router'])} where the router sent the image elsewhere, " if regret["router"] else ""
-    return (
-        f"Of the mixture's {_percent(error)} points of error: {router}{_percent(regret['experts'])} where every "
-        f"expert on its way was wrong, {_percent(regret['outvoted'])} where one was right but outvoted."
-    )
+    said = {
+        "alone": "where the base spoke alone",
+        "router": "where the router's first choice was another branch",
+        "experts": "where every expert on the way was wrong",
+        "outvoted": "where one was right but outvoted",
+    }
+    parts = [f"{_percent(regret[name])} {what}" for name, what in said.items() if regret[name] or name == "outvoted"]
+    return f"Of the mixture's {_percent(1 - results['test']['accuracy'])} points of error: {', '.join(parts)}."
 
 
 def router_sentence(results: Plain) -> str | None:

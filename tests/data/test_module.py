@@ -171,12 +171,12 @@ def test_gates_learn_from_their_split_and_the_notebook_chooses_on_test(tmp_path:
 
 def test_others_are_one_more_target_as_many_as_asked_for() -> None:
     # Images 1, 2, 6 of ten are a branch's own, with targets 1, 0, 1; two thirds of three is two others.
-    index, targets = with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), 10, 2 / 3, seed=0)
+    index, targets = with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), 10, 2 / 3, seed=0, target=2)
     assert index.tolist() == sorted(index.tolist()) and len(index) == 5
     said = dict(zip(index.tolist(), targets.tolist(), strict=True))
     assert [said.pop(own) for own in (1, 2, 6)] == [1, 0, 1]
     assert list(said.values()) == [2, 2]
     # More than there are: all of them.
-    assert len(with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), 10, 9.0, seed=0)[0]) == 10
-    other = with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), 10, 2 / 3, seed=1)[0]
+    assert len(with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), 10, 9.0, seed=0, target=2)[0]) == 10
+    other = with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), 10, 2 / 3, seed=1, target=2)[0]
     assert not torch.equal(index, other)

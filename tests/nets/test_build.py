@@ -9,8 +9,9 @@ from torch import nn
 
 from moe.config import CONF
 from moe.errors import ConfigError
-from moe.nets.build import build_gate, build_network
+from moe.nets.build import build_gate, build_network, head_names
 from moe.nets.gates import ConvGate, MLPGate
+from moe.nets.initial import start_from_
 from moe.nets.vgg import VGG
 
 VGG_NET = {"_target_": "moe.nets.vgg.VGG", "blocks": [[2]], "hidden": 3}
@@ -159,3 +160,32 @@ def test_a_gates_depth_is_that_of_its_config() -> None:
     gate = build_gate({"_target_": "moe.nets.gates.ConvGate", "width": 3, "depth": 2}, (1, 4, 4), 5, 2, "joint")
     assert isinstance(gate, ConvGate)
     assert [layer.out_channels for layer in gate.net if isinstance(layer, nn.Conv2d)] == [3, 3]
+
+
+def test_what_has_a_row_for_each_output() -> None:
+    net = {"_target_": "moe.nets.vgg.VGG", "blocks": [[4]], "hidden": 3}
+    assert head_names(net, (1, 4, 4)) == {"head.4.weight", "head.4.bias"}
+
+
+def test_a_start_as_another_network_takes_its_outputs_by_place_even_where_there_are_as_many() -> None:
+    torch.manual_seed(0)
+    net = {"_target_": "moe.nets.vgg.VGG", "blocks": [[4]], "hidden": 3}
+    base, own = (build_network(net, (1, 4, 4), 4) for _ in range(2))
+    before = own.head[4].weight.clone()
+    # Classes 0, 2 and 3 of four, and one output for the other class.
+    start_from_(own, base.state_dict(), [0, 2, 3], head_names(net, (1, 4, 4)))
+    assert torch.equal(own.head[4].weight[:3], base.head[4].weight[[0, 2, 3]])
+    assert torch.equal(own.head[4].weight[3], before[3])
+    assert torch.equal(own.features[0].weight, base.features[0].weight)
+
+
+def test_a_start_as_a_network_of_another_architecture_is_refused() -> None:
+    net = {"_target_": "moe.nets.vgg.VGG", "blocks": [[4]], "hidden": 3}
+    own, other = build_network(net, (1, 4, 4), 2), build_network({**net, "hidden": 5}, (1, 4, 4), 4)
+    with pytest.raises(ValueError, match="has no counterpart of its shape"):
+        start_from_(own, other.state_dict(), [0, 1], {"head.4.weight", "head.4.bias"})
+
+
+def test_no_blocks_leave_the_hidden_layer() -> None:
+    net = build_network({"_target_": "moe.nets.vgg.VGG", "blocks": [], "hidden": 3}, (1, 4, 4), 2)
+    assert net(torch.rand(5, 1, 4, 4)).shape == (5, 2)
