@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from quick import TRAINER, short_recipe
 from test_together import data, ensemble
 
@@ -21,7 +22,7 @@ from moe.errors import NonFiniteError, StoreError
 from moe.modules import checkpoint as checkpoints
 from moe.modules.checkpoint import HEAD, Checkpoints, VerifiedCheckpointIO, random_states, restore_random
 from moe.modules.ensemble import GatedEnsemble
-from moe.modules.fit import fit
+from moe.modules.fit import fit, make_trainer
 from moe.modules.together import GatesTogether, fit_together
 
 
@@ -223,3 +224,34 @@ def test_gates_trained_together_go_on_too(tmp_path: Path, monkeypatch: pytest.Mo
     for mine, other in zip(goes_on[:2], whole[:2], strict=True):
         assert mine.epoch == other.epoch and len(mine.curves) == len(other.curves)
         assert all(torch.equal(weight, other.weights[name]) for name, weight in mine.weights.items())
+
+
+def test_after_a_loss_that_is_not_finite_the_last_checkpoint_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, recipe = Checkpoints(tmp_path, "gates-0", 0.0), slow(averaging=0.7)
+    steps = GatedEnsemble.training_step
+
+    def spoilt(module: GatedEnsemble, batch: Any, index: int) -> Any:
+        return steps(module, batch, index) * (float("nan") if (module.current_epoch, index) == (2, 1) else 1.0)
+
+    monkeypatch.setattr(GatedEnsemble, "training_step", spoilt)
+    # Five steps an epoch, and the guard looks at each.
+    for _ in range(2):  # the second time it goes on from that checkpoint, to the same end
+        with pytest.raises(NonFiniteError, match="at step 11;"):
+            fit("gates", ensemble(8, 0.5, recipe), data(recipe), recipe, TRAINER, None, tmp_path, None, where)
+        newest = where.newest()
+        assert newest == where.path(2)
+        found = VerifiedCheckpointIO().load_checkpoint(newest)
+        tensors = [*found["state_dict"].values(), *found["current_model_state"].values()]
+        tensors += [v for state in found["optimizer_states"][0]["state"].values() for v in state.values()]
+        assert all(torch.isfinite(tensor).all() for tensor in tensors) and len(tensors) > 10
+
+
+def test_a_job_of_slurm_leaves_requeueing_to_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or Lightning would write a checkpoint of its own on SIGUSR1, and take it for the next stage's."""
+    for name in ("SLURM_NTASKS", "SLURM_JOB_ID", "SLURM_NNODES", "SLURM_NTASKS_PER_NODE"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("SLURM_JOB_NAME", "gates")
+    environment = make_trainer(TRAINER)._accelerator_connector.cluster_environment
+    assert isinstance(environment, LightningEnvironment)
