@@ -91,5 +91,5 @@ def test_a_stage_of_any_kind_goes_on_to_the_same_weights(tmp_path: Path) -> None
     assert list(nlls) == [6, 13, 20, 27] and len(set(nlls.values())) == 4
     # W&B knows that the command failed, and the curve of what went on begins with its first epoch.
     base, router = (read(path) for path in sorted((ended / "run").glob("wandb/offline-run-*/run-*.wandb"))[::3])
-    assert [row["epoch"] for row in base.history] == [0, 1, 2, 3, 4]
+    assert list(dict.fromkeys(row["epoch"] for row in base.history)) == [0, 1, 2, 3, 4]
     assert [base.exit_code, router.exit_code] == [1, 1]
