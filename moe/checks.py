@@ -86,6 +86,7 @@ RULES: dict[str, Rule] = {
     "hidden": POSITIVE_INT,
     "log_every_n_steps": POSITIVE_INT,
     "lr": POSITIVE,
+    "checkpoint_seconds": (lambda v: _number(v) and v >= 0, "a number of seconds, 0 or above"),
     "clip": POSITIVE,
     "flip": (lambda v: isinstance(v, bool) or v == "alternating", "true, false or alternating"),
     "decay": FRACTION,

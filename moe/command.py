@@ -1,29 +1,68 @@
 """How every command ends: an exit code and, where the user can mend it, one sentence."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 from moe.errors import UserError
 
 
-def run(command: Callable[[], int | None], interrupted: str = "interrupted") -> None:
-    """Run a command and exit with its code; see `sentences` for how errors end it."""
-    with sentences(interrupted):
+class Stopped(SystemExit):
+    """A signal asks the command to end; its code is 128 and the signal's number.
+
+    No KeyboardInterrupt, on which Lightning ignores Ctrl-C from then on, and exits with 1.
+    """
+
+
+def run(command: Callable[[], int | None], after: str = "") -> None:
+    """Run a command and exit with its code; see `sentences` for how errors and signals end it."""
+    with signals(), sentences(after):
         code = command()
     sys.exit(code or 0)
 
 
 @contextmanager
-def sentences(interrupted: str = "interrupted") -> Iterator[None]:
-    """Turn what a user can mend into one sentence on stderr and an exit: 1 or 2, or 130 after Ctrl-C."""
+def signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM raise Stopped where the command is; the second one ends the process at once."""
+    stopping = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        if stopping:
+            os._exit(128 + number)
+        stopping = True
+        raise Stopped(128 + number)
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        # What was to be ignored, as by a job in a shell's background, stays so.
+        wanted = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, stop) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def sentences(after: str = "") -> Iterator[None]:
+    """Turn what a user can mend into one sentence on stderr and an exit: 1 or 2, 130 after Ctrl-C, 143 after SIGTERM.
+
+    `after` is how the sentence about a signal goes on.
+    """
     try:
         yield
     except UserError as error:
         _end(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _end(interrupted, 130)
+    except (Stopped, KeyboardInterrupt) as stopped:
+        terminated = isinstance(stopped, Stopped) and stopped.code == 128 + signal.SIGTERM
+        _end(f"{'ended by SIGTERM' if terminated else 'interrupted'}{after}", 143 if terminated else 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader, `head` say, has had enough
         sys.exit(1)

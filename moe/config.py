@@ -167,6 +167,7 @@ class Config:
     seed: int = MISSING
     plan: bool = MISSING
     report: bool = MISSING
+    checkpoint_seconds: float = 20.0
     data: Data = field(default_factory=Data)
     taxonomy: Taxonomy = field(default_factory=Taxonomy)
     base: Classifier = field(default_factory=Classifier)

@@ -90,7 +90,7 @@ class Team:
             logger.finalize("success")
         from safetensors.torch import load_file
 
-        return Fitted(load_file(self.scratch / WEIGHTS), fitted["epoch"], fitted["curves"])
+        return Fitted(load_file(self.scratch / WEIGHTS), fitted["epoch"], fitted["curves"], fitted["earlier"])
 
     def _start(self, config: Plain, folder: Path) -> None:
         self.scratch = Path(tempfile.mkdtemp(prefix="moe-ddp-"))

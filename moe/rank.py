@@ -94,7 +94,8 @@ def main() -> None:
             fitted = rank.fit(**tasks.get())
             if first:
                 save_file(fitted.weights, Path(greeting["scratch"]) / WEIGHTS)
-            messages.send(fitted={"epoch": fitted.epoch, "curves": fitted.curves} if first else None)
+            kept = {"epoch": fitted.epoch, "curves": fitted.curves, "earlier": fitted.earlier}
+            messages.send(fitted=kept if first else None)
     except UserError as error:
         messages.send(error=type(error).__name__, sentence=str(error))
         _leave()

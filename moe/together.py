@@ -18,6 +18,7 @@ from moe import assembly, stages, training
 from moe.config import Config, Plain
 from moe.errors import ConfigError, NonFiniteError, StoreError
 from moe.job import Job, datamodule, module
+from moe.modules.checkpoint import Checkpoints
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.together import GatesTogether, fit_together, obstacle
 from moe.nets.mixture import Mixture
@@ -87,7 +88,8 @@ def _train_company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None
         return
     keys = sorted(members)
     of_all = {"code": code_digest(f"{StackedMixture.__module__}.StackedMixture"), "with": keys}
-    with job.store.lock(f"together-{digest(keys)[:16]}", f"{len(keys)} jobs' gates"):
+    key_of_all = f"together-{digest(keys)[:16]}"
+    with job.store.lock(key_of_all, f"{len(keys)} jobs' gates"):
         if stage.key in _together(job):
             return  # another process has trained them while this one waited
         log.info("%s: training those of %d jobs together", stage.name, len(keys))
@@ -104,8 +106,9 @@ def _train_company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None
             random.append(torch.get_rng_state())
         recipe = job.config.gate.recipe
         together = GatesTogether(stage.name, mixtures, random, stage.seed, asdict(recipe))
-        found = fit_together(together, data, recipe, job.config.trainer, job.folder)
-        seconds = (time.perf_counter() - start) / len(keys)
+        checkpoints = Checkpoints(job.store.checkpoints, key_of_all, job.config.checkpoint_seconds)
+        found, earlier = fit_together(together, data, recipe, job.config.trainer, job.folder, checkpoints)
+        seconds = (earlier + time.perf_counter() - start) / len(keys)
         for (key, (_, own)), fitted in zip(members.items(), found, strict=True):
             _trained[key] = fitted if isinstance(fitted, NonFiniteError) else None
             if isinstance(fitted, NonFiniteError):
@@ -122,6 +125,7 @@ def _train_company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None
                 "machine": training.machine(job.device),
             }
             job.store.publish(replace(own, inputs=inputs).key, record, {**fitted.weights, **kept})
+        checkpoints.drop()
         log.info("%s: %d jobs' gates took %.1f s each", stage.name, len(keys), seconds)
 
 

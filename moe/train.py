@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from moe.store import Entry, Store
 
 log = logging.getLogger(__name__)
-INTERRUPTED = "interrupted; the same command goes on after the last finished network"
+GOES_ON = "; the same command goes on from the last checkpoint"
 
 
 def main() -> None:
-    """The command: exit code 0, or 1, 2 or 130 with one sentence."""
-    command.run(_command, INTERRUPTED)
+    """The command: exit code 0, or 1, 2, 130 (Ctrl-C) or 143 (SIGTERM) with one sentence."""
+    command.run(_command, GOES_ON)
 
 
 def _command() -> int:
@@ -57,7 +57,7 @@ def _composed(composed: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.RUN:
-        with command.sentences(INTERRUPTED):
+        with command.sentences(GOES_ON):
             _run(parse(composed), folder)
         return None
     log.info("\njob %d  %s", hydra_config.job.num + 1, folder)

@@ -4,6 +4,7 @@ import logging
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from pytorch_lightning import seed_everything
@@ -14,6 +15,7 @@ from moe.config import Config, Plain
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
 from moe.job import Job, datamodule, module, network_config
+from moe.modules.checkpoint import Checkpoints
 from moe.modules.fit import Fitted, fit
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule, build_optimizer
@@ -86,7 +88,7 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry,
         log.info("%s: training %s", stage.name, stage.key)
         start = time.perf_counter()
         fitted = _train(job, stage, entries)
-        seconds = time.perf_counter() - start
+        seconds = fitted.earlier + time.perf_counter() - start
         record = {
             "kind": stage.kind,
             "name": stage.name,
@@ -97,7 +99,13 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry,
             "machine": machine(job.device, job.team.world if job.team else 1),
         }
         log.info("%s: kept epoch %d of %d after %.0f s", stage.name, fitted.epoch + 1, len(fitted.curves), seconds)
-        return job.store.publish(stage.key, record, fitted.weights), False
+        entry = job.store.publish(stage.key, record, fitted.weights)
+        _checkpoints(job, stage).drop()
+        return entry, False
+
+
+def _checkpoints(job: Job, stage: Stage) -> Checkpoints:
+    return Checkpoints(job.store.checkpoints, stage.key, job.config.checkpoint_seconds)
 
 
 def machine(device: torch.device, world: int = 1) -> str:
@@ -129,9 +137,10 @@ def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
     if job.team is not None:
         fitted = job.team.fit(stage.name, stage.key, job.config.plain(), logger, job.folder)
     else:
-        fitted = fit(stage.name, learner, data, recipe, job.config.trainer, logger, job.folder)
+        places = (job.folder, None, _checkpoints(job, stage))
+        fitted = fit(stage.name, learner, data, recipe, job.config.trainer, logger, *places)
     weights = {k.removeprefix(prefix): v for k, v in fitted.weights.items() if k.startswith(prefix)}
-    return Fitted({**weights, **kept}, fitted.epoch, fitted.curves)
+    return replace(fitted, weights={**weights, **kept})
 
 
 def fit_at(place: Place, job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
@@ -143,4 +152,5 @@ def fit_at(place: Place, job: Job, stage: Stage, entries: Mapping[str, Entry]) -
     if place.rank > 0:
         trainer = {**trainer, "enable_progress_bar": False}
     recipe = network_config(job.config, stage.kind).recipe
-    return fit(stage.name, learner, data, recipe, trainer, job.logger(stage), job.folder, place)
+    checkpoints = _checkpoints(job, stage)
+    return fit(stage.name, learner, data, recipe, trainer, job.logger(stage), job.folder, place, checkpoints)

@@ -204,7 +204,7 @@ def test_ctrl_c_ends_all(tmp_path: Path) -> None:
         said = process.communicate(timeout=TIMEOUT)[1]
         assert (process.returncode, said) == (
             130,
-            "moe: interrupted; the same command goes on after the last finished network\n",
+            "moe: interrupted; the same command goes on from the last checkpoint\n",
         )
         assert not ranks(mark)
 

@@ -248,3 +248,22 @@ def test_commands_answer_before_torch_is_there() -> None:
     names = "moe.evaluate, moe.predict, moe.compare, moe.store.__main__"
     code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
+
+
+def test_checkpoints_of_training_that_was_ended_are_said_and_pruned_by_age(
+    small: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [small.checkpoints / f"{KEY}-00000{epochs}.ckpt" for epochs in (4, 5)]
+    for days, path in zip((3, 1), paths, strict=True):
+        path.write_bytes(bytes(500))
+        os.utime(path, (time.time() - days * 24 * HOURS,) * 2)
+    listed = command(capsys, "--root", small.root, "list")[1]
+    assert listed.endswith("and 2 checkpoints of training that was ended, 1.0 kB: the same command goes on from them\n")
+    assert "nothing to remove" in command(capsys, "--root", small.root, "prune", "--yes")[1]
+    assert "nothing to remove" in command(capsys, "--root", small.root, "prune", "--kind=gates", "--older=2")[1]
+    with FileLock(small.root / ".locks" / f"{KEY}.lock"):  # it is being trained
+        assert "stays: another process" in command(capsys, "--root", small.root, "prune", "--older=2", "--yes")[2]
+    age(small, KEY, 0)
+    command(capsys, "--root", small.root, "prune", "--older=2", "--yes")
+    assert [path.exists() for path in paths] == [False, True]
+    assert small.get(KEY) is not None

@@ -427,7 +427,7 @@ def test_ctrl_c_ends_with_130_and_the_finished_networks_stay(tmp_path: Path) -> 
             break
     said = started.communicate(timeout=60)[1]
     assert started.returncode == 130
-    assert said == "moe: interrupted; the same command goes on after the last finished network\n"
+    assert said == "moe: interrupted; the same command goes on from the last checkpoint\n"
     assert {entry.record["name"] for entry in Store(tmp_path / "store").entries()} == {"base", "curved", "straight"}
 
 

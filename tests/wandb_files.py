@@ -10,13 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class OfflineRun:
-    """One `.wandb` file: its run record, its whole config, every row of its history, its last summary."""
+    """One `.wandb` file: its run record, whole config, history, last summary, exit code (None where it was cut off)."""
 
     path: Path
     run: dict[str, Any]
     config: dict[str, Any]
     history: list[dict[str, Any]]
     summary: dict[str, Any]
+    exit_code: int | None
 
 
 def read(path: Path) -> OfflineRun:
@@ -33,7 +34,9 @@ def read(path: Path) -> OfflineRun:
     for record in records:
         if record["type"] == "summary":
             summary.update(record["summary"]["update"])
-    return OfflineRun(path, run, config, [r["history"]["item"] for r in records if r["type"] == "history"], summary)
+    history = [record["history"]["item"] for record in records if record["type"] == "history"]
+    code = next((record["exit"].get("exit_code", 0) for record in records if record["type"] == "exit"), None)
+    return OfflineRun(path, run, config, history, summary, code)
 
 
 def offline_runs(folder: Path) -> dict[str, OfflineRun]:

@@ -4,7 +4,6 @@ Hydra imports this at every start, so that anything slow is imported late.
 """
 
 import os
-import signal
 import subprocess
 import threading
 import time
@@ -148,7 +147,7 @@ class ProcessLauncher(_CommandLauncher):
         self.n_jobs, self.threads = n_jobs, threads
 
     def launch(self, job_overrides: Sequence[Overrides], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the jobs and wait for all of them. Ctrl-C ends those that run."""
+        """Run the jobs and wait for all of them. Ctrl-C or SIGTERM ends those that run."""
         from moe.sweep import gpus, jobs
 
         devices = gpus.visible()
@@ -190,12 +189,12 @@ class ProcessLauncher(_CommandLauncher):
 
 
 def _end(running: set[subprocess.Popen]) -> None:
-    """Ask the jobs to stop, as Ctrl-C would, and end those that do not."""
+    """Ask the jobs to stop, and end those that do not."""
     from moe.sweep.jobs import STOP_SECONDS
 
     for process in running:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
     deadline = time.monotonic() + STOP_SECONDS
     for process in running:
         try:

@@ -18,7 +18,7 @@ AGAINST = ("uniform", "base")
 VERDICT = ("difference", "ci95", "mcnemar_p")
 # Where a run was, how it was shown, and what has a column of its own: no difference in what it learnt.
 NO_DIFFERENCE = (
-    *("experiment", "seed", "plan", "report", "paths.", "logger."),
+    *("experiment", "seed", "plan", "report", "checkpoint_seconds", "paths.", "logger."),
     *("data.name", "data.root", "data.download", "data.fingerprint"),
     *("trainer.enable_progress_bar", "trainer.log_every_n_steps"),
 )

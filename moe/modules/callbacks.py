@@ -115,6 +115,12 @@ class KeepBest(Callback):
         self.weights: dict[str, Tensor] = {}
         self._current: dict[str, Tensor] = {}
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "epoch": self.epoch, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.epoch, self.weights = state_dict["best"], state_dict["epoch"], state_dict["weights"]
+
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
             self._current = {k: v.detach().clone() for k, v in pl_module.state_dict().items()}
@@ -133,7 +139,8 @@ class Curves(Callback):
     """Every epoch's metrics, learning rate and seconds, as plain numbers; `say` puts each in the log too.
 
     An epoch is written down when the next begins or training ends: Lightning calls the callbacks at an
-    epoch's end before the module, which is when the module logs its training metrics.
+    epoch's end before the module, which is when the module logs its training metrics. Training that goes on from a
+    checkpoint logs the epochs before it again, since its logger may be new.
     """
 
     def __init__(self, stage: str, say: bool) -> None:
@@ -141,6 +148,21 @@ class Curves(Callback):
         self.epochs: list[dict[str, float]] = []
         self._ended: dict[str, float] = {}
         self._start = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs = state_dict["epochs"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.epochs:
+            return
+        log.info("%s: goes on after epoch %d", self.stage, len(self.epochs))
+        for epoch in self.epochs if trainer.logger is not None else ():
+            metrics = {name: value for name, value in epoch.items() if name == "epoch" or "/" in name}
+            step = (int(epoch["epoch"]) + 1) * int(trainer.num_training_batches) - 1
+            trainer.logger.log_metrics(metrics, step)  # type: ignore[union-attr]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write_down(trainer)

@@ -1,9 +1,7 @@
 """One network trained by its recipe through Lightning's Trainer."""
 
 import logging
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar
@@ -21,17 +20,22 @@ from moe.config import Plain, Recipe
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
 from moe.modules.callbacks import AveragedWeights, Curves, EarlyParameters, FiniteGuard, KeepBest
+from moe.modules.checkpoint import Checkpoints, SaveProgress, VerifiedCheckpointIO
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
 
 
 @dataclass
 class Fitted:
-    """What training leaves: the weights to keep on the CPU, the epoch they are from, every epoch's metrics."""
+    """What training leaves: the weights to keep on the CPU, the epoch they are from, every epoch's metrics.
+
+    `earlier` are the seconds of training before the checkpoint that it went on from.
+    """
 
     weights: dict[str, Tensor]
     epoch: int
     curves: list[dict[str, float]]
+    earlier: float = 0.0
 
 
 class StageProgress(RichProgressBar):
@@ -73,8 +77,9 @@ def fit(
     logger: Logger | None,
     folder: Path,
     place: Place | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Fitted:
-    """Train `module` on `data` by `recipe` and return what to keep.
+    """Train `module` on `data` by `recipe`, from the newest of its `checkpoints` on, and return what to keep.
 
     `trainer` holds Lightning's own arguments, `place` is this process's among several that train together. Raises
     NonFiniteError where a loss or gradient is NaN.
@@ -89,6 +94,8 @@ def fit(
         callbacks.append(EarlyStopping("val/nll", patience=recipe.patience))
     if trainer["enable_progress_bar"]:
         callbacks.append(StageProgress(leave=False))
+    progress = SaveProgress(checkpoints) if checkpoints is not None else None
+    callbacks += [progress] if progress is not None else []
     with warnings.catch_warnings():
         # Small data has fewer batches than log_every_n_steps: epochs are logged all the same.
         warnings.filterwarnings("ignore", message=".*number of training batches.*is smaller than the logging")
@@ -99,25 +106,18 @@ def fit(
         # Lightning 2.6.6 asks torch 2.15 for what that will remove.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         lightning = make_trainer(trainer, recipe.epochs, callbacks, logger, folder, place)
-        _run(lightning, module, data)
+        run(lightning, module, data, checkpoints)
     weights, epoch = best.weights, best.epoch
     if recipe.select == "last":
         weights, epoch = module.state_dict(), lightning.current_epoch - 1
-    return Fitted({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, epoch, curves.epochs)
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    return Fitted(kept, epoch, curves.epochs, progress.earlier if progress is not None else 0.0)
 
 
-def _run(lightning: Trainer, module: RecipeModule, data: ImageDataModule) -> None:
-    """Fit; after Ctrl-C raise KeyboardInterrupt, which Lightning turns into an exit with SIGINT left ignored."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        lightning.fit(module, datamodule=data)
-    except SystemExit:
-        if lightning.interrupted:
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
+def run(lightning: Trainer, module: RecipeModule, data: ImageDataModule, checkpoints: Checkpoints | None) -> None:
+    """Fit, from the newest checkpoint on where there is one."""
+    newest = checkpoints.newest() if checkpoints is not None else None
+    lightning.fit(module, datamodule=data, ckpt_path=newest, weights_only=True)
 
 
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
@@ -144,7 +144,12 @@ def make_trainer(
     # It would say what hardware it found, and a tip, once a stage.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     several: Plain = {"strategy": "auto", "sync_batchnorm": False}
-    if place is not None:
+    plugins: list[Any] = [VerifiedCheckpointIO()]
+    if place is None:
+        # Under Slurm too: Lightning's own checkpoint for a job that is put back in the queue would be of one stage,
+        # and be taken by whichever stage comes next.
+        plugins.append(LightningEnvironment())
+    else:
         # PyTorch has no synchronised BatchNorm on the CPU.
         synchronised = bool(trainer.get("sync_batchnorm")) and _on_gpu(trainer)
         several = {"strategy": place.strategy(), "sync_batchnorm": synchronised}
@@ -154,6 +159,7 @@ def make_trainer(
             max_epochs=epochs,
             callbacks=callbacks,
             logger=logger or False,
+            plugins=plugins,
             enable_checkpointing=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,

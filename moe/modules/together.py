@@ -20,7 +20,8 @@ from moe.config import Plain, Recipe
 from moe.data.module import ImageDataModule
 from moe.errors import NonFiniteError
 from moe.modules.callbacks import REMEDY
-from moe.modules.fit import Fitted, StageProgress, _run, make_trainer, precision_for
+from moe.modules.checkpoint import Checkpoints, SaveProgress
+from moe.modules.fit import Fitted, StageProgress, make_trainer, precision_for, run
 from moe.modules.recipe import FUSED, RecipeModule
 from moe.nets.mixture import Frozen, Mixture
 from moe.nets.stacked import StackedMixture
@@ -67,6 +68,7 @@ class GatesTogether(RecipeModule):
         self.ends = [End(stage) for _ in mixtures]
         self._train = self._val = self._right = self._count = self._first_bad = torch.zeros(0)
         self._start, self._seen = 0.0, 0
+        self._resumed: Plain = {}
 
     @property
     def fitted(self) -> list[Fitted | NonFiniteError]:
@@ -80,6 +82,24 @@ class GatesTogether(RecipeModule):
             else:
                 generator.manual_seed(self.seed)  # as `seed_everything` does alone
         self._first_bad = torch.full((len(self.ends),), -1, device=self.device)
+        if self._resumed:
+            log.info("%s: goes on after epoch %d", self.stage, self._resumed["epochs"])
+            self._first_bad = self._resumed["first_bad"].to(self.device)
+            for generator, state in zip(self.generators, self._resumed["generators"], strict=True):
+                generator.set_state(state)
+            for end, state in zip(self.ends, self._resumed["ends"], strict=True):
+                end.load_state_dict(state)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["together"] = {
+            "epochs": self.current_epoch,
+            "first_bad": self._first_bad,
+            "generators": [generator.get_state() for generator in self.generators],
+            "ends": [end.state_dict() for end in self.ends],
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._resumed = checkpoint["together"]  # until the generators are there
 
     def on_train_epoch_start(self) -> None:
         self._start, self._seen = time.perf_counter(), 0
@@ -148,6 +168,16 @@ class End:
         self.error: NonFiniteError | None = None
         self.over, self._best, self._waited = False, math.inf, 0
 
+    def state_dict(self) -> Plain:
+        """As plain values and tensors."""
+        error = None if self.error is None else str(self.error)
+        own = {name: value for name, value in vars(self).items() if name != "stage"}
+        return {**own, "error": error}
+
+    def load_state_dict(self, state: Plain) -> None:
+        error = state["error"]
+        vars(self).update({**state, "error": None if error is None else NonFiniteError(error)})
+
     def judge(self, epoch: dict[str, float], first_bad: int, patience: int | None) -> bool:
         """Take an epoch in; whether its weights are the best yet. `first_bad` is a loss's that is not finite, or -1."""
         nll = epoch["val/nll"]
@@ -182,14 +212,24 @@ def _is_of_none(name: str, value: float) -> bool:
 
 
 def fit_together(
-    module: GatesTogether, data: ImageDataModule, recipe: Recipe, trainer: Plain, folder: Path
-) -> list[Fitted | NonFiniteError]:
-    """Train and return for each gate what `fit` would, or why it failed; weights are on the CPU."""
+    module: GatesTogether,
+    data: ImageDataModule,
+    recipe: Recipe,
+    trainer: Plain,
+    folder: Path,
+    checkpoints: Checkpoints,
+) -> tuple[list[Fitted | NonFiniteError], float]:
+    """Train from the newest of `checkpoints` on.
+
+    Returns for each gate what `fit` would, or why it failed, with weights on the CPU; and the seconds of training
+    before that checkpoint.
+    """
     bar = trainer["enable_progress_bar"] and sys.stdout.isatty()
-    callbacks: list[Callback] = [StageProgress(leave=False)] if bar else []
+    progress = SaveProgress(checkpoints)
+    callbacks: list[Callback] = [*([StageProgress(leave=False)] if bar else []), progress]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*number of training batches.*is smaller than the logging")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         own = {**trainer, "enable_progress_bar": bool(bar)}
-        _run(make_trainer(own, recipe.epochs, callbacks, None, folder), module, data)
-    return module.fitted
+        run(make_trainer(own, recipe.epochs, callbacks, None, folder), module, data, checkpoints)
+    return module.fitted, progress.earlier

@@ -68,11 +68,12 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._aside, self._locks = root / ".unfinished", root / ".locks"
+        self.checkpoints = root / ".checkpoints"  # of what is being trained; see `moe.modules.checkpoint`
 
     def prepare(self) -> None:
         """Make the folders and see that they can be written."""
         try:
-            for folder in (self._aside, self._locks):
+            for folder in (self._aside, self._locks, self.checkpoints):
                 folder.mkdir(parents=True, exist_ok=True)
             probe = self._aside / f"probe-{uuid.uuid4().hex}"
             probe.touch()
@@ -136,6 +137,10 @@ class Store:
     def leftovers(self, seconds: float) -> list[Path]:
         """What unfinished writes left behind that has not changed for so many seconds."""
         return sorted(path for path in self._aside.glob("*") if time.time() - _changed(path) > seconds)
+
+    def unfinished(self) -> list[Path]:
+        """Every checkpoint of what is being trained, or was until it was ended."""
+        return sorted(self.checkpoints.glob("*"))
 
     def remove(self, path: Path) -> bool:
         """Remove an entry's folder or a leftover; False where another process is at work on it, and it stays."""

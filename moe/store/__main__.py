@@ -55,8 +55,8 @@ def _parser() -> argparse.ArgumentParser:
         help="remove what is damaged or of no use",
         description="Say what would be removed, and remove it with --yes: damaged entries, what writes left "
         "unfinished more than an hour ago, outputs of networks that are gone; and with --older or --kind the whole "
-        "entries that both describe, together with the outputs of those networks. What another process is at work "
-        "on stays.",
+        "entries that both describe, together with the outputs of those networks; with --older alone also checkpoints "
+        "of training that was ended so long ago. What another process is at work on stays.",
     )
     prune.add_argument("--yes", action="store_true", help="remove it")
     prune.add_argument("--older", metavar="DAYS", type=_days, help="entries made more than so many days ago")
@@ -98,6 +98,12 @@ def _list(store: Store) -> int:
         right = [cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True)]
         print("  ".join([*left, *right]).rstrip())
     print(f"{_entries(len(entries))}, {_bytes(total)}, in {store.root}")
+    unfinished = store.unfinished()
+    if unfinished:
+        held = _bytes(sum(_size(path) for path in unfinished))
+        print(
+            f"and {len(unfinished)} checkpoints of training that was ended, {held}: the same command goes on from them"
+        )
     return 0
 
 
@@ -163,6 +169,9 @@ def _doomed(store: Store, older: float | None, kinds: Sequence[str] | None) -> d
         network = entry.record.get("inputs", {}).get("network")
         if entry.record["kind"] == "outputs" and network not in kept:
             reasons.setdefault(entry.path, f"outputs of {network}, which is not there or goes too")
+    if older is not None and kinds is None:
+        ended = [path for path in store.unfinished() if time.time() - path.stat().st_mtime > older * DAY]
+        reasons |= dict.fromkeys(ended, "a checkpoint of training that was ended")
     return reasons | dict.fromkeys(store.leftovers(HOUR), "left by an unfinished write")
 
 

@@ -16,6 +16,7 @@ from moe.data.canonical import assemble
 from moe.data.module import ImageDataModule
 from moe.data.splits import SplitIndices
 from moe.errors import NonFiniteError
+from moe.modules.checkpoint import Checkpoints
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.fit import Fitted, fit
 from moe.modules.together import End, GatesTogether, fit_together, obstacle
@@ -57,7 +58,7 @@ def together(
     folder: Path, recipe: Recipe, modules: list[GatedEnsemble], states: list[Tensor]
 ) -> list[Fitted | NonFiniteError]:
     stacked = GatesTogether("gates", [module.mixture for module in modules], states, 7, asdict(recipe))
-    return fit_together(stacked, data(recipe), recipe, TRAINER, folder)
+    return fit_together(stacked, data(recipe), recipe, TRAINER, folder, Checkpoints(folder, "together-0", 1000))[0]
 
 
 def both(

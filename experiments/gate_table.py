@@ -1,0 +1,108 @@
+"""The table and the plot of a study of gates, from its results files.
+
+python experiments/gate_table.py gate_widths            prints the table
+python experiments/gate_table.py gate_widths --write    puts it into the study's README.md, and the plot beside it
+"""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from moe.comparison import Row, collect, rows
+from moe.comparison.columns import difference, percent
+from moe.comparison.estimate import Estimate
+from moe.loggers import gate_kind
+from moe.report.figure import style, svg
+from moe.report.tradeoffs import Line, against_width, by_row, zero
+from moe.results import read
+
+MARKS = ("<!-- table: experiments/gate_table.py -->", "<!-- end of table -->")
+PLOT = "plot.svg"
+
+
+def kind(row: Row) -> str:
+    return gate_kind({"gate": {"_target_": row.first.config["gate._target_"]}})
+
+
+def width(row: Row) -> float | None:
+    found = row.first.config.get("gate.width")
+    return None if found is None else float(found)
+
+
+def verdict(found: Estimate | None) -> str:
+    """A difference with its interval over the seeds, and in bold where that leaves out zero."""
+    said = difference(found)
+    return f"**{said}**" if found is not None and found.sign else said
+
+
+def table(made: Sequence[Row]) -> str:
+    """The rows as Markdown, in the order of `val`, with what they are made from."""
+    branches = list(made[0].branches)
+    head = ["gate", "weights", "width", "n", "val", "test", *branches, "less uniform, points", "less the base, points"]
+    head += ["gate parameters", "gates' seconds"]
+    lines = [head, ["---", "---", *["--:"] * (len(head) - 2)]]
+    for row in made:
+        wide, seconds = width(row), [read(run.path)["seconds"]["gates"]["seconds"] for run in row.runs]
+        lines.append(
+            [
+                kind(row),
+                str(row.first.config["gate.weights"]),
+                "" if wide is None else f"{wide:.0f}",
+                str(row.n),
+                percent(row.val),
+                percent(row.test),
+                *(percent(row.branches[name]) for name in branches),
+                verdict(row.against("uniform")),
+                verdict(row.against("base")),
+                f"{row.mean('gate_parameters') or 0:,.0f}",
+                f"{sum(seconds) / len(seconds):.1f}",
+            ]
+        )
+    machines = sorted({read(run.path)["machine"] for row in made for run in row.runs})
+    seeds = sorted({run.seed for row in made for run in row.runs})
+    return "\n".join(
+        [
+            *(f"| {' | '.join(line)} |" for line in lines),
+            "",
+            "Test accuracy in %, mean and half of the 95% interval (Student's t) over the seeds "
+            f"{', '.join(map(str, seeds))}; differences are paired within each seed, in bold where their interval "
+            f"leaves out zero. Rows are in the order of val. On {'; '.join(machines)}.",
+        ]
+    )
+
+
+def plot(made: Sequence[Row]) -> str:
+    """Accuracy against width where widths differ, else each row's difference to the uniform average, as SVG."""
+    first = made[0]
+    with style():
+        if len({width(row) for row in made}) > 2:
+            points = sorted((w, row.test) for row in made if (w := width(row)) is not None and row.test is not None)
+            found = {name: first.baseline(name) for name in ("base", "uniform")}
+            levels = {name: level for name, level in found.items() if level is not None}
+            return svg(against_width([Line(kind(first), points)], levels), "test accuracy against the gate's width")
+        names = [f"{kind(row)}, {row.first.config['gate.weights']}" for row in made]
+        series = {"less the uniform average": [row.against("uniform") for row in made]}
+        return svg(zero(by_row(names, series, "points of test accuracy")), "difference to the uniform average")
+
+
+def main() -> None:
+    here = Path(__file__).parent / sys.argv[1]
+    runs, faults = collect([here / "results"])
+    assert not faults, faults
+    made = rows(runs)
+    text = table(made)
+    print(text)
+    if "--write" in sys.argv[2:]:
+        readme = here / "README.md"
+        pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
+        whole = f"{MARKS[0]}\n{text}\n{MARKS[1]}"
+        after, count = re.subn(pattern, lambda _: whole, readme.read_text(), flags=re.DOTALL)
+        assert count == 1, f"{readme} has no place for the table"
+        readme.write_text(after)
+        # As a file it has no page to take its colour from: a grey that can be read on white and on black.
+        (here / PLOT).write_text(plot(made).replace("currentColor", "#6b7280"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Training that is ended in the middle of an epoch goes on from the last one's end, to the same weights bit for bit."""
+
+import csv
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from moe.store import Store
+from tests.wandb_files import read
+
+# Each kind of network learns in its own way: momentum, normalisation, an average of the weights and a schedule; early
+# stopping with dropout; frozen networks whose dropout is active. Checkpoints at every epoch's end.
+RUN = (
+    "experiment=demo",
+    "report=false",
+    "trainer.enable_progress_bar=false",
+    "trainer.accelerator=cpu",
+    "checkpoint_seconds=0",
+    "net@base.net=fast_vgg",
+    "base.net.widths=[8,16]",
+    "recipe@base.recipe=fast",
+    "base.recipe.epochs=5",
+    "base.recipe.batch_size=128",
+    "expert.recipe.epochs=2",
+    "router.recipe.epochs=6",
+    "router.recipe.patience=1",
+    "gate.frozen=live_dropout",
+    "gate.recipe.epochs=4",
+    "gate.recipe.clip=1.0",
+)
+ROOT = Path(__file__).parents[2]
+Done = "subprocess.CompletedProcess[str]"
+
+
+def start(program: tuple[str, ...], where: Path, *overrides: str, signal: str = "") -> Done:
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+        "MOE_TEST_SIGNAL": signal or "SIGKILL",
+    }
+    command = [sys.executable, *program, *RUN, f"paths.store={where / 'store'}", f"hydra.run.dir={where / 'run'}"]
+    return subprocess.run(
+        [*command, *overrides], env=environment, cwd=where, capture_output=True, text=True, check=False
+    )
+
+
+def dying(where: Path, place: str, signal: str, *overrides: str) -> Done:
+    return start((str(Path(__file__).with_name("dying.py")), *place.split()), where, *overrides, signal=signal)
+
+
+def weights(where: Path) -> dict[str, str]:
+    """The checksum of every entry's tensors."""
+    store = Store(where / "store")
+    return {
+        key: hashlib.sha256((store.root / key / "tensors.safetensors").read_bytes()).hexdigest()
+        for key in store.present()
+    }
+
+
+def test_a_stage_of_any_kind_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    whole, ended = tmp_path / "whole", tmp_path / "ended"
+    whole.mkdir()
+    ended.mkdir()
+    assert start(("-m", "moe.train"), whole, "logger=none").returncode == 0
+
+    killed = dying(ended, "Expert 3 4", "SIGKILL", "logger=none")  # the base, in its fourth epoch
+    assert killed.returncode == -9
+    terminated = dying(ended, "Router 2 3", "SIGTERM", "logger.mode=offline")
+    assert (terminated.returncode, terminated.stderr) == (
+        143,
+        "moe: ended by SIGTERM; the same command goes on from the last checkpoint\n",
+    )
+    interrupted = dying(ended, "GatedEnsemble 2 3", "SIGINT", "logger=none")
+    assert (interrupted.returncode, interrupted.stderr) == (
+        130,
+        "moe: interrupted; the same command goes on from the last checkpoint\n",
+    )
+    last = start(("-m", "moe.train"), ended, "logger=csv")
+    assert last.returncode == 0, last.stderr
+    assert "base: goes on after epoch 3\n" in terminated.stdout
+    assert "router: goes on after epoch 2\n" in interrupted.stdout
+    assert "gates: goes on after epoch 2\n" in last.stdout
+    assert weights(ended) == weights(whole)
+    assert not list((ended / "store" / ".checkpoints").iterdir())
+    # The logger of what goes on has the epochs before, at their own steps: 200 images in batches of 32.
+    rows = csv.DictReader((ended / "run" / "metrics" / "gates" / "metrics.csv").open())
+    nlls = {int(row["step"]): row["val/nll"] for row in rows if row["val/nll"]}
+    assert list(nlls) == [6, 13, 20, 27] and len(set(nlls.values())) == 4
+    # W&B knows that the command failed, and the curve of what went on begins with its first epoch.
+    base, router = (read(path) for path in sorted((ended / "run").glob("wandb/offline-run-*/run-*.wandb"))[::3])
+    assert list(dict.fromkeys(row["epoch"] for row in base.history)) == [0, 1, 2, 3, 4]
+    assert [base.exit_code, router.exit_code] == [1, 1]

@@ -1,0 +1,67 @@
+"""How commands end, in processes of their own."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import sys, time
+from moe import command
+
+def wait():
+    print("ready", flush=True)
+    try:
+        time.sleep(60)
+    finally:
+        print("ending", flush=True)
+        time.sleep(60 if "slow" in sys.argv else 0)
+
+command.run(wait, "; more")
+"""
+
+
+def started(*arguments: str, ignored: bool = False) -> "subprocess.Popen[str]":
+    """The program above, waiting."""
+    found = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Else it would be as it is for the tests, which may run in a shell's background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.SIG_DFL),
+    )
+    assert found.stdout is not None and found.stdout.readline() == "ready\n"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [(signal.SIGINT, 130, "moe: interrupted; more\n"), (signal.SIGTERM, 143, "moe: ended by SIGTERM; more\n")],
+)
+def test_a_signal_ends_in_order(number: signal.Signals, code: int, said: str) -> None:
+    process = started()
+    process.send_signal(number)
+    assert process.communicate(timeout=30) == ("ending\n", said)
+    assert process.returncode == code
+
+
+@pytest.mark.parametrize(("first", "second", "code"), [("SIGINT", "SIGINT", 130), ("SIGTERM", "SIGINT", 130)])
+def test_a_second_signal_ends_at_once(first: str, second: str, code: int) -> None:
+    process = started("slow")
+    process.send_signal(signal.Signals[first])
+    assert process.stdout is not None and process.stdout.readline() == "ending\n"
+    process.send_signal(signal.Signals[second])
+    assert process.communicate(timeout=30) == ("", "")  # well before the minute is over
+    assert process.returncode == code
+
+
+def test_what_a_shell_in_the_background_ignores_stays_ignored() -> None:
+    process = started(ignored=True)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=30)[1] == "moe: ended by SIGTERM; more\n"
