@@ -9,9 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from moe import assembly, frozen, inference, metrics, results
+from moe import assembly, cost, frozen, inference, metrics, results
 from moe.checks import scalars
 from moe.config import PACKAGE, Plain
 from moe.data.module import split_images
@@ -24,6 +25,7 @@ from moe.nets.routing import hard_route
 from moe.stages import Stage, digest
 from moe.store import Entry
 from moe.training import machine
+from moe.training_cost import training_flops
 
 log = logging.getLogger(__name__)
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics", "wandb", "numpy")
@@ -71,13 +73,21 @@ def record(
         found["val"] = _scores(chosen.probabilities, select.labels)
         found.update(results.measure(tree, mixture, test.images, test.labels, job.pixels, predictions, dense))
         found["cost"] = results.cost(mixture, image_shape(test.images), predictions, tree)
+        flops = cost.mixture_flops(mixture, image_shape(test.images), tree)
+        frozen_flops = sum(flops.experts) + sum(flops.routers)
+        found["cost"]["training_flops"] = training_flops(job, stages, entries, frozen_flops)
         found["stages"]["gates"]["test"] = {"accuracy": found["test"]["accuracy"], "count": len(test.labels)}
         results.write_predictions(job.folder, predictions, test.labels)
         # The report shows how probable the ways not taken were, too.
         drawn = replace(predictions, leaves=dense.leaves)
     elif config.target == "base":
-        found["val"] = _scores(_base(job, entries, job.select_on), _labels(job, job.select_on))
-        found["test"] = results.measure_classifier(tree, _base(job, entries, "test"), test.labels)
+        members = assembly.members(config, entries)
+        chosen_by, _ = members.combine(_bases(job, stages, entries, job.select_on))
+        found["val"] = _scores(chosen_by, _labels(job, job.select_on))
+        probabilities, asked = members.combine(_bases(job, stages, entries, "test"))
+        found["test"] = results.measure_classifier(tree, probabilities, test.labels)
+        found["cost"] = results.members_cost(members, image_shape(test.images), asked)
+        found["cost"]["training_flops"] = training_flops(job, stages, entries)
     elif config.target == "router":
         found["test"] = results.measure_router(tree, _route(job, entries), test.labels)
     _finish(job, stages, entries, found, drawn, loggers)
@@ -202,10 +212,12 @@ def _labels(job: Job, split: str) -> Tensor:
     return split_images(job.dataset, job.indices, split).labels
 
 
-def _base(job: Job, entries: Mapping[str, Entry], split: str) -> Tensor:
-    images = split_images(job.dataset, job.indices, split).images
-    views = job.config.base.views
-    return frozen.logits(job.store, entries["base"], split, images, job.pixels, job.device, views).softmax(dim=1)
+def _bases(job: Job, stages: list[Stage], entries: Mapping[str, Entry], split: str) -> Tensor:
+    """What each base of a run without a mixture says of a split's images (N, M, K)."""
+    images, views = split_images(job.dataset, job.indices, split).images, job.config.base.views
+    networks = [entries[stage.name] for stage in stages]
+    said = [frozen.logits(job.store, one, split, images, job.pixels, job.device, views) for one in networks]
+    return torch.stack([logits.softmax(dim=1) for logits in said], dim=1)
 
 
 def _route(job: Job, entries: Mapping[str, Entry]) -> Tensor:

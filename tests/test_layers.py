@@ -29,7 +29,7 @@ LAYERS: list[list[str]] = [
     ["moe.frozen"],
     ["moe.calibration"],
     ["moe.job"],
-    ["moe.training"],
+    ["moe.training", "moe.training_cost"],
     ["moe.rank", "moe.together"],
     ["moe.results"],
     ["moe.runs", "moe.comparison"],
