@@ -26,7 +26,7 @@ LAYERS: list[list[str]] = [
     ["moe.modules"],
     ["moe.stages"],
     ["moe.assembly", "moe.loggers", "moe.ddp"],
-    ["moe.frozen"],
+    ["moe.frozen", "moe.matching"],
     ["moe.calibration"],
     ["moe.job"],
     ["moe.training", "moe.training_cost"],
