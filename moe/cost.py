@@ -102,4 +102,4 @@ def learning_flops(network: nn.Module, *inputs: Tensor) -> float:
     with FlopCounterMode(display=False) as counter:
         said = network.train()(*inputs)
         (said[0] if isinstance(said, tuple) else said).sum().backward()
-    return counter.get_total_flops() / len(inputs[0])
+    return int(counter.get_total_flops()) / len(inputs[0])

@@ -48,14 +48,13 @@ def _gates(job: Job, stage: Stage, entry: Entry, frozen: int) -> float:
     if not epochs:
         return 0.0  # nothing to learn
     channels, height, width = stage.inputs["in_shape"]
-    paths = [tree.experts] if job.config.mixture.routing == "none" else tree.paths
+    flat = job.config.mixture.routing == "none"
+    sizes = [len(tree.experts)] if flat else [len(path) for path in tree.paths]
     with torch.device("meta"):
         gates = assembly.gates(job.config, tree, (channels, height, width), None).requires_grad_(True)
         each = [
-            cost.learning_flops(
-                gate, torch.empty(2, channels, height, width), torch.empty(2, len(path), len(tree.classes))
-            )
-            for gate, path in zip(gates, paths, strict=True)
+            cost.learning_flops(gate, torch.empty(2, channels, height, width), torch.empty(2, size, len(tree.classes)))
+            for gate, size in zip(gates, sizes, strict=True)
         ]
     labels = job.images(fit_on).labels
     if job.config.mixture.routing == "hard":

@@ -33,11 +33,12 @@ LAYERS: list[list[str]] = [
     ["moe.rank", "moe.together"],
     ["moe.results"],
     ["moe.runs", "moe.comparison"],
+    ["moe.verdict"],
     ["moe.report"],
     ["moe.record"],
     ["moe.compare"],
     ["moe.sweep.ending"],
-    ["moe.train", "moe.evaluate", "moe.predict", "moe.store.__main__", "moe.dashboard"],
+    ["moe.train", "moe.evaluate", "moe.predict", "moe.store.__main__", "moe.verdict.__main__", "moe.dashboard"],
     ["moe"],  # moe.load and moe.compose
 ]
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
