@@ -144,7 +144,7 @@ def _run(path: Path, results: Plain) -> Run:
             training_flops=(cost.get("training_flops") or {}).get("total"),
             regret=test.get("regret") or {},
             right={name: one["right"] for name, one in said.items() if one and one.get("right")},
-            images=results["data"]["sizes"]["test"],
+            images=(results["data"].get("sizes") or {}).get("test", 0),
         )
     except (KeyError, TypeError, AttributeError):
         raise StoreError(f"{path / 'results.json'} is damaged: it is not the results.json of a run") from None

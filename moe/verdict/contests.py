@@ -85,7 +85,7 @@ def contests(found: Mapping[str, Row]) -> list[Contest]:
         made.append(_contest(FLAT, _own(flat), "base", _baseline(flat, "base"), flat, found.get("base")))
         if MIXTURE in found:
             uniform = _baseline(found[MIXTURE], "uniform")
-            made.append(_contest(FLAT, _own(flat), "routed uniform average", uniform, flat, None))
+            made.append(_contest(FLAT, _own(flat), "routed uniform", uniform, flat, None))
     held = [one for one in made if one is not None]
     corrected = iter(holm([one.p for one in held if one.p is not None]))
     return [one if one.p is None else replace(one, corrected=next(corrected)) for one in held]
