@@ -1,11 +1,8 @@
 """What a run leaves: the one test on the test split, results, predictions, report, W&B's summary."""
 
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ from torch import Tensor
 
 from moe import assembly, cost, frozen, inference, metrics, results
 from moe.checks import scalars
-from moe.config import PACKAGE, Plain
+from moe.config import Plain
 from moe.data.module import split_images
 from moe.data.subset import by_group, by_position, filter_labels
 from moe.job import Job
@@ -22,13 +19,13 @@ from moe.loggers import StageLoggers
 from moe.modules.fit import precision_for
 from moe.nets.gates import shares
 from moe.nets.routing import hard_route
+from moe.provenance import git_revision, versions
 from moe.stages import Stage, digest
 from moe.store import Entry
 from moe.training import machine
 from moe.training_cost import training_flops
 
 log = logging.getLogger(__name__)
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics", "wandb", "numpy")
 
 # Of the gates of many jobs trained together the seconds are a job's share, and `together` is how many they were.
 SPENT = ("seconds", "machine", "together")
@@ -231,29 +228,3 @@ def image_shape(images: Tensor) -> tuple[int, int, int]:
     """The (C, H, W) of images (N, C, H, W)."""
     channels, height, width = images.shape[1:]
     return channels, height, width
-
-
-def versions() -> dict[str, str]:
-    """The versions of what decides numbers."""
-    found = {"python": ".".join(map(str, sys.version_info[:3])), "moe": "unknown"}
-    for package in ("moe", *PACKAGES):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def git_revision() -> str | None:
-    """The commit of the checkout that runs, with `-dirty` where it has changes; None for an installed package."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(PACKAGE), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")) != PACKAGE.parent.resolve():
-            return None  # a package installed somewhere inside another project's checkout
-        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-    except (OSError, subprocess.SubprocessError):
-        return None
