@@ -9,6 +9,7 @@ from moe.errors import StoreError
 from moe.nets.build import build_gate, build_network
 from moe.nets.class_expert import ClassExpert
 from moe.nets.initial import tie
+from moe.nets.members import Members
 from moe.nets.mixture import Mixture
 from moe.nets.views import Views
 from moe.stages import num_outputs
@@ -44,6 +45,12 @@ def experts(
             tie(net, found[0].net)
         found.append(ClassExpert(net, labels, len(tree.classes), temperature, shared))
     return found
+
+
+def members(config: Config, entries: Mapping[str, Entry]) -> Members:
+    """The bases of a run without a mixture, in evaluation mode. Raises StoreError where one is damaged."""
+    bases = [entry for entry in entries.values() if entry.record["kind"] == "base"]
+    return Members([classifier(entry, config.base.views) for entry in bases], config.base.cascade).eval()
 
 
 def routers(config: Config, tree: Tree, entries: Mapping[str, Entry]) -> list[nn.Module]:

@@ -17,6 +17,7 @@ def check_combinations(values: Mapping[str, Any]) -> None:
         _check_folds(gate, splits)
     if values["target"] == "gates" and splits["protocol"] == "notebook" and gate["fit_on"] != "train":
         raise ConfigError("data.splits.protocol=notebook holds no images out; set gate.fit_on=train")
+    _check_members(values)
     _check_specialists(values)
     for name in ("base", "expert", "router", "gate"):
         _check_decay(name, values[name]["recipe"])
@@ -39,6 +40,18 @@ def check_combinations(values: Mapping[str, Any]) -> None:
     for key in ("mean", "std"):
         if not values["data"][key] or (key == "std" and min(values["data"][key]) <= 0):
             raise ConfigError(f"data.{key} must be a list of numbers, one or one a channel (std above 0)")
+
+
+def _check_members(values: Mapping[str, Any]) -> None:
+    base, several = values["base"], values["base"]["members"] > 1
+    if values["target"] != "base":
+        for key, own in (("members", 1), ("match", "none"), ("cascade", None)):
+            if base[key] != own:
+                raise ConfigError(f"base.{key} is for a base that speaks without a mixture; set target=base")
+    if several and base["match"] == "members":
+        raise ConfigError("base.match=members finds the number of members itself; leave base.members at 1")
+    if base["cascade"] is not None and not several and base["match"] != "members":
+        raise ConfigError("base.cascade asks one member after another; set base.members above 1, or base.match=members")
 
 
 def _check_specialists(values: Mapping[str, Any]) -> None:

@@ -96,6 +96,15 @@ class Classifier(Network):
 
 
 @dataclass
+class Base(Classifier):
+    """The base; with `target=base` it may be several members, and as dear as the mixture."""
+
+    members: int = 1
+    cascade: float | None = None
+    match: str = "none"
+
+
+@dataclass
 class Expert(Classifier):
     """The specialists: over which classes they speak, how they start, what of the base they share."""
 
@@ -163,6 +172,7 @@ class Config:
     """A whole run's config as plain values; see `conf/config.yaml` for what each key means."""
 
     experiment: str = MISSING
+    rival: str | None = None
     target: str = MISSING
     seed: int = MISSING
     plan: bool = MISSING
@@ -170,7 +180,7 @@ class Config:
     checkpoint_seconds: float = 20.0
     data: Data = field(default_factory=Data)
     taxonomy: Taxonomy = field(default_factory=Taxonomy)
-    base: Classifier = field(default_factory=Classifier)
+    base: Base = field(default_factory=Base)
     expert: Expert = field(default_factory=Expert)
     router: Router = field(default_factory=Router)
     gate: Gate = field(default_factory=Gate)

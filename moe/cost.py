@@ -1,16 +1,39 @@
-"""What a mixture costs to run: parameters and floating-point operations an image."""
+"""What networks cost: parameters, and floating-point operations an image, to run and to learn."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from moe.config import Plain
 from moe.inference import Predictions
 from moe.nets.class_expert import ClassExpert
+from moe.nets.members import Members
 from moe.nets.mixture import Mixture
 from moe.taxonomy import Tree
+
+
+@dataclass(frozen=True)
+class Flops:
+    """The operations an image of each of a mixture's networks, in their order there."""
+
+    experts: list[int]
+    routers: list[int]
+    gates: list[int]
+
+    @property
+    def dense(self) -> int:
+        """Every network."""
+        return sum(self.experts) + sum(self.routers) + sum(self.gates)
+
+    def ways(self, tree: Tree) -> list[int]:
+        """The networks on the way to each leaf, its gate included."""
+        return [
+            sum(self.experts[e] for e in path) + sum(self.routers[r] for r, _ in way if self.routers) + gate
+            for path, way, gate in zip(tree.paths, tree.ways, self.gates, strict=True)
+        ]
 
 
 def cost(mixture: Mixture, in_shape: tuple[int, int, int], predictions: Predictions, tree: Tree) -> Plain:
@@ -20,33 +43,47 @@ def cost(mixture: Mixture, in_shape: tuple[int, int, int], predictions: Predicti
     network runs once on one random image of `in_shape` (C, H, W). One multiply-add is two FLOPs; matrix products,
     convolutions and attention count, activations do not.
     """
-    mixture.cpu().eval()
+    found = mixture_flops(mixture.cpu(), in_shape, tree)
+    routed = float(found.dense)
+    if mixture.routing == "hard":
+        each = torch.tensor(found.ways(tree), dtype=torch.double)[predictions.route]
+        each[mixture.alone(predictions.experts[:, 0])] = float(found.experts[0])
+        routed = each.mean().item()
+    return {
+        "parameters": sum(parameter.numel() for parameter in mixture.parameters()),
+        "gate_parameters": sum(parameter.numel() for parameter in mixture.gates.parameters()),
+        "flops_per_image": {"dense": float(found.dense), "routed": routed},
+    }
+
+
+def members_cost(members: Members, in_shape: tuple[int, int, int], asked: Tensor) -> Plain:
+    """As `cost`, of bases of which `asked` (N,) ran for each test image."""
+    image = torch.rand(1, *in_shape)
+    upto = torch.tensor([flops(net, image) for net in members.cpu().eval().nets], dtype=torch.double).cumsum(dim=0)
+    return {
+        "parameters": sum(parameter.numel() for parameter in members.parameters()),
+        "gate_parameters": 0,
+        "flops_per_image": {"dense": upto[-1].item(), "routed": upto[asked - 1].mean().item()},
+    }
+
+
+def mixture_flops(mixture: Mixture, in_shape: tuple[int, int, int], tree: Tree) -> Flops:
+    """What each network of a mixture, which is where new tensors are made, costs for an image of `in_shape`."""
+    mixture.eval()
     image = torch.rand(1, *in_shape)
     experts = [flops(expert, image) for expert in mixture.experts]
     for place, expert in enumerate(mixture.experts):
         if isinstance(expert, ClassExpert) and expert.shared:  # what runs for it beside the base
             with torch.no_grad():
                 experts[place] = flops(expert.branch, expert.trunk(image))
-    routers = [flops(router, image) for router in mixture.routers]
-    gates = [
-        flops(gate, image, torch.full((1, len(path), len(tree.classes)), 1 / len(tree.classes)))
-        for gate, path in zip(mixture.gates, mixture.paths, strict=True)
-    ]
-    dense = float(sum(experts) + sum(routers) + sum(gates))
-    routed = dense
-    if mixture.routing == "hard":
-        ways = [
-            sum(experts[e] for e in path) + sum(routers[r] for r, _ in way if routers) + gate
-            for path, way, gate in zip(tree.paths, tree.ways, gates, strict=True)
-        ]
-        each = torch.tensor(ways, dtype=torch.double)[predictions.route]
-        each[mixture.alone(predictions.experts[:, 0])] = float(experts[0])
-        routed = each.mean().item()
-    return {
-        "parameters": sum(parameter.numel() for parameter in mixture.parameters()),
-        "gate_parameters": sum(parameter.numel() for parameter in mixture.gates.parameters()),
-        "flops_per_image": {"dense": dense, "routed": routed},
-    }
+    return Flops(
+        experts,
+        [flops(router, image) for router in mixture.routers],
+        [
+            flops(gate, image, torch.full((1, len(path), len(tree.classes)), 1 / len(tree.classes)))
+            for gate, path in zip(mixture.gates, mixture.paths, strict=True)
+        ],
+    )
 
 
 def flops(network: Callable[..., object], *inputs: Tensor) -> int:
@@ -54,3 +91,15 @@ def flops(network: Callable[..., object], *inputs: Tensor) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(*inputs)
     return int(counter.get_total_flops())
+
+
+def learning_flops(network: nn.Module, *inputs: Tensor) -> float:
+    """The floating-point operations an image of a forward and backward pass over a batch, as `flops` counts them.
+
+    `network` takes a batch of `inputs` and says logits, or a tuple that begins with something like them; what of it
+    is frozen and comes before all that learns costs no backward pass, as while training.
+    """
+    with FlopCounterMode(display=False) as counter:
+        said = network.train()(*inputs)
+        (said[0] if isinstance(said, tuple) else said).sum().backward()
+    return int(counter.get_total_flops()) / len(inputs[0])

@@ -23,6 +23,7 @@ from moe.data import sources, splits
 from moe.ddp import WEIGHTS
 from moe.errors import UserError
 from moe.job import Job
+from moe.matching import matched
 from moe.modules.fit import Fitted, precision_for
 from moe.modules.place import Place
 from moe.stages import plan
@@ -120,7 +121,8 @@ class Rank:
     def fit(self, key: str, logger: bool) -> Fitted:
         """Train the stage of `key` together with the other ranks."""
         in_shape = self.dataset.train.images.shape[1:]
-        stages = plan(self.config, self.tree, self.dataset.fingerprint, in_shape, precision_for(self.config.trainer))
+        config = matched(self.config, self.tree, in_shape)
+        stages = plan(config, self.tree, self.dataset.fingerprint, in_shape, precision_for(config.trainer))
         number = next(number for number, stage in enumerate(stages) if stage.key == key)
         found = {stage.name: self.store.get(stage.key) for stage in stages[:number]}
         entries: dict[str, Entry] = {name: entry for name, entry in found.items() if entry is not None}

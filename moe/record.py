@@ -1,19 +1,17 @@
 """What a run leaves: the one test on the test split, results, predictions, report, W&B's summary."""
 
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from moe import assembly, frozen, inference, metrics, results
+from moe import assembly, cost, frozen, inference, metrics, results
 from moe.checks import scalars
-from moe.config import PACKAGE, Plain
+from moe.config import Plain
 from moe.data.module import split_images
 from moe.data.subset import by_group, by_position, filter_labels
 from moe.job import Job
@@ -21,12 +19,13 @@ from moe.loggers import StageLoggers
 from moe.modules.fit import precision_for
 from moe.nets.gates import shares
 from moe.nets.routing import hard_route
+from moe.provenance import git_revision, versions
 from moe.stages import Stage, digest
 from moe.store import Entry
 from moe.training import machine
+from moe.training_cost import training_flops
 
 log = logging.getLogger(__name__)
-PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics", "wandb", "numpy")
 
 # Of the gates of many jobs trained together the seconds are a job's share, and `together` is how many they were.
 SPENT = ("seconds", "machine", "together")
@@ -71,13 +70,21 @@ def record(
         found["val"] = _scores(chosen.probabilities, select.labels)
         found.update(results.measure(tree, mixture, test.images, test.labels, job.pixels, predictions, dense))
         found["cost"] = results.cost(mixture, image_shape(test.images), predictions, tree)
+        flops = cost.mixture_flops(mixture, image_shape(test.images), tree)
+        frozen_flops = sum(flops.experts) + sum(flops.routers)
+        found["cost"]["training_flops"] = training_flops(job, stages, entries, frozen_flops)
         found["stages"]["gates"]["test"] = {"accuracy": found["test"]["accuracy"], "count": len(test.labels)}
         results.write_predictions(job.folder, predictions, test.labels)
         # The report shows how probable the ways not taken were, too.
         drawn = replace(predictions, leaves=dense.leaves)
     elif config.target == "base":
-        found["val"] = _scores(_base(job, entries, job.select_on), _labels(job, job.select_on))
-        found["test"] = results.measure_classifier(tree, _base(job, entries, "test"), test.labels)
+        members = assembly.members(config, entries)
+        chosen_by, _ = members.combine(_bases(job, stages, entries, job.select_on))
+        found["val"] = _scores(chosen_by, _labels(job, job.select_on))
+        probabilities, asked = members.combine(_bases(job, stages, entries, "test"))
+        found["test"] = results.measure_classifier(tree, probabilities, test.labels)
+        found["cost"] = results.members_cost(members, image_shape(test.images), asked)
+        found["cost"]["training_flops"] = training_flops(job, stages, entries)
     elif config.target == "router":
         found["test"] = results.measure_router(tree, _route(job, entries), test.labels)
     _finish(job, stages, entries, found, drawn, loggers)
@@ -202,10 +209,12 @@ def _labels(job: Job, split: str) -> Tensor:
     return split_images(job.dataset, job.indices, split).labels
 
 
-def _base(job: Job, entries: Mapping[str, Entry], split: str) -> Tensor:
-    images = split_images(job.dataset, job.indices, split).images
-    views = job.config.base.views
-    return frozen.logits(job.store, entries["base"], split, images, job.pixels, job.device, views).softmax(dim=1)
+def _bases(job: Job, stages: list[Stage], entries: Mapping[str, Entry], split: str) -> Tensor:
+    """What each base of a run without a mixture says of a split's images (N, M, K)."""
+    images, views = split_images(job.dataset, job.indices, split).images, job.config.base.views
+    networks = [entries[stage.name] for stage in stages]
+    said = [frozen.logits(job.store, one, split, images, job.pixels, job.device, views) for one in networks]
+    return torch.stack([logits.softmax(dim=1) for logits in said], dim=1)
 
 
 def _route(job: Job, entries: Mapping[str, Entry]) -> Tensor:
@@ -219,29 +228,3 @@ def image_shape(images: Tensor) -> tuple[int, int, int]:
     """The (C, H, W) of images (N, C, H, W)."""
     channels, height, width = images.shape[1:]
     return channels, height, width
-
-
-def versions() -> dict[str, str]:
-    """The versions of what decides numbers."""
-    found = {"python": ".".join(map(str, sys.version_info[:3])), "moe": "unknown"}
-    for package in ("moe", *PACKAGES):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def git_revision() -> str | None:
-    """The commit of the checkout that runs, with `-dirty` where it has changes; None for an installed package."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(PACKAGE), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")) != PACKAGE.parent.resolve():
-            return None  # a package installed somewhere inside another project's checkout
-        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-    except (OSError, subprocess.SubprocessError):
-        return None

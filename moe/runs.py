@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import Tensor
+from torch import Tensor, nn
 
 from moe import assembly, inference, results
 from moe.config import Config, Plain, from_plain
 from moe.data.batches import Pixels
 from moe.errors import StoreError
 from moe.nets.mixture import Mixture
-from moe.store import Store
+from moe.store import Entry, Store
 from moe.taxonomy import Tree, parse
 
 
@@ -54,26 +54,50 @@ def load(run: str | Path) -> Ensemble:
 
     Raises StoreError where the folder is no finished run of a mixture, or the store lacks a network.
     """
+    found, config, tree = _read(run)
+    if config.target != "gates":
+        raise StoreError(f"{run} trained {config.target} and has no mixture; give a run with target=gates")
+    mixture = assembly.mixture(config, tree, _entries(run, found, config))
+    pixels = Pixels(tuple(config.data.mean), tuple(config.data.std))
+    return Ensemble(config, tree, mixture, pixels, found)
+
+
+def network(run: str | Path) -> tuple[nn.Module, Config]:
+    """What classifies in a finished run, a `Mixture` or, of target=base, its `Members`, and the run's config.
+
+    Raises StoreError where the folder is no finished run of either, or the store lacks a network.
+    """
+    found, config, tree = _read(run)
+    if config.target not in ("gates", "base"):
+        raise StoreError(f"{run} trained {config.target} and classifies nothing; give a run with target=gates or base")
+    entries = _entries(run, found, config)
+    if config.target == "base":
+        return assembly.members(config, entries), config
+    return assembly.mixture(config, tree, entries), config
+
+
+def _read(run: str | Path) -> tuple[Plain, Config, Tree]:
     found = results.read(Path(run))
     try:
         config = from_plain(found["config"])
-        classes = found["data"]["classes"]
-        keys = {name: stage["key"] for name, stage in found["stages"].items()}
+        return found, config, parse(config.taxonomy.branches, found["data"]["classes"])
     except (KeyError, TypeError) as error:
         raise StoreError(f"{run} holds results without {error}: it is no run that this version can open") from None
-    if config.target != "gates":
-        raise StoreError(f"{run} trained {config.target} and has no mixture; give a run with target=gates")
-    tree = parse(config.taxonomy.branches, classes)
+
+
+def _entries(run: str | Path, found: Plain, config: Config) -> dict[str, Entry]:
+    """The run's networks by stage."""
+    try:
+        keys = {name: stage["key"] for name, stage in found["stages"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{run} holds results without {error}: it is no run that this version can open") from None
     # MOE_STORE says where a store has been moved to.
     store = Store(Path(os.environ.get("MOE_STORE") or seen(run, Path(config.paths.store))))
     found_there = {name: store.get(key) for name, key in keys.items()}
     gone = [keys[name] for name, entry in found_there.items() if entry is None]
     if gone:
         raise StoreError(f"the store {store.root} no longer holds {', '.join(gone)}; train the run again")
-    entries = {name: entry for name, entry in found_there.items() if entry is not None}
-    mixture = assembly.mixture(config, tree, entries)
-    pixels = Pixels(tuple(config.data.mean), tuple(config.data.std))
-    return Ensemble(config, tree, mixture, pixels, found)
+    return {name: entry for name, entry in found_there.items() if entry is not None}
 
 
 def seen(run: str | Path, path: Path) -> Path:

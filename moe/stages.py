@@ -36,6 +36,8 @@ class Stage:
     def seed(self) -> int:
         """From the run's seed and what is learnt, so that reusing one stage never changes another."""
         what = [self.inputs["seed"], self.inputs["kind"], self.inputs["learns"]]
+        if "member" in self.inputs:
+            what.append(self.inputs["member"])
         return int(digest(what)[:8], 16)
 
 
@@ -66,7 +68,7 @@ def plan(config: Config, tree: Tree, fingerprint: str, in_shape: Sequence[int], 
     trained = tree.routers if config.router.source == "network" else []
     routers = [_router(common, node, config.router, node is tree.root) for node in trained]
     if config.target == "base":
-        return [base]
+        return [base, *(_member(base, number) for number in range(2, config.base.members + 1))]
     if config.target == "router":
         return routers
     if config.target == "experts":
@@ -104,6 +106,14 @@ def _expert(common: Plain, kind: str, node: Node, network: Network, outputs: lis
     learns = {"kind": "expert", "learns": list(node.labels), "outputs": outputs}
     inputs = {**common, **learns, **_network(network)}
     return Stage(node.name, kind, node, inputs)
+
+
+def _member(base: Stage, number: int) -> Stage:
+    """Another base of the same run: what it draws comes from the run's seed and its number, counted from 2.
+
+    So no two members draw alike, nor does one as any stage of a run of another seed. The first is the base itself.
+    """
+    return replace(base, name=f"{base.name}-{number}", inputs={**base.inputs, "member": number})
 
 
 def _specialist(common: Plain, config: Config, tree: Tree, node: Node, base: Stage) -> Stage:

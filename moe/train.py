@@ -100,6 +100,7 @@ def train(config: Config, folder: Path) -> Plain | None:
     from moe.data import sources, splits
     from moe.job import Job
     from moe.loggers import StageLoggers
+    from moe.matching import matched
     from moe.modules.fit import precision_for
     from moe.stages import plan
     from moe.store import Store
@@ -112,7 +113,7 @@ def train(config: Config, folder: Path) -> Plain | None:
     dataset = sources.load(config.data, Path(config.paths.data))
     indices = splits.split(dataset, config.data.splits)
     in_shape = tuple(dataset.train.images.shape[1:])
-    stages = plan(config, tree, dataset.fingerprint, in_shape, precision_for(config.trainer))
+    stages = plan(matched(config, tree, in_shape), tree, dataset.fingerprint, in_shape, precision_for(config.trainer))
     world = check(config, tree, stages)
     _say_plan(stages, store)
     if config.plan:

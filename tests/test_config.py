@@ -26,6 +26,7 @@ EXPERIMENTS = {
     "flat": ("gates", "none", *HELD_OUT),
     "soft": ("gates", "soft", *HELD_OUT),
     "notebook": ("gates", "hard", "notebook", "train", "live_dropout", "all", SIMPLE, FAT, SIMPLE),
+    "verdict": ("gates", "hard", *HELD_OUT),  # which its rivals are diffs of
     "demo": ("gates", "hard", "held_out", "gate", "stored", "subset", TINY, TINY, TINY),
 }
 SHIPPED = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -90,6 +91,48 @@ def test_a_shipped_experiment_composes_to_what_it_says(name: str) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_an_experiment_is_a_diff_of_at_most_thirty_lines(name: str) -> None:
     assert len((CONF / "experiment" / f"{name}.yaml").read_text().splitlines()) <= 30
+
+
+RIVALS = {
+    "hard": ("gates", "hard", "own", None, "none"),
+    "soft": ("gates", "soft", "own", None, "none"),
+    "flat": ("gates", "none", "own", None, "none"),
+    "trunk": ("gates", "hard", "shared", None, "none"),
+    "base": ("base", "hard", "own", None, "none"),
+    "wider": ("base", "hard", "own", None, "width"),
+    "ensemble": ("base", "hard", "own", None, "members"),
+    "cascade": ("base", "hard", "own", 0.9, "members"),
+}
+
+
+def test_a_verdict_runs_every_shipped_rival_with_three_seeds() -> None:
+    params = yaml.safe_load((CONF / "experiment" / "verdict.yaml").read_text())["hydra"]["sweeper"]["params"]
+    assert sorted(params["rival"].split(",")) == sorted(path.stem for path in (CONF / "rival").glob("*.yaml"))
+    assert params["seed"] == "0,1,2" and set(RIVALS) == set(params["rival"].split(","))
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_a_rival_composes_to_what_it_says_over_any_experiment(name: str) -> None:
+    for experiment in ("verdict", "demo"):
+        config = composed(f"experiment={experiment}", f"rival={name}")
+        base = config.base
+        found = (config.target, config.mixture.routing, config.expert.trunk, base.cascade, base.match)
+        assert found == RIVALS[name]
+        assert config.rival == name and config.experiment == experiment
+        assert (config.expert.net == base.net) is (name == "trunk" or experiment == "demo")
+
+
+def test_members_are_for_a_base_without_a_mixture() -> None:
+    assert sentence("base.members=2") == "base.members is for a base that speaks without a mixture; set target=base"
+    assert sentence("base.match=width").startswith("base.match is for a base that speaks without a mixture")
+    assert sentence("base.cascade=0.5").startswith("base.cascade is for a base that speaks without a mixture")
+    alone = "base.cascade asks one member after another; set base.members above 1, or base.match=members"
+    assert sentence("target=base", "base.cascade=0.5") == alone
+    assert sentence("target=base", "base.cascade=0.5", "base.match=width") == alone
+    compose("target=base", "base.cascade=0.5", "base.members=2")
+    assert sentence("target=base", "base.members=2", "base.match=members").endswith("leave base.members at 1")
+    assert sentence("target=base", "base.members=0") == "base.members must be a whole number above 0, not 0"
+    assert sentence("target=base", "base.match=depth").startswith("base.match must be one of none, width, members")
 
 
 def test_the_default_experiment_is_gates() -> None:

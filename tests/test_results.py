@@ -261,6 +261,21 @@ def test_classifier_and_router_alone() -> None:
     assert all(router[name] is None for name in router if name != "router")
 
 
+def test_which_images_were_right_goes_into_text_and_back() -> None:
+    # 1010 0000 1 and seven bits that are none: bytes A0 and 80.
+    right = torch.tensor([1, 0, 1, 0, 0, 0, 0, 0, 1], dtype=torch.bool)
+    assert results.pack(right) == "oIA="
+    assert torch.equal(results.unpack("oIA=", 9), right)
+    for text, count in (("oIA=", 17), ("oIA=", 8), ("?", 1), ("oIA", 9)):
+        with pytest.raises(StoreError, match="`right` of a results"):
+            results.unpack(text, count)
+
+
+def test_every_accuracy_says_of_which_images_it_is(hard: Plain) -> None:
+    for said in (hard["test"], *filter(None, hard["baselines"].values())):
+        assert results.unpack(said["right"], 6).double().mean().item() == pytest.approx(said["accuracy"])
+
+
 def priced(tree: Tree, routing: str, route: list[int]) -> Plain:
     """The cost with experts of 2*12*5 = 120 FLOPs (the last without a network), routers 2*12*2 = 48, gates by path."""
 

@@ -89,6 +89,8 @@ ALONE: dict[str, tuple[dict[str, Any], Any]] = {
 # Every config value that decides none: where things are, what is shown, what things are called.
 NEUTRAL: dict[str, Any] = {
     "experiment": "mine",
+    "rival": "mine",
+    "base.cascade": 0.9,  # how many members are asked, not how they learn
     "plan": True,
     "report": False,
     "data.name": "mine",
@@ -172,7 +174,7 @@ def test_what_decides_no_weights_changes_no_key(key: str) -> None:
 def test_every_key_of_the_config_is_known_to_decide_weights_or_not() -> None:
     everything = {key for key, _ in checks.scalars(default().plain()) if not key.startswith("taxonomy.branches.")}
     # These decide which stages there are.
-    assert everything == {*DECIDES, *NEUTRAL, "target", "router.source", *ALONE}
+    assert everything == {*DECIDES, *NEUTRAL, "target", "router.source", "base.members", "base.match", *ALONE}
 
 
 def test_what_counts_only_beside_another_value() -> None:
@@ -202,6 +204,18 @@ def test_a_specialist_that_starts_from_the_base_changes_with_it() -> None:
     start = {"expert.init": "base", "expert.net": default().base.net}
     other = {**start, "base.recipe.epochs": 7}
     assert differing(keys(changed(**start)), keys(changed(**other))) == {"base", "artificial", "natural", "gates"}
+
+
+def test_members_are_the_base_of_the_seed_and_others_that_draw_like_no_stage_of_any_seed() -> None:
+    members = {seed: stages(changed(**{"target": "base", "base.members": 3, "seed": seed})) for seed in (0, 1, 2, 3)}
+    assert list(members[0]) == ["base", "base-2", "base-3"]
+    # The first is the base that a mixture has.
+    assert members[0]["base"].inputs == stages(default())["base"].inputs
+    every = [stage for own in members.values() for stage in own.values()]
+    every += [stage for seed in (0, 1, 2, 3) for stage in list(stages(changed(seed=seed)).values())[1:]]
+    assert len({stage.seed for stage in every}) == len({stage.key for stage in every}) == 4 * (3 + 4)
+    # A further member never changes those before it.
+    assert stages(changed(**{"target": "base", "base.members": 2}))["base-2"] == members[0]["base-2"]
 
 
 def test_where_the_base_routes_no_router_is_trained() -> None:

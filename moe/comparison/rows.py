@@ -76,7 +76,7 @@ class Row:
         return estimate([run.baselines.get(name) for run in self.runs])
 
     def mean(self, name: str) -> float | None:
-        """The mean of what a run costs: `parameters`, `gate_parameters`, `routed`, `dense`, `seconds`.
+        """The mean of what a run costs, by its name in `Run`: `parameters`, `routed`, `training_flops`, `seconds` ...
 
         Runs from before a number was recorded have none and leave it to the others.
         """

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,11 @@ class Run:
     dense: float | None
     seconds: float
     config: Mapping[str, Any]
+    training_flops: float | None = None
+    regret: Mapping[str, float] = field(default_factory=dict)
+    # By baseline, its own as `test`: which images were right, see `moe.results.unpack`.
+    right: Mapping[str, str] = field(default_factory=dict)
+    images: int = 0
 
     def accuracies(self) -> tuple[object, ...]:
         """All that was measured of it: two runs of one config and seed that agree in this are the same run twice."""
@@ -115,6 +120,7 @@ def _run(path: Path, results: Plain) -> Run:
         test, cost = results["test"] or {}, results["cost"] or {}
         flops = cost.get("flops_per_image") or {}
         branches = {name: branch["accuracy"] for name, branch in (test.get("branch") or {}).items()}
+        said = {"test": test, **(results["baselines"] or {})}
         return Run(
             path=path,
             experiment=results["experiment"],
@@ -134,6 +140,11 @@ def _run(path: Path, results: Plain) -> Run:
             dense=flops.get("dense"),
             seconds=sum(stage["seconds"] for stage in results["seconds"].values()),
             config=_settings(results["config"]),
+            # Runs from before these were recorded have none.
+            training_flops=(cost.get("training_flops") or {}).get("total"),
+            regret=test.get("regret") or {},
+            right={name: one["right"] for name, one in said.items() if one and one.get("right")},
+            images=(results["data"].get("sizes") or {}).get("test", 0),
         )
     except (KeyError, TypeError, AttributeError):
         raise StoreError(f"{path / 'results.json'} is damaged: it is not the results.json of a run") from None

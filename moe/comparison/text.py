@@ -14,11 +14,16 @@ def text(rows: Sequence[Row], differences: Sequence[str], width: int, by_run: bo
     from moe.data.pictures import printable
 
     numbers = Column("#", [str(number) for number, _ in enumerate(rows, 1)], [])
-    blocks = [_block([numbers, *block]) for block in _blocks(columns(rows, differences, by_run), width - numbers.width)]
     more = [f" and {row.n - 1} more" if row.n > 1 else "" for row in rows]
     paths = [f"{numbers.line(i)}{GAP}{printable(row.first.path)}{more[i]}" for i, row in enumerate(rows)]
     said = [textwrap.fill(note, width) for note in notes(rows, differences)]
-    return "\n\n".join([*blocks, "\n".join(paths), *(["\n".join(said)] if said else [])])
+    table = fitted(numbers, columns(rows, differences, by_run), width)
+    return "\n\n".join([table, "\n".join(paths), *(["\n".join(said)] if said else [])])
+
+
+def fitted(first: Column, others: Sequence[Column], width: int) -> str:
+    """A table in blocks of whole columns that fit `width`, `first` before each."""
+    return "\n\n".join(_block([first, *block]) for block in _blocks(others, width - first.width))
 
 
 def _blocks(columns: Sequence[Column], width: int) -> list[list[Column]]:

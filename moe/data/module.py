@@ -52,6 +52,15 @@ class ImageDataModule(LightningDataModule):
     def examples(self, split: str) -> Examples:
         """The images of one split (train, gate, val or test) whose labels are in `targets`."""
         images = split_images(self.dataset, self.indices, split)
+        index, targets = self._chosen(split, images)
+        return Examples(images.images[index], targets, tuple(t[index] for t in self.along.get(split, ())))
+
+    def count(self, split: str) -> int:
+        """How many `examples` a split has."""
+        return len(self._chosen(split, split_images(self.dataset, self.indices, split))[0])
+
+    def _chosen(self, split: str, images: Images) -> tuple[Tensor, Tensor]:
+        """Which of a split's images are examples, and their targets."""
         index, targets = filter_labels(images.labels, self.targets)
         if self.fold is not None and split == self.fit_on:
             number, count, seed = self.fold
@@ -59,7 +68,7 @@ class ImageDataModule(LightningDataModule):
             index, targets = index[kept], targets[kept]
         if self.rest is not None:
             index, targets = with_others(index, targets, len(images.labels), self.rest, self.seed, len(self.targets))
-        return Examples(images.images[index], targets, tuple(t[index] for t in self.along.get(split, ())))
+        return index, targets
 
     def prepare_network(self, net: nn.Module) -> None:
         """Show a network that starts from the data (`prepare`) the first images that it will learn from."""

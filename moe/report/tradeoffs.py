@@ -32,7 +32,7 @@ def by_row(names: Sequence[str], series: Mapping[str, Sequence[Estimate | None]]
     figure, axes = row_axes(names, len(names) * max(1.0, 0.55 * len(series)), legend, most=24)
     for i, (name, found) in enumerate(series.items()):
         place = [row + 0.7 * ((i + 0.5) / len(series) - 0.5) for row in range(len(names))]
-        _dots(axes, place, found, PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)], name, lying=True)
+        dots(axes, place, found, PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)], name, lying=True)
     axes.set_xlabel(axis)
     if legend:
         add_legend(figure, axes)
@@ -60,7 +60,7 @@ def against_width(lines: Sequence[Line], levels: Mapping[str, Estimate]) -> "Fig
         colour = PALETTE[i % len(PALETTE)]
         places = [width * moved for width, _ in line.points]
         axes.plot(places, [100 * found.mean for _, found in line.points], color=colour, linewidth=1.3, alpha=0.8)
-        _dots(axes, places, [found for _, found in line.points], colour, MARKERS[i % len(MARKERS)], name)
+        dots(axes, places, [found for _, found in line.points], colour, MARKERS[i % len(MARKERS)], name)
     widths = sorted({width for line in lines for width, _ in line.points})
     shown = widths[:: math.ceil(len(widths) / 8)]
     axes.set_xticks(shown, [f"{width:g}" for width in shown])
@@ -81,11 +81,11 @@ def against_cost(costs: Sequence[float], found: Sequence[Estimate], numbers: Seq
     front = pareto([(cost, one.mean) for cost, one in zip(costs, found, strict=True)])
     rest = [i for i in range(len(costs)) if i not in front]
     if min(costs) <= 0 or max(costs) / min(costs) > 8:
-        _decades(axes, costs)
+        decades(axes, costs)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(3))
-    _dots(axes, [costs[i] for i in rest], [found[i] for i in rest], MUTED, "o")
-    _dots(axes, [costs[i] for i in front], [found[i] for i in front], TAKEN, "o")
+    dots(axes, [costs[i] for i in rest], [found[i] for i in rest], MUTED, "o")
+    dots(axes, [costs[i] for i in front], [found[i] for i in front], TAKEN, "o")
     best = [100 * found[i].mean for i in front]
     ends = [*(costs[i] for i in front), max(costs)]  # more cost buys nothing beyond the last
     axes.step(ends, [*best, best[-1]], where="post", color=TAKEN, linewidth=1.2, alpha=0.6)
@@ -102,7 +102,7 @@ def against_cost(costs: Sequence[float], found: Sequence[Estimate], numbers: Seq
     return figure
 
 
-def _decades(axes: "Axes", costs: Sequence[float]) -> None:
+def decades(axes: "Axes", costs: Sequence[float]) -> None:
     """Costs by equal steps for each tenfold; zero, the cost of a gate that learns nothing, has a place left of them."""
     known = sorted(cost for cost in costs if cost > 0) or [1.0]
     low, high = math.floor(math.log10(known[0])), math.ceil(math.log10(known[-1]))
@@ -127,7 +127,7 @@ def _thousands(value: float) -> str:
     return f"{value:g}"
 
 
-def _dots(
+def dots(
     axes: "Axes",
     places: Sequence[float],
     found: Sequence[Estimate | None],

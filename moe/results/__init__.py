@@ -1,6 +1,7 @@
 """What a run measured: the sections of `results.json`, its files, and the table that a user sees."""
 
-from moe.cost import cost
+from moe.cost import cost, members_cost
+from moe.results.bits import pack, unpack
 from moe.results.files import PREDICTIONS, RESULTS, SCHEMA, read, read_predictions, write, write_predictions
 from moe.results.measure import measure, measure_classifier, measure_router
 from moe.results.table import headline, sections, table, verdict_sentence, warning
@@ -14,10 +15,13 @@ __all__ = [
     "measure",
     "measure_classifier",
     "measure_router",
+    "members_cost",
+    "pack",
     "read",
     "read_predictions",
     "sections",
     "table",
+    "unpack",
     "verdict_sentence",
     "warning",
     "write",

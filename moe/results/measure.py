@@ -14,6 +14,7 @@ from moe.data.batches import Pixels
 from moe.inference import Predictions, mix_stored
 from moe.nets.gates import UniformGate, shares
 from moe.nets.mixture import Frozen, Mixture
+from moe.results.bits import pack
 from moe.taxonomy import Tree
 
 
@@ -70,12 +71,12 @@ def measure_classifier(tree: Tree, probabilities: Tensor, labels: Tensor) -> Pla
 
 def measure_router(tree: Tree, route: Tensor, labels: Tensor) -> Plain:
     """The section `test` of routers alone, from the leaf (N,) that each image went to and its label (N,)."""
-    nothing = dict.fromkeys(("accuracy", "branch", "class", "nll", "ece", "regret"))
+    nothing = dict.fromkeys(("accuracy", "branch", "class", "right", "nll", "ece", "regret"))
     return {**nothing, "router": _router(tree, route, labels), "gate": None}
 
 
 def _accuracies(tree: Tree, right: Tensor, labels: Tensor) -> Plain:
-    """Accuracy over all images, by true branch and by class, from what is right (N,)."""
+    """Accuracy over all images, by true branch and by class, from what is right (N,), and that image by image."""
     leaves = torch.tensor(tree.leaf_of_label)[labels]
     parts = [right[leaves == leaf] for leaf in range(len(tree.leaves))]
     classes = metrics.per_class(right, labels, len(tree.classes))
@@ -86,6 +87,7 @@ def _accuracies(tree: Tree, right: Tensor, labels: Tensor) -> Plain:
             for leaf, part in zip(tree.leaves, parts, strict=True)
         },
         "class": {name: {"accuracy": value} for name, value in zip(tree.classes, classes, strict=True)},
+        "right": pack(right),
     }
 
 

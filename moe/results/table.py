@@ -55,7 +55,9 @@ def headline(results: Plain) -> str:
         sentence = verdict_sentence("uniform", verdict)
         return f"The mixture is right on {_percent(test['accuracy'])}% of {count}; {sentence}."
     if test.get("accuracy") is not None:
-        return f"The base is right on {_percent(test['accuracy'])}% of {count}."
+        bases = _bases(results)
+        subject = "The base is" if bases < 2 else f"{bases} bases together are"
+        return f"{subject} right on {_percent(test['accuracy'])}% of {count}."
     if test.get("router"):
         return f"The routers send {_percent(test['router']['accuracy'])}% of {count} to their own branch."
     return f"Networks trained: {', '.join(results.get('stages') or {})}."
@@ -112,7 +114,9 @@ def cost_sentence(results: Plain) -> str | None:
         return None
     routed, dense = cost["flops_per_image"]["routed"], cost["flops_per_image"]["dense"]
     every = f" as routed, {_flops(dense)} with every network" if routed < dense else ""
-    return f"Cost: {cost['parameters']:,} parameters; {_flops(routed)} an image{every}."
+    training = cost.get("training_flops")  # runs from before it was counted have none
+    trained = f"; {_flops(training['total'])} to train" if training else ""
+    return f"Cost: {cost['parameters']:,} parameters; {_flops(routed)} an image{every}{trained}."
 
 
 def sections(results: Plain) -> dict[str, Plain]:
@@ -120,7 +124,7 @@ def sections(results: Plain) -> dict[str, Plain]:
     test, others = results.get("test") or {}, results.get("baselines") or {}
     out = {}
     if test.get("accuracy") is not None:
-        out["mixture" if results["target"] == "gates" else "base"] = test
+        out["mixture" if results["target"] == "gates" else "base" if _bases(results) < 2 else "bases"] = test
     return out | {name: others[name] for name in BASELINES if others.get(name)}
 
 
@@ -180,6 +184,10 @@ def _columns(corner: str, names: list[str], columns: list[tuple[str, list[str]]]
     )
 
 
+def _bases(results: Plain) -> int:
+    return sum(stage["kind"] == "base" for stage in (results.get("stages") or {}).values())
+
+
 def _count(test: Plain) -> int:
     if test.get("branch"):
         return sum(branch["count"] for branch in test["branch"].values())
@@ -191,7 +199,7 @@ def _percent(value: float | None) -> str:
 
 
 def _flops(value: float) -> str:
-    for unit, size in (("GFLOP", 1e9), ("MFLOP", 1e6), ("kFLOP", 1e3)):
+    for unit, size in (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6), ("kFLOP", 1e3)):
         if value >= size:
             return f"{value / size:.2f} {unit}"
     return f"{value:.0f} FLOP"

@@ -2,11 +2,15 @@
 
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
 from moe.errors import UserError
 from moe.sweep import record
 from moe.sweep.jobs import Command
 from moe.sweep.record import Failure, Sweep
+
+if TYPE_CHECKING:
+    from moe.comparison import Run
 
 PAGE = "compare.html"
 
@@ -29,7 +33,7 @@ def end(sweep: Sweep, error: Exception | None) -> int:
 
 
 def _compare(sweep: Sweep, failed: list[Failure]) -> None:
-    """Print the table of the finished runs, and leave it beside them as a page."""
+    """Print the table of the finished runs, and leave it beside them as a page; of rivals the verdict, too."""
     from moe.comparison import collect, differing, rows, text
 
     runs, _ = collect([sweep.folder])
@@ -43,6 +47,26 @@ def _compare(sweep: Sweep, failed: list[Failure]) -> None:
         print(f"\npage  {file}")
     except Exception as error:  # it can be drawn again, and whether the jobs went well is another question
         print(f"moe: {file} could not be drawn: {record.line(error)}", file=sys.stderr)
+    _judge(sweep, runs)
+
+
+def _judge(sweep: Sweep, runs: "list[Run]") -> None:
+    """Print the verdict of a sweep over rivals, and leave it as a page."""
+    from moe import verdict
+
+    try:
+        found = verdict.rivals(runs)
+        if len(found) < 2:
+            return
+        held = verdict.contests(found)
+        print(f"\n{verdict.text(found, held, None, shutil.get_terminal_size().columns)}")
+        from moe.report import verdict as page
+
+        page.write(sweep.folder / page.PAGE, sweep.name, found, held, None)
+        print(f"\npage  {sweep.folder / page.PAGE}")
+        print(f"latency  python -m moe.verdict {sweep.folder} --latency --html {sweep.folder / page.PAGE}")
+    except Exception as error:  # as above
+        print(f"moe: {sweep.folder / 'verdict.html'} could not be made: {record.line(error)}", file=sys.stderr)
 
 
 def _failures(failed: list[Failure]) -> str:

@@ -27,9 +27,8 @@ class Command:
 
     def arguments(self) -> list[str]:
         """The arguments of `python -m moe.train`."""
-        # A preset of a sweep makes many jobs of whatever it is given to; this is one of them.
-        mode = ["hydra.mode=RUN"] if any(o.startswith(("sweep=", "+sweep=")) for o in self.overrides) else []
-        return [*self.flags, *self.overrides, *mode, f"hydra.run.dir={quoted(str(self.folder))}"]
+        # A preset or an experiment may make many jobs of whatever it is given to; this is one of them.
+        return [*self.flags, *self.overrides, "hydra.mode=RUN", f"hydra.run.dir={quoted(str(self.folder))}"]
 
     def __str__(self) -> str:
         return shlex.join(["python", "-m", "moe.train", *self.arguments()])

@@ -12,10 +12,12 @@ from moe.sweep.jobs import Command, _why, quoted
 
 def test_the_command_runs_the_job_alone_in_its_folder() -> None:
     command = Command(["experiment=gates", "gate.width=32"], Path("multirun/a/b-1"))
-    assert str(command) == "python -m moe.train experiment=gates gate.width=32 hydra.run.dir=multirun/a/b-1"
+    assert (
+        str(command) == "python -m moe.train experiment=gates gate.width=32 hydra.mode=RUN hydra.run.dir=multirun/a/b-1"
+    )
 
 
-def test_of_a_presets_job_it_says_that_it_is_one() -> None:
+def test_a_job_of_a_preset_is_one_run() -> None:
     command = Command(["sweep=gate_widths", "gate.width=32"], Path("x"), ["--config-dir", "my conf"])
     assert command.arguments() == [
         *("--config-dir", "my conf", "sweep=gate_widths", "gate.width=32", "hydra.mode=RUN", "hydra.run.dir=x")

@@ -1,0 +1,13 @@
+#!/bin/sh
+# The mixture and its rivals on CIFAR-10, each with the same seeds, all in 32-bit. Given again it runs what is missing.
+#   experiments/verdict/run.sh [SEEDS, 0,1,2,3,4 [KEY=VALUE...]]
+set -eu
+cd "$(dirname "$0")/../.."
+seeds="${1:-0,1,2,3,4}"
+[ $# -eq 0 ] || shift
+${PYTHON:-python} -m moe.train experiment=verdict seed="$seeds" \
+    net@base.net=fast_vgg net@expert.net=fast_vgg net@router.net=fast_vgg \
+    recipe@base.recipe=fast recipe@expert.recipe=fast recipe@router.recipe=fast \
+    base.views=flip expert.views=flip router.views=flip gate.calibrate=true \
+    trainer.precision=32-true logger=none report=false \
+    hydra.sweep.dir=experiments/verdict/results 'hydra.sweep.subdir=${rival}/${seed}' "$@"

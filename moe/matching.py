@@ -1,0 +1,120 @@
+"""A base that costs as much as the mixture: so wide, or of so many members (`base.match`)."""
+
+import logging
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from moe import assembly, cost
+from moe.config import Config, Plain
+from moe.errors import ConfigError
+from moe.nets.build import build_network
+from moe.nets.class_expert import ClassExpert
+from moe.nets.fast_vgg import SIZES
+from moe.nets.mixture import Mixture
+from moe.nets.views import Views
+from moe.stages import Stage, num_outputs, plan
+from moe.taxonomy import Tree
+
+log = logging.getLogger(__name__)
+MOST = 64  # so many times as wide at most
+
+
+def matched(config: Config, tree: Tree, in_shape: Sequence[int]) -> Config:
+    """The config with a base as dear as `base.match` asks, itself where that is `none`.
+
+    What the mixture costs an image is reckoned from its networks' shapes, before any is trained, as the mean over the
+    classes of what is on their way, with no cascade. Raises ConfigError where the base's channels are not known.
+    """
+    base = config.base
+    if base.match == "none":
+        return config
+    channels, height, width = in_shape
+    shape = (channels, height, width)
+    wanted = _of_mixture(config, tree, shape)
+    own = _of_base(config, base.net, shape, tree)
+    if base.match == "members":
+        count = max(2, round(wanted / own))
+        log.info("base.match=members: %d members cost %.3g times what the mixture does", count, count * own / wanted)
+        return replace(config, base=replace(base, members=count))
+
+    def of_base(narrowest: int) -> int:
+        return _of_base(config, wider(base.net, narrowest), shape, tree)
+
+    least = _narrowest(_channels(base.net))
+    above = bisect_left(range(MOST * least), wanted, lo=least, key=of_base)
+    narrowest = min(max(least, above - 1), above, key=lambda width: abs(of_base(width) - wanted))
+    nearest = wider(base.net, narrowest)
+    share = of_base(narrowest) / wanted
+    log.info("base.match=width: %s costs %.3g times what the mixture does", _channels(nearest), share)
+    return replace(config, base=replace(base, net=nearest))
+
+
+def wider(net: Mapping[str, Any], narrowest: int) -> Plain:
+    """A network with more channels everywhere, by the factor that gives its narrowest layer so many.
+
+    Raises ConfigError where its channels are not known.
+    """
+    channels = _channels(net)
+    factor = narrowest / _narrowest(channels)
+    return {**net, **{key: _times(value, factor) for key, value in channels.items()}}
+
+
+def _of_base(config: Config, net: Mapping[str, Any], shape: tuple[int, int, int], tree: Tree) -> int:
+    with torch.device("meta"):
+        return cost.flops(_seen(net, shape, len(tree.classes), config.base.views), torch.empty(1, *shape))
+
+
+def _seen(net: Mapping[str, Any], shape: tuple[int, int, int], outputs: int, views: str) -> nn.Module:
+    return Views(build_network(net, shape, outputs), views).eval()
+
+
+def _of_mixture(config: Config, tree: Tree, shape: tuple[int, int, int]) -> float:
+    """What an image costs the mixture that this config trains with `target=gates`."""
+    whole = replace(config, target="gates", gate=replace(config.gate, fit_on="gate"))
+    stages = {stage.name: stage for stage in plan(whole, tree, "", shape, "")}
+
+    def network(stage: Stage) -> nn.Module:
+        return _seen(stage.inputs["net"], shape, num_outputs(stage.inputs), config.views[stage.kind])
+
+    with torch.device("meta"):
+        experts = []
+        for node in tree.experts:
+            stage = stages.get(node.name)
+            shared = stage is not None and stage.inputs.get("trunk") == "shared"
+            labels = node.labels if stage is None else stage.inputs["outputs"]
+            experts.append(ClassExpert(network(stage) if stage else None, labels, len(tree.classes), shared=shared))
+        routers = [network(stage) for stage in stages.values() if stage.kind == "router"]
+        gates = list(assembly.gates(config, tree, shape, None))
+        mixture = Mixture(tree, experts, routers, gates, config.mixture.routing)
+        found = cost.mixture_flops(mixture, shape, tree)
+    if config.mixture.routing != "hard":
+        return float(found.dense)
+    ways = found.ways(tree)
+    return sum(ways[leaf] for leaf in tree.leaf_of_label) / len(tree.classes)
+
+
+def _channels(net: Mapping[str, Any]) -> Plain:
+    """The argument of a network that holds its channels. Raises ConfigError where there is none that is known."""
+    if net.get("blocks"):
+        return {"blocks": net["blocks"]}
+    if net.get("size") in SIZES:
+        return {"widths": list(net.get("widths") or SIZES[net["size"]][0])}
+    raise ConfigError(
+        f"base.match=width needs a network with blocks (a vgg) or a size (fast_vgg), not {net.get('_target_')}"
+    )
+
+
+def _narrowest(channels: Any) -> int:
+    """The least of nested numbers."""
+    if isinstance(channels, int):
+        return channels
+    return min(_narrowest(part) for part in (channels.values() if isinstance(channels, dict) else channels))
+
+
+def _times(channels: Any, factor: float) -> Any:
+    return [_times(part, factor) for part in channels] if isinstance(channels, list) else round(channels * factor)

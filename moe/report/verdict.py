@@ -1,0 +1,130 @@
+"""The verdict's page: who is ahead of whom, in tables that sort, and accuracy against each cost."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from moe import verdict
+from moe.comparison import Row
+from moe.comparison.columns import Column
+from moe.comparison.estimate import pareto
+from moe.report import page, sortable
+from moe.report.figure import MUTED, PALETTE, WIDTH, style, svg
+from moe.report.layout import BELOW, add_legend, headroom, new_axes
+from moe.report.tradeoffs import HEIGHT, LEFT, MARKERS, by_row, decades, dots, zero
+from moe.store import write_durably
+from moe.verdict import Contest, Latency
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PAGE = "verdict.html"
+FRONT = "The line is the Pareto front: no other rival costs less and is as accurate, nor costs the same and is more so."
+
+
+def write(file: Path, title: str, found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | None) -> None:
+    """Write the page of at least one rival; it is there whole or not at all. Raises OSError where it cannot be."""
+    said = list(verdict.notes(found, held, latency))
+    with style():
+        parts = [
+            page.heading(f"The verdict of {title}"),
+            page.paragraph(verdict.headline(held)),
+            *(page.paragraph(note, "warning" if note.startswith("*") else "soft") for note in said),
+            page.section("Rivals", _table("Rivals", verdict.rival_columns(found, latency), "val")),
+            page.section("Who is ahead", *_contests(held)),
+            page.section("Accuracy against cost", *_costs(found, latency)),
+            page.section("Where the mixtures' errors come from", *_regret(found)),
+            page.section("Every run", _runs(found, file.parent)),
+            sortable.script(),
+        ]
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    write_durably(aside, page.document(title, parts).encode())
+    os.replace(aside, file)
+
+
+def against_cost(found: Mapping[str, Row], costs: Mapping[str, float], axis: str) -> "Figure":
+    """Each rival's test accuracy in %, with its interval, against what it costs; the Pareto front as steps."""
+    known = {name: row.test for name, row in found.items() if name in costs and row.test is not None}
+    figure, axes = new_axes(LEFT, BELOW, WIDTH - LEFT - 0.15, HEIGHT, headroom(list(known)))
+    decades(axes, [costs[name] for name in known])
+    # A rival has the same colour in each plot, whatever is missing from it.
+    places = {name: place for place, name in enumerate(found)}
+    for name, one in known.items():
+        place = places[name]
+        dots(axes, [costs[name]], [one], PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)], name)
+    points = [(costs[name], 100 * one.mean) for name, one in known.items()]
+    front = [points[i] for i in pareto(points)]
+    ends = [*front, (max(costs[name] for name in known), front[-1][1])]  # more cost buys nothing beyond the last
+    axes.step(*zip(*ends, strict=True), where="post", color=MUTED, linewidth=1.2, zorder=1)
+    axes.grid(axis="both")
+    axes.set_axisbelow(True)
+    axes.set_xlabel(axis)
+    axes.set_ylabel("test accuracy in %")
+    add_legend(figure, axes)
+    return figure
+
+
+def figures(found: Mapping[str, Row], latency: Latency | None) -> "dict[str, Figure]":
+    """Accuracy against each cost that is known, by caption."""
+    priced = {
+        "MFLOP an image, as routed": {name: (row.mean("routed") or 0) / 1e6 for name, row in found.items()},
+        "TFLOP to train": {name: (row.mean("training_flops") or 0) / 1e12 for name, row in found.items()},
+    }
+    for batch in latency.batches if latency else []:
+        assert latency is not None
+        each = {name: latency.milliseconds(name, batch) or 0.0 for name in found}
+        priced[f"ms an image at a batch of {batch}"] = each
+    drawn = {}
+    for caption, each in priced.items():
+        costs = {name: cost for name, cost in each.items() if cost and found[name].test}
+        if len(set(costs.values())) > 1:
+            drawn[caption] = against_cost(found, costs, caption)
+    return drawn
+
+
+def _costs(found: Mapping[str, Row], latency: Latency | None) -> Iterator[str]:
+    drawings = {
+        f"Test accuracy against {caption}": svg(figure, f"test accuracy against {caption}")
+        for caption, figure in figures(found, latency).items()
+    }
+    if drawings:
+        yield page.paragraph(FRONT, "soft")
+        yield page.figures(drawings)
+
+
+def _contests(held: Sequence[Contest]) -> Iterator[str]:
+    if held:
+        yield _table("Who is ahead", verdict.contest_columns(held))
+        caption = "Test accuracy of the first less that of the second"
+        names = [f"{one.one} - {one.other}" for one in held]
+        figure = zero(by_row(names, {caption: [one.difference for one in held]}, "points, with 95% interval"))
+        yield page.figures({caption: svg(figure, caption)})
+
+
+def _regret(found: Mapping[str, Row]) -> Iterator[str]:
+    columns = verdict.regret_columns(found)
+    if columns:
+        yield _table("Where the mixtures' errors come from", columns)
+        yield page.paragraph(
+            "In points, of each mixture's test images. Router astray: its first choice was another branch. Outvoted: "
+            "an expert on the way was right. Base alone: a cascade let it speak alone.",
+            "soft",
+        )
+
+
+def _table(label: str, columns: Sequence[Column], sorted_by: str = "") -> str:
+    return sortable.table(label, [column for column in columns if any(column.cells)], sorted_by)
+
+
+def _runs(found: Mapping[str, Row], folder: Path) -> str:
+    runs = [(name, run) for name, row in found.items() for run in (*row.runs, *row.copies)]
+    paths = [str(run.path) for _, run in runs]
+    shown = [
+        Column("rival", [name for name, _ in runs], [name for name, _ in runs], left=True),
+        Column("seed", [str(run.seed) for _, run in runs], [run.seed for _, run in runs]),
+        Column("folder", paths, paths, left=True),
+    ]
+    links = {path: quote(os.path.relpath(path, folder)) for path in paths}
+    return page.details(f"{len(runs)} runs with folders", sortable.table("Every run", shown, "", links))

@@ -1,0 +1,65 @@
+"""What it took to train a run's networks, in floating-point operations, reused ones included."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from moe import assembly, cost
+from moe.config import Plain
+from moe.data.module import ImageDataModule
+from moe.job import Job, datamodule
+from moe.nets.build import build_network
+from moe.stages import Stage, num_outputs
+from moe.store import Entry
+
+
+def training_flops(job: Job, stages: Sequence[Stage], entries: Mapping[str, Entry], frozen: int = 0) -> Plain:
+    """The operations of each of `stages` and their `total`.
+
+    A network's are those of a forward and a backward pass an image, times the images it learnt from, times the epochs
+    that it was trained, those of its early stopping included: what the store says of it, so that it costs the same
+    whichever run trained it. Gates also cost what the frozen networks took to speak of the images that they learnt
+    from: `frozen` operations an image, once where that is stored, else each epoch. Validation is not counted.
+    """
+    each = {
+        stage.name: (_gates if stage.kind == "gates" else _network)(job, stage, entries[stage.name], frozen)
+        for stage in stages
+    }
+    return {"stages": each, "total": sum(each.values())}
+
+
+def _network(job: Job, stage: Stage, entry: Entry, frozen: int) -> float:
+    inputs = stage.inputs
+    channels, height, width = inputs["in_shape"]
+    with torch.device("meta"):
+        net = build_network(inputs["net"], (channels, height, width), num_outputs(inputs))
+        if inputs.get("trunk") == "shared":
+            for layer in net.trunk_layers:  # type: ignore[union-attr]
+                layer.requires_grad_(False)
+        # Two, since of one image there is no variance to normalise by.
+        per_image = cost.learning_flops(net, torch.empty(2, channels, height, width))
+    data: ImageDataModule = datamodule(job, stage, {}, None)
+    return per_image * data.count(data.fit_on) * len(entry.record["curves"])
+
+
+def _gates(job: Job, stage: Stage, entry: Entry, frozen: int) -> float:
+    """Under hard routing an image costs what the gate of its true leaf costs, else what all gates do."""
+    epochs, tree, fit_on = len(entry.record["curves"]), job.tree, job.config.gate.fit_on
+    if not epochs:
+        return 0.0  # nothing to learn
+    channels, height, width = stage.inputs["in_shape"]
+    flat = job.config.mixture.routing == "none"
+    sizes = [len(tree.experts)] if flat else [len(path) for path in tree.paths]
+    with torch.device("meta"):
+        gates = assembly.gates(job.config, tree, (channels, height, width), None).requires_grad_(True)
+        each = [
+            cost.learning_flops(gate, torch.empty(2, channels, height, width), torch.empty(2, size, len(tree.classes)))
+            for gate, size in zip(gates, sizes, strict=True)
+        ]
+    labels = job.images(fit_on).labels
+    if job.config.mixture.routing == "hard":
+        leaves = torch.tensor(tree.leaf_of_label)[labels]
+        once = torch.tensor(each, dtype=torch.double)[leaves].sum().item()
+    else:
+        once = sum(each) * len(labels)
+    return once * epochs + frozen * len(labels) * (1 if job.config.gate.frozen == "stored" else epochs)

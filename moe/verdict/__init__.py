@@ -1,0 +1,21 @@
+"""Whether the mixture pays: the runs of `experiment=verdict` held against each other, with what each costs."""
+
+from moe.verdict.contests import MIXTURE, Contest, contests, rivals
+from moe.verdict.latency import LATENCY, Latency, measure
+from moe.verdict.tables import contest_columns, headline, notes, regret_columns, rival_columns, text
+
+__all__ = [
+    "LATENCY",
+    "MIXTURE",
+    "Contest",
+    "Latency",
+    "contest_columns",
+    "contests",
+    "headline",
+    "measure",
+    "notes",
+    "regret_columns",
+    "rival_columns",
+    "rivals",
+    "text",
+]

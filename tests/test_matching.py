@@ -1,0 +1,57 @@
+"""A base as dear as the mixture, with the operations worked out by hand."""
+
+import pytest
+
+from moe.config import Config, compose
+from moe.errors import ConfigError
+from moe.matching import matched, wider
+from moe.taxonomy import parse
+
+CLASSES = tuple(str(digit) for digit in range(10))
+
+
+def base(*overrides: str) -> Config:
+    """The demo's config with its base matched to its mixture on 8x8 images."""
+    config = compose("experiment=demo", "target=base", *overrides)
+    return matched(config, parse(config.taxonomy.branches, CLASSES), (1, 8, 8))
+
+
+def test_as_many_members_or_as_wide_as_the_mixture_costs() -> None:
+    # tiny_vgg: convolutions 2*9*16*64 + 2*9*16*32*16, then 2*128*64 + 2*64*10: 183,552. The mixture: that, a router
+    # with 2 outputs 182,528, a specialist with 5 182,912, a gate 2*64*512 + 2*512*20 = 86,016: 635,008, 3.46 bases.
+    assert base("base.match=members").base.members == 3
+    # With n and 2n channels it is 576 n^2 + 2,176 n + 1,280: 622,272 for 31, 660,736 for 32.
+    assert base("base.match=width").base.net["blocks"] == [[31], [62]]
+
+
+def test_views_and_soft_routing_count() -> None:
+    # With two views the base costs 367,104 and the mixture as much more, 818,560: 2.23 bases.
+    assert base("base.match=members", "base.views=flip").base.members == 2
+    # Soft: both specialists and both gates, 635,008 + 182,912 + 86,016 = 903,936: 4.92 bases.
+    assert base("base.match=members", "mixture.routing=soft").base.members == 5
+
+
+def test_a_specialist_on_the_bases_trunk_costs_its_branch_alone() -> None:
+    # Its last block and head for 5 classes: 2*9*16*32*16 + 2*128*64 + 2*64*5 = 164,480; with the base as router no
+    # network beside: 183,552 + 164,480 + 86,016 = 434,048, 2.36 bases. For 25 channels 415,680, for 26 447,232.
+    shared = ("expert.init=base", "expert.trunk=shared", "router.source=base")
+    assert base("base.match=members", *shared).base.members == 2
+    assert base("base.match=width", *shared).base.net["blocks"] == [[26], [52]]
+
+
+def test_none_is_the_config_itself() -> None:
+    config = compose("experiment=demo", "target=base")
+    assert matched(config, parse(config.taxonomy.branches, CLASSES), (1, 8, 8)) is config
+
+
+def test_widths_keep_their_proportions() -> None:
+    assert wider({"_target_": "moe.nets.fast_vgg.FastVGG", "size": "s", "widths": None}, 96)["widths"] == [96, 384, 384]
+    assert wider({"_target_": "x", "size": "s", "widths": [10, 15, 25]}, 11)["widths"] == [11, 16, 28]
+    assert wider({"_target_": "x", "blocks": [[32, 32], [64]]}, 33)["blocks"] == [[33, 33], [66]]
+
+
+def test_a_network_of_unknown_channels_is_refused() -> None:
+    with pytest.raises(
+        ConfigError, match=r"base.match=width needs a network with blocks .* not torchvision\.models\.x"
+    ):
+        wider({"_target_": "torchvision.models.x"}, 3)

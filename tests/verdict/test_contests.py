@@ -1,0 +1,138 @@
+"""Rivals made up of a few numbers, and what is made of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from moe.comparison import Run
+from moe.errors import StoreError
+from moe.results import pack
+from moe.verdict import contest_columns, contests, headline, notes, regret_columns, rival_columns, rivals, text
+
+T1 = 12.706205  # Student's t of one degree of freedom, 97.5 %
+REGRET = {"alone": 0.0, "router": 0.1, "experts": 0.05, "outvoted": 0.05}
+
+
+def run(rival: str | None, seed: int, correct: int, **given: Any) -> Run:
+    """A run that is right on the first `correct` of ten images."""
+    whole: dict[str, Any] = {
+        "path": Path(f"{rival}-{seed}"),
+        "experiment": "verdict",
+        "seed": seed,
+        "data": "digits",
+        "fingerprint": "f00d",
+        "protocol": "held_out",
+        "val": 0.5,
+        "test": correct / 10,
+        "router": None,
+        "branches": {},
+        "verdict": {},
+        "baselines": {"base": 0.4, "uniform": 0.5},
+        "parameters": 1000,
+        "gate_parameters": 100,
+        "routed": 2e6,
+        "dense": 3e6,
+        "seconds": 3.0,
+        "config": {"rival": rival, **given.pop("config", {})},
+        "training_flops": 4e12,
+        "right": {"test": bits(correct), "base": bits(4), "uniform": bits(5)},
+        "images": 10,
+    }
+    return Run(**{**whole, **given})
+
+
+def bits(right: int) -> str:
+    return pack(torch.arange(10) < right)
+
+
+def test_pairs_are_of_one_seed_and_the_interval_is_over_the_seeds() -> None:
+    mixture = [run("hard", 0, 8), run("hard", 1, 9), run("hard", 7, 0)]
+    base = [run("base", 0, 7, routed=1e6, training_flops=1e12), run("base", 1, 6, routed=1e6, training_flops=1e12)]
+    (one,) = contests(rivals([*mixture, *base]))
+    # 0.1 and 0.3: mean 0.2, half the interval t |a - b| / 2. Seed 7 has no partner.
+    assert (one.one, one.other, one.seeds) == ("hard", "base", (0, 1))
+    assert one.difference.mean == pytest.approx(0.2)
+    assert one.difference.ci95 == pytest.approx((0.2 - T1 * 0.1, 0.2 + T1 * 0.1))
+    # t = 2, one degree of freedom: p = 1 - 2 atan(2) / pi.
+    assert one.p == pytest.approx(0.2951672) and one.corrected == one.p
+    assert (one.inference, one.training) == (2.0, 4.0)
+
+
+def test_of_one_seed_it_is_mcnemars_over_the_images() -> None:
+    (one,) = contests(rivals([run("hard", 0, 9), run("base", 0, 3)]))
+    # Six images that the mixture alone got right: p = 2 / 2^6. Differences of mean 0.6, variance 0.24 * 10 / 9.
+    assert one.p == pytest.approx(2 / 64)
+    half = 1.959964 * (0.24 / 9) ** 0.5
+    assert one.difference.ci95 == pytest.approx((0.6 - half, 0.6 + half))
+    assert one.sign == 1
+
+
+def test_without_the_images_there_is_no_p_and_the_correction_leaves_it_out() -> None:
+    found = rivals([run("hard", 0, 9), run("base", 0, 3), run("wider", 0, 3, right={})])
+    by_name = {one.other: one for one in contests(found)}
+    assert by_name["wider"].p is None and by_name["wider"].corrected is None and by_name["wider"].sign == 0
+    assert by_name["base"].corrected == by_name["base"].p == pytest.approx(2 / 64)
+    assert "corrected for the 1 comparisons" in " ".join(notes(found, contests(found), None))
+
+
+def test_a_flat_mixture_is_also_held_against_the_base_and_routed_uniform() -> None:
+    held = contests(rivals([run("hard", 0, 8), run("flat", 0, 9), run("base", 0, 7)]))
+    assert [(one.one, one.other) for one in held] == [
+        ("hard", "base"),
+        ("hard", "flat"),
+        ("flat", "base"),
+        ("flat", "routed uniform"),
+    ]
+    # Its base is right on 4 of 10; the hard mixture's uniform average on 5.
+    assert [one.difference.mean for one in held[2:]] == pytest.approx([0.5, 0.4])
+    # 5 and 4 images that one alone got right: p = 2 / 2^5 and 2 / 2^4. Against 0.5 * 3 and 1: one image each.
+    assert [one.p for one in held] == pytest.approx([1.0, 1.0, 2 / 32, 2 / 16])
+    assert [one.corrected for one in held] == pytest.approx([1.0, 1.0, 4 * 2 / 32, 3 * 2 / 16])
+
+
+def test_two_configs_of_one_rival_are_refused_by_what_differs() -> None:
+    with pytest.raises(StoreError, match=r"hard-0 and hard-1 are both of rival=hard and differ in gate.width"):
+        rivals([run("hard", 0, 8, config={"gate.width": 1}), run("hard", 1, 8, config={"gate.width": 2})])
+    with pytest.raises(StoreError, match="of different data"):
+        rivals([run("hard", 0, 8), run("base", 0, 8, fingerprint="beef")])
+
+
+def test_runs_of_no_rival_are_left_out() -> None:
+    assert list(rivals([run(None, 0, 8), run("base", 0, 8)])) == ["base"]
+
+
+def test_the_headline_says_who_is_told_apart() -> None:
+    mixture = [run("hard", seed, right) for seed, right in enumerate((80, 81, 82))]
+    others = [run("base", seed, right) for seed, right in enumerate((10, 10, 12))]
+    ahead = [run("wider", seed, right) for seed, right in enumerate((180, 180, 182))]
+    equal = [run("ensemble", seed, right) for seed, right in enumerate((80, 90, 71))]
+    said = headline(contests(rivals([*mixture, *others, *ahead, *equal])))
+    assert said == (
+        "The mixture is ahead of base (+703.33); behind wider (-996.67); not told apart from ensemble (+6.67): "
+        "points of test accuracy, at a Holm-corrected p below 0.05."
+    )
+    assert headline([]).startswith("There is no run of rival=hard")
+
+
+def test_columns_say_cost_and_regret_in_their_units() -> None:
+    found = rivals([run("hard", 0, 8, regret=REGRET), run("base", 0, 7)])
+    cells = {column.title: dict(zip(found, column.cells, strict=True)) for column in rival_columns(found, None)}
+    assert cells["test"]["hard"] == "80.00" and cells["MFLOP routed"]["hard"] == "2.00"
+    assert cells["TFLOP to train"]["base"] == "4" and cells["n"]["base"] == "1"
+    regret = {column.title: column.cells for column in regret_columns(found)}
+    assert regret == {
+        "points of error": ["hard"],
+        "all": ["20.00"],
+        "base alone": ["0.00"],
+        "router astray": ["10.00"],
+        "all experts wrong": ["5.00"],
+        "outvoted": ["5.00"],
+    }
+    held = contests(found)
+    assert [column.cells[0] for column in contest_columns(held)] == [
+        *("hard - base", "1", "+10.00 [-9.60, +29.60]", "1", "1", "1.00", "1.00")
+    ]
+    whole = text(found, held, None, 80)
+    assert max(map(len, whole.splitlines())) <= 80 and "McNemar's exact" in " ".join(whole.split())

@@ -1,0 +1,137 @@
+"""A real `experiment=verdict` on digits, two seeds of four rivals, whose table and page are read back."""
+
+import json
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+import torch
+
+from moe import runs
+from moe.data import sources
+from moe.data.batches import Pixels
+from moe.nets.members import Members
+from moe.results import unpack
+from moe.verdict import LATENCY, Latency
+from moe.verdict.__main__ import main
+
+QUICK = [
+    *("data=digits", "taxonomy=digits", "logger=none", "report=false", "trainer.enable_progress_bar=false"),
+    *("trainer.accelerator=cpu", "trainer.precision=32-true", "gate.width=8"),
+    *(f"net@{name}.net=tiny_vgg" for name in ("base", "expert", "router")),
+    *(f"{name}.recipe.{key}" for name in ("base", "expert", "router", "gate") for key in ("epochs=2", "batch_size=32")),
+    *(f"{name}.recipe.optimizer.lr=0.003" for name in ("base", "expert", "router")),
+]
+RIVALS = ("hard", "flat", "wider", "cascade")
+
+
+@pytest.fixture(scope="module")
+def verdict(process: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a finished verdict, and what its command printed."""
+    where = tmp_path_factory.mktemp("verdict")
+    which = [f"rival={','.join(RIVALS)}", "seed=0,1", "hydra.sweep.dir=rivals", "hydra.sweep.subdir=${rival}/${seed}"]
+    done = process("moe.train", "experiment=verdict", *QUICK, *which, "paths.store=store", cwd=where)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return where / "rivals", done.stdout
+
+
+def results(folder: Path, rival: str, seed: int) -> Any:
+    return json.loads((folder / rival / str(seed) / "results.json").read_text())
+
+
+def judged(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, said.out, said.err
+
+
+def test_a_sweep_ends_with_the_verdict(verdict: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, said = verdict
+    found = {rival: [results(folder, rival, seed) for seed in (0, 1)] for rival in RIVALS}
+    # A table too wide for the terminal goes on below: its first block has the differences.
+    table = reversed(said[said.index("The mixture is ") :].splitlines())
+    lines = {line.split("  ")[0].strip(): line for line in table}
+    for rival in RIVALS[1:]:
+        gaps = [a["test"]["accuracy"] - b["test"]["accuracy"] for a, b in zip(found["hard"], found[rival], strict=True)]
+        assert f"{100 * fmean(gaps):+.2f} [" in lines[f"hard - {rival}"]
+    # The flat mixture's base is the hard one's, whose uniform average is the routed one.
+    uniform = [
+        flat["test"]["accuracy"] - hard["baselines"]["uniform"]["accuracy"]
+        for flat, hard in zip(found["flat"], found["hard"], strict=True)
+    ]
+    assert f"{100 * fmean(uniform):+.2f} [" in lines["flat - routed uniform"]
+    assert found["flat"][0]["stages"]["base"]["key"] == found["hard"][0]["stages"]["base"]["key"]
+    assert "Holm p is corrected for the 5 comparisons of this table." in " ".join(said.split())
+    page = (folder / "verdict.html").read_text()
+    assert all(f">{rival}<" in page for rival in RIVALS) and "hard - cascade" in page
+    assert page.count("<svg") == 3  # against FLOPs to run and to train, and the differences
+    # The command says it again.
+    code, out, err = judged(capsys, folder)
+    assert (code, err) == (0, "")
+    assert out.strip() in said
+
+
+def test_what_a_cascade_costs_and_says_is_what_its_members_do(verdict: tuple[Path, str]) -> None:
+    folder, _ = verdict
+    found = results(folder, "cascade", 0)
+    # With a gate of width 8 the mixture costs 1,024 + 320 for it, and 548,992 for base, router, specialist: 3 bases.
+    assert list(found["stages"]) == ["base", "base-2", "base-3"]
+    assert found["stages"]["base"]["key"] == results(folder, "hard", 0)["stages"]["base"]["key"]
+    members, config = runs.network(folder / "cascade" / "0")
+    assert isinstance(members, Members)
+    test = sources.load(config.data, Path()).test
+    with torch.no_grad():
+        probabilities, asked = members(Pixels((0.0,), (1.0,))(test.images))
+    right = probabilities.argmax(dim=1) == test.labels
+    assert torch.equal(unpack(found["test"]["right"], len(test.labels)), right)
+    assert 1 < asked.double().mean() < 3
+    flops = found["cost"]["flops_per_image"]
+    assert flops["dense"] == 3 * 183_552
+    assert flops["routed"] == pytest.approx(183_552 * asked.double().mean().item())
+    assert found["cost"]["training_flops"]["total"] == pytest.approx(
+        3 * results(folder, "hard", 0)["cost"]["training_flops"]["stages"]["base"]
+    )
+
+
+def test_latency_is_measured_kept_and_shown(verdict: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = verdict
+    code, out, _ = judged(capsys, folder, "--latency", "--html", folder / "with.html")
+    assert code == 0
+    kept = Latency.read(folder / LATENCY)
+    assert kept is not None and set(kept.seconds) == set(RIVALS)
+    count = results(folder, "hard", 0)["data"]["sizes"]["test"]
+    assert kept.batches == [1, count]
+    assert all(len(times) == kept.repeats and min(times) > 0 for r in RIVALS for times in kept.seconds[r].values())
+    assert f"{kept.milliseconds('hard', 1):.4g}" in out and kept.machine in " ".join(out.split())
+    assert (folder / "with.html").read_text().count("<svg") == 5
+    (folder / LATENCY).write_text("{}")
+    code, _, err = judged(capsys, folder)
+    assert code == 1 and err.strip() == f"moe: {folder / LATENCY} is damaged: measure again with --latency"
+    (folder / LATENCY).unlink()
+
+
+def test_one_seed_is_judged_by_its_images(verdict: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = verdict
+    _, out, _ = judged(capsys, folder / "hard" / "1", folder / "wider" / "1")
+    hard, wider = (results(folder, rival, 1)["test"] for rival in ("hard", "wider"))
+    mine, theirs = (
+        unpack(said["right"], results(folder, "hard", 1)["data"]["sizes"]["test"]) for said in (hard, wider)
+    )
+    only = sorted((int((mine & ~theirs).sum()), int((theirs & ~mine).sum())))
+    from scipy.stats import binomtest
+
+    assert f"{binomtest(only[0], sum(only)).pvalue:.2g}" in next(row for row in out.splitlines() if "hard - " in row)
+    assert "McNemar" in out
+
+
+def test_what_cannot_be_judged_or_loaded_is_said_in_a_sentence(
+    verdict: tuple[Path, str], run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = judged(capsys, run)
+    assert code == 1
+    assert err == f"moe: {run}: no run of a rival; python -m moe.train experiment=verdict makes them\n"
+    with pytest.raises(ValueError, match="trained base and has no mixture; give a run with target=gates"):
+        runs.load(verdict[0] / "cascade" / "0")
