@@ -100,6 +100,7 @@ NEUTRAL: dict[str, Any] = {
     "data.classes": [str(label) for label in range(10)],
     "data.fingerprint": None,  # the one that counts is that of the images read
     "taxonomy.name": "mine",
+    "checkpoint_seconds": 3.0,
     "trainer.accelerator": "cpu",
     "trainer.devices": 2,
     "trainer.precision": "32-true",  # the one that counts is that chosen for the machine
