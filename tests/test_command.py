@@ -13,8 +13,8 @@ import sys, time
 from moe import command
 
 def wait():
-    print("ready", flush=True)
     try:
+        print("ready", flush=True)
         time.sleep(60)
     finally:
         print("ending", flush=True)
