@@ -114,6 +114,9 @@ def train(config: Config, folder: Path) -> Plain | None:
     in_shape = tuple(dataset.train.images.shape[1:])
     stages = plan(config, tree, dataset.fingerprint, in_shape, precision_for(config.trainer))
     world = check(config, tree, stages)
+    if not config.plan:
+        for stage in stages:
+            store.mend(stage.key)
     _say_plan(stages, store)
     if config.plan:
         return None
@@ -141,7 +144,7 @@ def train(config: Config, folder: Path) -> Plain | None:
 def _say_plan(stages: "list[Stage]", store: "Store") -> None:
     width = max(len(stage.name) for stage in stages)
     for stage in stages:
-        there = "reuse" if store.get(stage.key) else "train"
+        there = "reuse" if store.sound(stage.key) else "train"
         log.info("%-*s  %s  %s", width, stage.name, there, stage.key)
 
 

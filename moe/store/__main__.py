@@ -53,10 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     prune = commands.add_parser(
         "prune",
         help="remove what is damaged or of no use",
-        description="Say what would be removed, and remove it with --yes: damaged entries, what writes left "
-        "unfinished more than an hour ago, outputs of networks that are gone; and with --older or --kind the whole "
-        "entries that both describe, together with the outputs of those networks. What another process is at work "
-        "on stays.",
+        description="Say what would be removed, and remove it with --yes: damaged entries, those put aside "
+        "too, what writes left unfinished more than an hour ago, outputs of networks that are gone; and with --older "
+        "or --kind the whole entries that both describe, together with the outputs of those networks. What another "
+        "process is at work on stays.",
     )
     prune.add_argument("--yes", action="store_true", help="remove it")
     prune.add_argument("--older", metavar="DAYS", type=_days, help="entries made more than so many days ago")
@@ -163,6 +163,7 @@ def _doomed(store: Store, older: float | None, kinds: Sequence[str] | None) -> d
         network = entry.record.get("inputs", {}).get("network")
         if entry.record["kind"] == "outputs" and network not in kept:
             reasons.setdefault(entry.path, f"outputs of {network}, which is not there or goes too")
+    reasons |= dict.fromkeys(store.damaged(), "damaged, and put aside when it was made anew")
     return reasons | dict.fromkeys(store.leftovers(HOUR), "left by an unfinished write")
 
 
