@@ -162,17 +162,18 @@ def _check_targets(values: Mapping[str, Any]) -> None:
         net = values[name] if name == "gate" else values[name]["net"]
         key = f"{name}._target_" if name == "gate" else f"{name}.net._target_"
         check_network(net.get("_target_"), key)
-        optimizer = values[name]["recipe"]["optimizer"]
-        if optimizer.get("_target_") not in OPTIMIZERS:
-            raise ConfigError(
-                f"{name}.recipe.optimizer._target_ must be one of {', '.join(OPTIMIZERS)}, "
-                f"not {optimizer.get('_target_')!r}"
-            )
+        check_optimizer(values[name]["recipe"]["optimizer"].get("_target_"), f"{name}.recipe.optimizer._target_")
     allowed = {f"{n}.net._target_" for n in ("base", "expert", "router")} | {"gate._target_"}
     allowed |= {f"{n}.recipe.optimizer._target_" for n in ("base", "expert", "router", "gate")}
     for key in _underscored(values):
         if key not in allowed:
             raise ConfigError(f"{key} is not allowed: only networks and optimisers are built, from plain values")
+
+
+def check_optimizer(target: Any, key: str) -> None:
+    """Raise ConfigError unless `target` is one of the allowed optimisers."""
+    if target not in OPTIMIZERS:
+        raise ConfigError(f"{key} must be one of {', '.join(OPTIMIZERS)}, not {target!r}")
 
 
 def check_network(target: Any, key: str) -> None:

@@ -8,6 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
+from yaml import YAMLError
 
 from moe import assembly, inference, results
 from moe.config import Config, Plain, from_plain
@@ -59,7 +60,7 @@ def load(run: str | Path) -> Ensemble:
         config = from_plain(found["config"])
         classes = found["data"]["classes"]
         keys = {name: stage["key"] for name, stage in found["stages"].items()}
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise StoreError(f"{run} holds results without {error}: it is no run that this version can open") from None
     if config.target != "gates":
         raise StoreError(f"{run} trained {config.target} and has no mixture; give a run with target=gates")
@@ -82,6 +83,6 @@ def seen(run: str | Path, path: Path) -> Path:
         return path
     try:
         started_in = Path(OmegaConf.load(Path(run) / "hydra" / "hydra.yaml").hydra.runtime.cwd)
-    except (OSError, OmegaConfBaseException):
+    except (OSError, OmegaConfBaseException, YAMLError, AttributeError, TypeError, ValueError, RecursionError):
         return path
     return started_in / path if (started_in / path).exists() else path

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from moe.errors import StoreError
-from moe.store.entry import CHECKSUM, RECORD, TENSORS, Entry, digest, read, remedy
+from moe.store.entry import CHECKSUM, RECORD, TENSORS, Entry, digest, read
+from moe.store.files import sweep, write_durably, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["KEY", "Entry", "Store", "digest", "write_durably"]
+__all__ = ["KEY", "Entry", "Store", "digest", "sweep", "write_durably", "write_whole"]
 log = logging.getLogger(__name__)
 # A folder of any other name is none of the store's, and is never touched.
 KEY = re.compile(r"[a-z]+-[0-9a-f]{16}")
@@ -136,7 +137,7 @@ class Store:
         return sorted(self._damaged.glob("*"))
 
     def remove(self, path: Path) -> bool:
-        """Remove an entry's folder, a leftover or a damaged one; False where another process is at work on it, and it stays."""
+        """Remove an entry, a leftover or a damaged one; False, and it stays, where a process is at work on it."""
         key = path.name if path.parent == self.root else path.name.rpartition("-")[0]
         self._locks.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._locks / f"{key}.lock")
@@ -146,6 +147,8 @@ class Store:
             return False
         try:
             aside = path
+            if not path.exists():
+                return True
             if path.parent == self.root:  # out of its place at once, as it came
                 self._aside.mkdir(exist_ok=True)
                 aside = path.rename(self._aside / f"{key}-{uuid.uuid4().hex}")
@@ -171,18 +174,9 @@ class Store:
         return sorted(found, key=lambda entry: float(entry.record["created"]))
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file and wait until the disk has it."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _changed(path: Path) -> float:
     """When anything at or in `path` was last written."""
     try:
         return max(part.stat().st_mtime for part in (path, *path.glob("*")))
     except FileNotFoundError:  # published meanwhile
         return time.time()
-

@@ -80,7 +80,7 @@ def _sound(record: Any, key: str) -> bool:
     if CHECKSUM in record:
         return bool(record[CHECKSUM] == digest({name: value for name, value in record.items() if name != CHECKSUM}))
     # Of an earlier version's entry at least what decides its weights is what its key says.
-    return key == f"{record['kind']}-{digest(record['inputs'])[:16]}" and EARLIER >= set(record)
+    return key == f"{record['kind']}-{digest(record['inputs'])[:16]}" and set(record) <= EARLIER
 
 
 # What an entry without a checksum may hold: a damaged name does not make one of an entry that has it.

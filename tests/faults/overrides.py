@@ -102,4 +102,6 @@ def groups(draw: st.DrawFn) -> str:
     return f"{draw(st.sampled_from(('', '', '', '+', '~')))}{group}={option}"
 
 
-GARBAGE = st.text(max_size=12) | st.sampled_from(("=", "a=", "=a", "a==b", "[", "seed=[", "seed={", "a b=c", "@=x", "~"))
+GARBAGE = st.text(max_size=12) | st.sampled_from(
+    ("=", "a=", "=a", "a==b", "[", "seed=[", "seed={", "a b=c", "@=x", "~")
+)
