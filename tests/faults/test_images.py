@@ -54,13 +54,8 @@ def write_all(folder: Path) -> dict[Path, str | None]:
     keep("16bit.png", Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 257))
     keep("a\nline.png", grey)
     keep("tall.png", grey.resize((8, 9)), "is 8x9 pixels, but the run takes 8x8; --resize makes it so")
-    keep(
-        "moving.webp",
-        grey,
-        "is animated (2 frames); give a still image",
-        save_all=True,
-        append_images=[grey.rotate(90)],
-    )
+    frames = {"save_all": True, "append_images": [grey.rotate(90)]}
+    keep("moving.webp", grey, "is animated (2 frames); give a still image", **frames)
     keep("moving.gif", grey, "is no image (PNG, JPEG, BMP, WEBP)")
     for name, content, fault in (
         ("text.png", b"no image", "is no image (PNG, JPEG, BMP, WEBP)"),
@@ -90,14 +85,11 @@ def test_every_kind(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     for line, (path, fault) in zip(err, wrong, strict=True):
         assert line.startswith(f"moe: {path}: ") and fault in line
     for path, fault in kinds.items():
-        kind = (
-            "x" * 8 + "..."
-            if len(path.name) > 99
-            else path.name.replace("\n", "\\n")
-            if path != tmp_path
-            else "a folder"
-        )
-        tally[kind, "predicted" if fault is None else "named, the others go on"] += 1
+        name = "a folder" if path == tmp_path else path.name.replace("\n", "\\n")
+        tally[
+            name if len(name) < 99 else "a name of 300 characters",
+            "predicted" if fault is None else "named, the others go on",
+        ] += 1
     code, out, err = command(capsys, run, tmp_path / "tall.png", tmp_path / "a\nline.png", "--resize")
     assert (code, len(out), err) == (0, 2, []) and "a\\nline.png" in out[1]
     tally["tall.png with --resize", "predicted"] += 1

@@ -1,6 +1,5 @@
 """`_target_`s of what is no network or optimiser: refused before anything is built, wherever they stand."""
 
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,15 +10,7 @@ from moe.config import compose
 from moe.errors import ConfigError
 
 pytestmark = pytest.mark.fault("_target_ of os.system and its like")
-EVIL = (
-    "os.system",
-    "shutil.copyfile",
-    "builtins.open",
-    "torch.load",
-    "torch.hub.load",
-    "subprocess.Popen",
-    "pickle.loads",
-)
+EVIL = ("os.system", "shutil.copyfile", "builtins.open", "torch.load", "torch.hub.load", "subprocess.Popen")
 PLACES = (
     "base.net._target_={0}",
     "gate._target_={0}",
@@ -94,4 +85,3 @@ def test_the_command_builds_nothing(tmp_path: Path, train: Callable[..., tuple[i
     code, said = train(tmp_path / "run", *evil)
     assert (code, said.count("\n")) == (2, 1) and said.startswith("moe: hydra.callbacks.x._target_ is not allowed")
     assert not canary.exists() and not (tmp_path / "run").exists()
-    assert pickle.dumps(None)  # unused names of EVIL are real ones

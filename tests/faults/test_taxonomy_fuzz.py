@@ -18,23 +18,9 @@ pytestmark = pytest.mark.fault("taxonomy fuzz")
 Tally = Counter[tuple[str, str]]
 SHAPE, IMAGES = (1, 2, 2), 40
 # What is no branch.
-WRONG = (
-    None,
-    3,
-    "a",
-    [],
-    {},
-    True,
-    1.5,
-    [None],
-    [[]],
-    [{}],
-    [-1],
-    [99],
-    ["nope"],
-    [True],
-    {"x": [0]},
-    {3: [0], "": [1]},
+WRONG: tuple[Any, ...] = (
+    *(None, 3, "a", [], {}, True, 1.5, [None], [[]], [{}], [-1], [99], ["nope"], [True]),
+    *({"x": [0]}, {"": [0], 3: [1]}),
 )
 
 
