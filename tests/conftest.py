@@ -28,18 +28,19 @@ TINY = (
 
 
 # A test of a fault is marked by the row of experiments/faults/README.md that it belongs to.
-FAULT = "fault(row): injects a fault of this row; --faults FILE runs the long version and records what came of it"
+FAULT = "fault(row): injects a fault of this row; --faults FILE records what came of it, --long does it many times"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--faults", metavar="FILE", type=Path, help="run faults' long versions; write what came of each")
+    parser.addoption("--faults", metavar="FILE", type=Path, help="write what came of each fault that was injected")
+    parser.addoption("--long", action="store_true", help="inject faults many times")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", FAULT)
     path = config.getoption("--faults")
     if path is not None and not hasattr(config, "workerinput"):  # of xdist's processes the first one alone writes
-        path.write_text("")
+        path.write_text(json.dumps({"version": "long" if config.getoption("--long") else "short"}) + "\n")
         config.pluginmanager.register(FaultRecorder(path))
 
 

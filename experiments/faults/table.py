@@ -40,7 +40,8 @@ def table(found: dict[str, Counter[tuple[str, str]]]) -> str:
 
 
 def main() -> None:
-    made = table(rows((HERE / "results.jsonl").read_text().splitlines()))
+    first, *lines = (HERE / "results.jsonl").read_text().splitlines()
+    made = f"The {json.loads(first)['version']} version.\n\n" + table(rows(lines))
     if sys.argv[1:] != ["--write"]:
         print(made, end="")
         return

@@ -18,7 +18,7 @@ TINY = (
 @pytest.fixture(scope="session")
 def long(request: pytest.FixtureRequest) -> bool:
     """Whether this is the recorded run (`make faults`) and not that of `make test`."""
-    return request.config.getoption("--faults") is not None
+    return bool(request.config.getoption("--long"))
 
 
 @pytest.fixture

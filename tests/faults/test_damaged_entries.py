@@ -279,7 +279,7 @@ def test_readers_take_any_bytes(
 
     drawn = random.Random(0)
     images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
-    write_cache((images, torch.arange(4), images, torch.arange(4)), tmp_path / "cache")
+    write_cache((images, torch.arange(4), images.clone(), torch.arange(4)), tmp_path / "cache")
     sweeps.Sweep(tmp_path, ["a=1,2"], ["a"], {"x": ["a=1"]}).write()
     for name in ("results.json", "predictions.safetensors"):
         shutil.copy(run / name, tmp_path)

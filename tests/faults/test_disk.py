@@ -105,7 +105,7 @@ def test_a_full_store_is_found_before_training(mount: Mount, tmp_path: Path, tra
     before = contents(root)
     code, said = train(tmp_path / "run", f"paths.store={root}")
     assert (code, said) == (1, f"moe: paths.store={root} cannot be written: No space left on device\n")
-    assert {name: content for name, content in contents(root).items() if "probe" not in name} == before
+    assert contents(root).items() >= before.items()
 
 
 def test_a_full_run_folder_is_found_before_training(mount: Mount, tmp_path: Path, train: Train) -> None:

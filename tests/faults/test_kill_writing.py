@@ -24,7 +24,7 @@ OLD, NEW = {"weight": torch.zeros(3)}, {"weight": torch.arange(4000.0)}
 
 
 def predictions(value: float) -> Predictions:
-    return Predictions(**{field.name: torch.full((300, 2), value) for field in fields(Predictions)})
+    return Predictions(**{field.name: torch.full((300, 2), float(value)) for field in fields(Predictions)})
 
 
 def sweep(folder: Path, name: str) -> Sweep:
@@ -162,7 +162,7 @@ def test_the_start_of_a_store_can_be_killed_too(tmp_path: Path, tally: Tally) ->
 
 def test_a_cache_of_images_is_whole_or_none(tmp_path: Path, tally: Tally) -> None:
     images = torch.zeros(9, 1, 8, 8, dtype=torch.uint8)
-    parts = (images, torch.arange(9), images[:2], torch.arange(2))
+    parts = (images, torch.arange(9), images[:2].clone(), torch.arange(2))
     path = tmp_path / "cache.safetensors"
 
     def after(number: int, killed: bool) -> None:
