@@ -48,9 +48,9 @@ def config_error(error: Exception) -> ConfigError:
 def _being_applied(error: Exception) -> str | None:
     """The override at which Hydra failed by an error that is none of its own, which it does not name."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        override = frame.f_locals.get("override")
-        if hasattr(override, "input_line"):
-            return " ".join(str(override.input_line).split())[:200]
+        line = getattr(frame.f_locals.get("override"), "input_line", None)
+        if line is not None:
+            return " ".join(str(line).split())[:200]
     return None
 
 

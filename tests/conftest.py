@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", FAULT)
     path = config.getoption("--faults")
     if path is not None and not hasattr(config, "workerinput"):  # of xdist's processes the first one alone writes
+        path = path.resolve()  # tests go to folders of their own
         path.write_text(json.dumps({"version": "long" if config.getoption("--long") else "short"}) + "\n")
         config.pluginmanager.register(FaultRecorder(path))
 

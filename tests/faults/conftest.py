@@ -17,7 +17,7 @@ TINY = (
 
 @pytest.fixture(scope="session")
 def long(request: pytest.FixtureRequest) -> bool:
-    """Whether this is the recorded run (`make faults`) and not that of `make test`."""
+    """Whether faults are injected many times (`make faults`) and not a few (`make test`)."""
     return bool(request.config.getoption("--long"))
 
 
