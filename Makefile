@@ -1,16 +1,21 @@
-# make demo: the whole mixture on digits in a minute. make test: linters, types, tests.
+# make demo: the whole mixture on digits in a minute. make test: linters, types, tests. make faults: the long versions of
+# the tests that inject faults, recorded in experiments/faults.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test faults lint clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m moe.train experiment=demo
 
 test: lint
 	$(BIN)/python -m pytest
+
+faults: $(INSTALLED)
+	$(BIN)/python -m pytest -m fault --long --faults experiments/faults/results.jsonl; \
+	code=$$?; $(BIN)/python experiments/faults/table.py --write && exit $$code
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

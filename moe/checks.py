@@ -70,7 +70,10 @@ WIDTHS: Rule = (
     lambda v: isinstance(v, list) and all(isinstance(b, list) and b and all(POSITIVE_INT[0](w) for w in b) for b in v),
     "a list of blocks, each a list of whole numbers above 0",
 )
-OPTIONAL = ("averaging", "clip", "patience", "decay", "early_epochs", "widths", "convs", "cascade")
+NUMBERS: Rule = (lambda v: isinstance(v, list) and all(map(_number, v)), "a list of numbers")
+WORDS: Rule = (lambda v: isinstance(v, list) and all(isinstance(word, str) for word in v), "a list of names")
+FOLDER: Rule = (lambda v: isinstance(v, str) and v != "", "a folder's path")
+OPTIONAL = ("averaging", "clip", "patience", "decay", "early_epochs", "widths", "convs", "cascade", "root", "classes")
 # By a key's last part, wherever it stands but in a taxonomy, whose names are the user's.
 RULES: dict[str, Rule] = {
     "seed": (lambda v: isinstance(v, int) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
@@ -81,6 +84,13 @@ RULES: dict[str, Rule] = {
     "epochs": POSITIVE_INT,
     "batch_size": POSITIVE_INT,
     "patience": POSITIVE_INT,
+    "root": FOLDER,
+    "store": FOLDER,
+    "data": FOLDER,
+    "classes": WORDS,
+    "tags": WORDS,
+    "mean": NUMBERS,
+    "std": NUMBERS,
     "width": POSITIVE_INT,
     "blocks": WIDTHS,
     "depth": POSITIVE_INT,
@@ -120,6 +130,8 @@ def _number(value: Any) -> bool:
 def check(values: Mapping[str, Any]) -> None:
     """Raise ConfigError, naming the key and what would be right, for the first value that cannot be."""
     for key, value in scalars(values):
+        if isinstance(value, str) and not _is_text(value):
+            raise ConfigError(f"{key} must be text that a file can hold, not {value!r}")
         if key.startswith("taxonomy."):
             continue
         last = key.rpartition(".")[2]
@@ -133,6 +145,10 @@ def check(values: Mapping[str, Any]) -> None:
     _check_targets(values)
     _check_trainer(values["trainer"])
     check_combinations(values)
+
+
+def _is_text(value: str) -> bool:
+    return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def scalars(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -149,17 +165,18 @@ def _check_targets(values: Mapping[str, Any]) -> None:
         net = values[name] if name == "gate" else values[name]["net"]
         key = f"{name}._target_" if name == "gate" else f"{name}.net._target_"
         check_network(net.get("_target_"), key)
-        optimizer = values[name]["recipe"]["optimizer"]
-        if optimizer.get("_target_") not in OPTIMIZERS:
-            raise ConfigError(
-                f"{name}.recipe.optimizer._target_ must be one of {', '.join(OPTIMIZERS)}, "
-                f"not {optimizer.get('_target_')!r}"
-            )
+        check_optimizer(values[name]["recipe"]["optimizer"].get("_target_"), f"{name}.recipe.optimizer._target_")
     allowed = {f"{n}.net._target_" for n in ("base", "expert", "router")} | {"gate._target_"}
     allowed |= {f"{n}.recipe.optimizer._target_" for n in ("base", "expert", "router", "gate")}
     for key in _underscored(values):
         if key not in allowed:
             raise ConfigError(f"{key} is not allowed: only networks and optimisers are built, from plain values")
+
+
+def check_optimizer(target: Any, key: str) -> None:
+    """Raise ConfigError unless `target` is one of the allowed optimisers."""
+    if target not in OPTIMIZERS:
+        raise ConfigError(f"{key} must be one of {', '.join(OPTIMIZERS)}, not {target!r}")
 
 
 def check_network(target: Any, key: str) -> None:

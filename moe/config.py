@@ -3,6 +3,7 @@
 Nothing in this file imports torch, so that a wrong config fails at once.
 """
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -16,7 +17,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from moe import checks
-from moe.errors import DataError
+from moe.errors import ConfigError, DataError, UserError
 from moe.overrides import config_error
 
 PACKAGE = Path(__file__).parent
@@ -212,13 +213,20 @@ def hydra_errors() -> Iterator[None]:
         if "Unable to configure handler" in str(error):
             why = error.__cause__ or error
             raise DataError(f"hydra.run.dir: its log cannot be written: {why}") from None
-        if "Config group override" not in str(error):
+        if isinstance(error, UserError) or not _is_hydras(error):
             raise
         raise config_error(error) from None
-    except RuntimeError as error:
-        if "Unknown plugin class" not in str(error):
+    except (AttributeError, KeyError, RecursionError, RuntimeError, TypeError) as error:
+        if not _is_hydras(error):
             raise
         raise config_error(error) from None
+
+
+def _is_hydras(error: BaseException) -> bool:
+    """Whether an error was raised in Hydra's or OmegaConf's own code, where only what was overridden can be wrong."""
+    frames = traceback.walk_tb(error.__traceback__)
+    *_, name = ("", *(str(frame.f_globals.get("__name__")) for frame, _ in frames))
+    return name.partition(".")[0] in ("hydra", "omegaconf")
 
 
 def compose(*overrides: str) -> Config:
@@ -249,6 +257,9 @@ def from_plain(values: Plain) -> Config:
 
     Raises ConfigError, naming the key and what would be right.
     """
+    for name in ("taxonomy", "gate"):
+        if not isinstance(values.get(name), dict):
+            raise ConfigError(f"{name} must hold that section's keys, as in conf/{name}, not {values.get(name)!r}")
     values = {**values, "taxonomy": {k: v for k, v in values["taxonomy"].items() if k != "tree"}}
     # The gate's own arguments (gate.width, gate.depth ...) stand beside the keys that every gate has.
     shared = set(Gate.__dataclass_fields__) - {"net"}

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,10 @@ class StageLoggers:
         self.runs: dict[str, Any] = {}
         self.sweep = sweep_of(folder)
         self.swept = dict(swept_values(self.sweep, folder, config)) if self.sweep is not None else {}
-        if settings.kind == "wandb":
+        if settings.kind == "wandb" and find_spec("wandb") is None:
+            log.warning("W&B is not installed (pip install wandb); this run goes on without it")
+            self.settings = replace(settings, kind="none")
+        elif settings.kind == "wandb":
             self.agent = AgentRun()
             try:
                 self.agent = AgentRun.take()
@@ -104,8 +108,12 @@ class StageLoggers:
         try:
             return self._init(stage)
         except Exception as error:
-            log.warning("W&B cannot log offline either (%s)", _line(error))
+            self._give_up(error)
             return None
+
+    def _give_up(self, error: Exception) -> None:
+        log.warning("W&B cannot log offline either (%s); this run goes on without it", _line(error))
+        self.settings = replace(self.settings, kind="none")
 
     def _fall_back(self, error: Exception) -> None:
         log.warning("W&B cannot start (%s); this run is logged offline", _line(error))

@@ -1,9 +1,12 @@
 """One sentence for what Hydra and OmegaConf find wrong with an override."""
 
 import re
+import traceback
 from pathlib import Path
 
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from moe import checks
 from moe.errors import ConfigError, nearest
@@ -36,8 +39,19 @@ def config_error(error: Exception) -> ConfigError:
         return ConfigError(f"{full_key} has no value; give it one with {full_key}=VALUE")
     if match := re.search(r"Could not find '(\S+)'", first) or re.search(r"No match in the defaults list", first):
         return ConfigError(f"{first.rstrip('.')}")
+    if not isinstance(error, HydraException | OmegaConfBaseException) and (said := _being_applied(error)):
+        return ConfigError(f"{said} cannot be set: {first}")
     detail = str(cause).splitlines()[0] if cause and full_key else first
     return ConfigError(f"{full_key}: {detail}" if full_key else detail)
+
+
+def _being_applied(error: Exception) -> str | None:
+    """The override at which Hydra failed by an error that is none of its own, which it does not name."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        line = getattr(frame.f_locals.get("override"), "input_line", None)
+        if line is not None:
+            return " ".join(str(line).split())[:200]
+    return None
 
 
 def _no_such_plugin(option: str) -> str:

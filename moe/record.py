@@ -21,7 +21,7 @@ from moe.nets.gates import shares
 from moe.nets.routing import hard_route
 from moe.provenance import git_revision, versions
 from moe.stages import Stage, digest
-from moe.store import Entry
+from moe.store import Entry, sweep
 from moe.training import machine
 from moe.training_cost import training_flops
 
@@ -92,8 +92,9 @@ def record(
 
 
 def clear(folder: Path) -> None:
-    """Remove what an earlier run left in `folder`: until this one is complete it has no results."""
+    """Remove what an earlier run left in `folder`, half or whole: until this one is complete it has no results."""
     for name in (results.RESULTS, results.PREDICTIONS, "report.html"):
+        sweep(folder / name, 0)
         (folder / name).unlink(missing_ok=True)
 
 

@@ -8,6 +8,7 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
+from yaml import YAMLError
 
 from moe import assembly, inference, results
 from moe.config import Config, Plain, from_plain
@@ -81,7 +82,7 @@ def _read(run: str | Path) -> tuple[Plain, Config, Tree]:
     try:
         config = from_plain(found["config"])
         return found, config, parse(config.taxonomy.branches, found["data"]["classes"])
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise StoreError(f"{run} holds results without {error}: it is no run that this version can open") from None
 
 
@@ -106,6 +107,6 @@ def seen(run: str | Path, path: Path) -> Path:
         return path
     try:
         started_in = Path(OmegaConf.load(Path(run) / "hydra" / "hydra.yaml").hydra.runtime.cwd)
-    except (OSError, OmegaConfBaseException):
+    except (OSError, OmegaConfBaseException, YAMLError, AttributeError, TypeError, ValueError, RecursionError):
         return path
     return started_in / path if (started_in / path).exists() else path

@@ -1,14 +1,13 @@
 """The graph of networks to train, and for each a key: a hash of everything that decides its weights."""
 
 import ast
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
 from moe.config import PACKAGE, Config, Network, Plain
+from moe.store import digest as digest
 from moe.taxonomy import Node, Tree
 
 # Raised when the code changes what the same inputs train to.
@@ -39,11 +38,6 @@ class Stage:
         if "member" in self.inputs:
             what.append(self.inputs["member"])
         return int(digest(what)[:8], 16)
-
-
-def digest(value: Any) -> str:
-    """The SHA-256 (hex) of a nested plain value, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def plan(config: Config, tree: Tree, fingerprint: str, in_shape: Sequence[int], precision: str) -> list[Stage]:

@@ -3,7 +3,9 @@
 Torch is imported late, so that a wrong config fails at once.
 """
 
+import errno
 import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +15,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from hydra_plugins import moe_sweeps
-from moe import command
+from moe import command, command_line
 from moe.config import CONF, Config, Plain, hydra_errors, parse
 from moe.data.sources import class_names
+from moe.errors import DataError
 from moe.sweep import record as sweeps
 from moe.sweep.callback import begun
 from moe.taxonomy import parse as parse_taxonomy
@@ -35,10 +38,14 @@ def main() -> None:
 
 def _command() -> int:
     moe_sweeps.register()
+    command_line.check(sys.argv[1:])
+    logging.raiseExceptions = False  # a log that cannot be written, on a full disk say, is the smaller trouble
     error: Exception | None = None
     try:
         with command.hydra_raises(), hydra_errors():
             _composed()
+    except OSError as raised:
+        error = _named(raised)
     except Exception as raised:
         error = raised
     sweep = begun()
@@ -49,6 +56,13 @@ def _command() -> int:
     if error is not None:
         raise error
     return 0
+
+
+def _named(error: OSError) -> Exception:
+    """An error of a full or read-only disk, which does not say what was written, as one that a user can mend."""
+    if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return DataError(f"the run's folder cannot be written: {error.strerror}; make room, or set hydra.run.dir=DIR")
+    return error
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -115,6 +129,9 @@ def train(config: Config, folder: Path) -> Plain | None:
     in_shape = tuple(dataset.train.images.shape[1:])
     stages = plan(matched(config, tree, in_shape), tree, dataset.fingerprint, in_shape, precision_for(config.trainer))
     world = check(config, tree, stages)
+    if not config.plan:
+        for stage in stages:
+            store.mend(stage.key)
     _say_plan(stages, store)
     if config.plan:
         return None
@@ -142,7 +159,7 @@ def train(config: Config, folder: Path) -> Plain | None:
 def _say_plan(stages: "list[Stage]", store: "Store") -> None:
     width = max(len(stage.name) for stage in stages)
     for stage in stages:
-        there = "reuse" if store.get(stage.key) else "train"
+        there = "reuse" if store.sound(stage.key) else "train"
         log.info("%-*s  %s  %s", width, stage.name, there, stage.key)
 
 

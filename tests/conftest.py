@@ -1,5 +1,6 @@
 """A tiny mixture, trained once a session by the real command."""
 
+import json
 import logging
 import os
 import subprocess
@@ -24,6 +25,48 @@ TINY = (
     "expert.recipe.optimizer.lr=0.003",
     "router.recipe.optimizer.lr=0.003",
 )
+
+
+# A test of a fault is marked by the row of experiments/faults/README.md that it belongs to.
+FAULT = "fault(row): injects a fault of this row; --faults FILE records what came of it, --long does it many times"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults", metavar="FILE", type=Path, help="write what came of each fault that was injected")
+    parser.addoption("--long", action="store_true", help="inject faults many times")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", FAULT)
+    path = config.getoption("--faults")
+    if path is not None and not hasattr(config, "workerinput"):  # of xdist's processes the first one alone writes
+        path = path.resolve()  # tests go to folders of their own
+        path.write_text(json.dumps({"version": "long" if config.getoption("--long") else "short"}) + "\n")
+        config.pluginmanager.register(FaultRecorder(path))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.user_properties += [("fault", mark.args[0]) for mark in item.iter_markers("fault")]
+
+
+class FaultRecorder:
+    """Writes a line of JSON for each thing that the tests of faults tried: row, case, outcome, how often."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        rows = [row for name, row in report.user_properties if name == "fault"]
+        if not rows or (report.when != "call" and report.passed):
+            return
+        case = report.nodeid.rpartition("::")[2]
+        tried = [what for name, what in report.user_properties if name == "tried"] or [(case, report.outcome, 1)]
+        if not report.passed:
+            tried = [(case, report.outcome, 1)]
+        with self.path.open("a") as file:
+            for case, outcome, times in tried:
+                line = {"fault": rows[0], "case": case, "outcome": outcome, "times": times}
+                file.write(json.dumps(line) + "\n")
 
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -16,7 +16,7 @@ LAYERS: list[list[str]] = [
     ["moe.errors"],
     ["moe.combinations"],
     ["moe.taxonomy", "moe.checks", "moe.store", "moe.command"],
-    ["moe.overrides"],
+    ["moe.overrides", "moe.command_line"],
     ["moe.config"],
     ["moe.sweep", "moe.wandb_session", "moe.provenance"],
     ["moe.nets"],

@@ -182,6 +182,7 @@ class Broken:
         raise RuntimeError("Connection lost")
 
 
+@pytest.mark.fault("W&B absent, unreachable or dead")
 def test_a_dead_wandb_ends_no_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     logger = StageLogger(Broken())
     with caplog.at_level(logging.WARNING):
@@ -197,6 +198,7 @@ def test_a_dead_wandb_ends_no_training(tmp_path: Path, caplog: pytest.LogCapture
     assert "            to upload the rest: wandb sync /w/wandb/offline-run-1" in caplog.messages
 
 
+@pytest.mark.fault("W&B absent, unreachable or dead")
 def test_without_a_network_a_command_says_so_at_once_and_goes_on(
     run: Path, store: Path, process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +221,7 @@ def test_without_a_network_a_command_says_so_at_once_and_goes_on(
     assert list(place.glob("offline-run-*"))
 
 
+@pytest.mark.fault("W&B absent, unreachable or dead")
 def test_kill_9_loses_no_more_than_a_moment(tmp_path: Path) -> None:
     """Of a real training, killed with W&B's own process: what it said a second before is in the file."""
     command = [sys.executable, "-m", "moe.train", *TINY, "target=base", "logger=wandb", "logger.mode=offline"]

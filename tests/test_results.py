@@ -374,7 +374,7 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path, monkeypatch:
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("moe.results.files.os.replace", fail)
+    monkeypatch.setattr("moe.store.files.os.replace", fail)
     with pytest.raises(StoreError, match=r"results\.json cannot be written: No space left"):
         results.write(tmp_path, complete(NOTHING, seed=2))
     assert results.read(tmp_path)["seed"] == 1

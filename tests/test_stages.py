@@ -160,24 +160,28 @@ def differing(one: dict[str, str], other: dict[str, str]) -> set[str]:
 
 
 @pytest.mark.parametrize("key", DECIDES)
+@pytest.mark.fault("a store entry of other config, data, seed or code")
 def test_what_decides_weights_changes_the_keys_of_the_stages_it_reaches(key: str) -> None:
     value, reached = DECIDES[key]
     assert differing(keys(default()), keys(changed(**{key: value}))) == reached
 
 
 @pytest.mark.parametrize("key", NEUTRAL)
+@pytest.mark.fault("a store entry of other config, data, seed or code")
 def test_what_decides_no_weights_changes_no_key(key: str) -> None:
     config = changed(**{key: NEUTRAL[key]})
     assert config != default()
     assert keys(config) == keys(default())
 
 
+@pytest.mark.fault("a store entry of other config, data, seed or code")
 def test_every_key_of_the_config_is_known_to_decide_weights_or_not() -> None:
     everything = {key for key, _ in checks.scalars(default().plain()) if not key.startswith("taxonomy.branches.")}
     # These decide which stages there are.
     assert everything == {*DECIDES, *NEUTRAL, "target", "router.source", "base.members", "base.match", *ALONE}
 
 
+@pytest.mark.fault("a store entry of other config, data, seed or code")
 def test_what_counts_only_beside_another_value() -> None:
     for key, (beside, value) in ALONE.items():
         assert keys(changed(**{key: value})) == keys(default())
@@ -230,6 +234,7 @@ def test_where_the_base_routes_no_router_is_trained() -> None:
     [{"fingerprint": "other"}, {"in_shape": (1, 32, 32)}, {"precision": "bf16-mixed"}],
     ids=lambda d: next(iter(d)),
 )
+@pytest.mark.fault("a store entry of other config, data, seed or code")
 def test_images_and_precision_change_every_key(data: dict[str, Any]) -> None:
     assert differing(keys(default()), keys(default(), **data)) == ALL
 
@@ -244,6 +249,7 @@ def test_images_and_precision_change_every_key(data: dict[str, Any]) -> None:
         ("val_check_interval", 0.5),
     ],
 )
+@pytest.mark.fault("a store entry of other config, data, seed or code")
 def test_a_key_of_the_trainer_that_decides_weights_is_refused_or_changes_the_keys(key: str, value: Any) -> None:
     # Else an entry trained on two batches would be taken for one trained on all.
     config = changed(**{f"trainer.{key}": value})
@@ -424,6 +430,7 @@ def test_each_stage_learns_by_its_own_net_and_recipe() -> None:
     assert inputs["natural"]["net"] == config.expert.net and inputs["gates"]["net"] == config.gate.net
 
 
+@pytest.mark.fault("a store entry of other config, data, seed or code")
 def test_changed_code_of_a_network_is_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moe.stages.PACKAGE", tmp_path)
     (tmp_path / "nets").mkdir()
@@ -438,3 +445,10 @@ def test_changed_code_of_a_network_is_another_network(tmp_path: Path, monkeypatc
         digests.append(code_digest("moe.nets.mine.Net"))
     assert digests[0] == digests[1] != digests[2]
     assert code_digest("torchvision.models.vgg11_bn") == f"torchvision {version('torchvision')}"
+
+
+@pytest.mark.fault("a store entry of other config, data, seed or code")
+def test_another_format_of_the_code_changes_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys(default())
+    monkeypatch.setattr("moe.stages.FORMAT", 2)
+    assert differing(keys(default()), before) == ALL

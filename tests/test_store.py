@@ -14,7 +14,7 @@ import torch
 from filelock import FileLock
 
 from moe.errors import StoreError
-from moe.store import Store
+from moe.store import Store, digest
 from moe.store.__main__ import main
 
 KEY = "base-0123456789abcdef"
@@ -28,8 +28,9 @@ def publish(store: Store, key: str, kind: str = "base", **record: object) -> Non
 
 def age(store: Store, key: str, days: float) -> None:
     path = store.root / key / "entry.json"
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps({**record, "created": time.time() - days * 24 * HOURS}))
+    record = {**json.loads(path.read_text()), "created": time.time() - days * 24 * HOURS}
+    record.pop("checksum")
+    path.write_text(json.dumps({**record, "checksum": digest(record)}))
 
 
 def damage(store: Store, key: str) -> None:

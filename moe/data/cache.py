@@ -43,11 +43,12 @@ def read_cache(path: Path) -> Parts | None:
         with safe_open(path, "pt") as file:
             kept = (file.metadata() or {}).get("sha256")
             train_images, train_labels, test_images, test_labels = map(file.get_tensor, CACHED)
-    except (OSError, SafetensorError) as error:
+        parts = (train_images, train_labels, test_images, test_labels)
+        sound = _checksum(parts) == kept
+    except (OSError, SafetensorError, TypeError, ValueError) as error:
         log.debug("%s is damaged (%s): decoding the images anew", path, error)
         return None
-    parts = (train_images, train_labels, test_images, test_labels)
-    if _checksum(parts) != kept:
+    if not sound:
         log.debug("%s is damaged (wrong sha256): decoding the images anew", path)
         return None
     return parts

@@ -26,10 +26,7 @@ def read(path: Path, in_shape: tuple[int, int, int], resize: bool = False) -> Te
     """
     channels, height, width = in_shape
     try:
-        if path.is_dir():
-            raise DataError("is a folder; give image files")
-        if not path.is_file():
-            raise DataError("is no ordinary file" if path.exists() else "does not exist")
+        _check_file(path)
         picture = _decoded(path, channels)
         if picture.size != (width, height):
             if not resize:
@@ -45,6 +42,16 @@ def read(path: Path, in_shape: tuple[int, int, int], resize: bool = False) -> Te
 def printable(path: Path | str) -> str:
     """A path on one line: line breaks and other characters that cannot be shown are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
+
+
+def _check_file(path: Path) -> None:
+    try:
+        if path.is_dir():
+            raise DataError("is a folder; give image files")
+        if not path.is_file():
+            raise DataError("is no ordinary file" if path.exists() else "does not exist")
+    except OSError as error:  # a name too long, a folder that may not be searched
+        raise DataError(f"cannot be read ({error.strerror})") from None
 
 
 def _decoded(path: Path, channels: int) -> Image.Image:

@@ -5,6 +5,9 @@ Importing this file is cheap: torch, torchvision and scikit-learn are imported w
 
 import logging
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from moe.data.canonical import DataSet, Parts
 
 log = logging.getLogger(__name__)
+UNPACKED = ".unpacked-"
 
 
 def class_names(data: "Data", default_root: Path) -> tuple[str, ...]:
@@ -121,7 +125,7 @@ def _download(root: Path) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         # Unpacked beside and moved in file by file: no other process ever sees half a file.
-        with FileLock(root / ".download.lock"), TemporaryDirectory(dir=root) as fresh:
+        with FileLock(root / ".download.lock"), _empty_folder(root) as fresh:
             if missing := _missing(folder):  # still, now that the others are done
                 log.info("downloading %s into %s", CIFAR10.url, root)
                 archive = (CIFAR10.filename, CIFAR10.tgz_md5)
@@ -136,6 +140,15 @@ def _download(root: Path) -> None:
             f"Download it by hand and unpack it in {root}, or name torchvision's folder or class "
             "folders with data.root=DIR"
         ) from None
+
+
+@contextmanager
+def _empty_folder(root: Path) -> Iterator[str]:
+    """A folder for what is unpacked; those of downloads that were killed go first. Only under the download's lock."""
+    for left in root.glob(f"{UNPACKED}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=UNPACKED, dir=root) as fresh:
+        yield fresh
 
 
 def _check_batches(folder: Path, remedy: str) -> None:

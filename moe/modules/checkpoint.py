@@ -7,7 +7,6 @@ own writer stages in the folder for temporary files, which may be on another dev
 import hashlib
 import io
 import logging
-import os
 import random
 import time
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from moe.config import Plain
 from moe.errors import StoreError
-from moe.store import write_durably
+from moe.store import write_whole
 
 log = logging.getLogger(__name__)
 HEAD = b"moe checkpoint "  # then the SHA-256 in hexadecimal and a line's end
@@ -55,7 +54,7 @@ class Checkpoints:
         """Remove all but the newest so many, and what writes that were cut off have left."""
         for path in self._present()[: -kept or None]:
             path.unlink(missing_ok=True)
-        for path in self.folder.glob(f"{self.key}-*.part"):
+        for path in self.folder.glob(f".{self.key}-*"):
             path.unlink(missing_ok=True)
 
     def _present(self) -> list[Path]:
@@ -71,14 +70,8 @@ class VerifiedCheckpointIO(CheckpointIO):
         torch.save(checkpoint, buffer)
         content, path = buffer.getvalue(), Path(path)
         head = HEAD + hashlib.sha256(content).hexdigest().encode() + b"\n"
-        aside = path.with_suffix(".part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_durably(aside, head + content)
-            os.replace(aside, path)
-        except OSError as error:
-            aside.unlink(missing_ok=True)
-            raise StoreError(f"{path} cannot be written: {error.strerror}") from None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, head + content)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: Any = True) -> dict[str, Any]:
         """What `save_checkpoint` wrote: tensors and plain values alone. Raises StoreError for anything else."""

@@ -5,7 +5,6 @@ Legend: N images, C H W image, K classes, E experts, L leaves.
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from moe.report import page, plots
 from moe.report.figure import style, svg
 from moe.report.paths import choose, draw_path, only
 from moe.results.table import CAVEAT, cost_sentence, regret_sentence, router_sentence
-from moe.store import write_durably
+from moe.store import write_whole
 from moe.taxonomy import Tree
 
 __all__ = ["REPORT", "draw_path", "only", "write"]
@@ -46,7 +45,8 @@ def write(
     """Write `report.html` into `folder`.
 
     `curves` holds every stage's epochs; `predictions` are those of a mixture on the test `images` uint8
-    (N, C, H, W) of `labels` (N,), None for other targets. What a target has not is left out.
+    (N, C, H, W) of `labels` (N,), None for other targets. What a target has not is left out. Raises StoreError where
+    it cannot be written.
     """
     title = f"{results['experiment']}, seed {results['seed']}"
     with style():
@@ -61,9 +61,7 @@ def write(
             page.section("Training", *_training(results, curves)),
             page.section("Where this is from", *_origin(results)),
         ]
-    aside = folder / f".{REPORT}.{os.getpid()}"
-    write_durably(aside, page.document(title, parts).encode())
-    os.replace(aside, folder / REPORT)
+    write_whole(folder / REPORT, page.document(title, parts).encode())
 
 
 def _accuracy(results: Plain) -> list[str]:

@@ -12,7 +12,7 @@ from moe.comparison.names import WIDTH, row_names
 from moe.report import page, sortable, tradeoffs
 from moe.report.figure import style, svg
 from moe.report.tradeoffs import Line
-from moe.store import write_durably
+from moe.store import write_whole
 from moe.sweep.record import Failure
 
 BASELINES = {"uniform": "uniform average", "base": "base alone"}
@@ -45,9 +45,7 @@ def write(
             page.section("Every run", _runs(rows, file.parent)),
             sortable.script(),
         ]
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    write_durably(aside, page.document(title, parts).encode())
-    os.replace(aside, file)
+    write_whole(file, page.document(title, parts).encode())
 
 
 def headline(rows: Sequence[Row], names: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor
 from moe.config import Plain
 from moe.errors import NonFiniteError, StoreError
 from moe.inference import Predictions
-from moe.store import write_durably
+from moe.store import write_whole
 
 SCHEMA = 1
 RESULTS, PREDICTIONS = "results.json", "predictions.safetensors"
@@ -28,7 +27,7 @@ def write(folder: Path, results: Plain) -> None:
     for name, value in _numbers("", results):
         if not math.isfinite(value):
             raise NonFiniteError(f"{name} came out as {value}: {RESULTS} holds finite numbers only")
-    _replace(folder / RESULTS, json.dumps(results, indent=1, allow_nan=False).encode())
+    write_whole(folder / RESULTS, json.dumps(results, indent=1, allow_nan=False).encode())
 
 
 def read(path: Path) -> Plain:
@@ -42,7 +41,7 @@ def read(path: Path) -> Plain:
     try:
         results = json.loads(file.read_bytes())
         schema = results["schema"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise StoreError(f"{file} is damaged: it is not the {RESULTS} of a run") from None
     if schema != SCHEMA:
         raise StoreError(f"{file} has schema {schema!r}; this version of moe reads schema {SCHEMA}")
@@ -54,7 +53,7 @@ def write_predictions(folder: Path, predictions: Predictions, labels: Tensor) ->
     from safetensors.torch import save
 
     tensors = {field.name: getattr(predictions, field.name).contiguous() for field in fields(Predictions)}
-    _replace(folder / PREDICTIONS, save({**tensors, "labels": labels.contiguous()}))
+    write_whole(folder / PREDICTIONS, save({**tensors, "labels": labels.contiguous()}))
 
 
 def read_predictions(folder: Path) -> tuple[Predictions, Tensor]:
@@ -68,18 +67,8 @@ def read_predictions(folder: Path) -> tuple[Predictions, Tensor]:
         return Predictions(**{field.name: tensors[field.name] for field in fields(Predictions)}), tensors["labels"]
     except OSError:
         raise StoreError(f"{folder} holds no {PREDICTIONS}: it is no finished run of a mixture") from None
-    except (SafetensorError, KeyError):
+    except (SafetensorError, KeyError, TypeError, ValueError):
         raise StoreError(f"{file} is damaged: it does not hold the predictions of a run") from None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write_durably(aside, content)
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise StoreError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:

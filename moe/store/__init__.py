@@ -13,53 +13,23 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from moe.errors import StoreError
+from moe.store.entry import CHECKSUM, RECORD, TENSORS, Entry, digest, read
+from moe.store.files import sweep, write_durably, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+__all__ = ["KEY", "Entry", "Store", "digest", "sweep", "write_durably", "write_whole"]
 log = logging.getLogger(__name__)
-RECORD, TENSORS = "entry.json", "tensors.safetensors"
 # A folder of any other name is none of the store's, and is never touched.
 KEY = re.compile(r"[a-z]+-[0-9a-f]{16}")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One published entry. `record` holds at least key, kind, inputs, created and the files' checksums."""
-
-    path: Path
-    record: Mapping[str, Any]
-
-    @property
-    def key(self) -> str:
-        return self.path.name
-
-    def tensors(self) -> "dict[str, Tensor]":
-        """The entry's tensors on the CPU. Raises StoreError where the file is not what was published."""
-        from safetensors.torch import load  # late: listing a store needs no torch
-
-        return load(self._checked())
-
-    def verify(self) -> None:
-        """Raise StoreError, naming the entry and the remedy, where its tensors are damaged or gone."""
-        self._checked()
-
-    def _checked(self) -> bytes:
-        path = self.path / TENSORS
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise StoreError(f"{path} cannot be read ({error.strerror}); {_remedy(self.path)}") from None
-        if hashlib.sha256(content).hexdigest() != self.record["sha256"]:
-            raise StoreError(f"{path} is damaged: its checksum is not the published one; {_remedy(self.path)}")
-        return content
+PROBE_BYTES = 4096  # a full disk takes an empty file
 
 
 class Store:
@@ -67,39 +37,61 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._aside, self._locks = root / ".unfinished", root / ".locks"
+        self._aside, self._locks, self._damaged = root / ".unfinished", root / ".locks", root / ".damaged"
         self.checkpoints = root / ".checkpoints"  # of what is being trained; see `moe.modules.checkpoint`
 
     def prepare(self) -> None:
-        """Make the folders and see that they can be written."""
+        """Make the folders, see that they can be written, and remove what killed processes left unfinished."""
         try:
             for folder in (self._aside, self._locks, self.checkpoints):
                 folder.mkdir(parents=True, exist_ok=True)
             probe = self._aside / f"probe-{uuid.uuid4().hex}"
-            probe.touch()
-            probe.unlink()
+            probe.write_bytes(bytes(PROBE_BYTES))
+            for leftover in self._aside.iterdir():
+                self.remove(leftover)  # the probe is one; those of writes going on are locked
         except OSError as error:
             raise StoreError(f"paths.store={self.root} cannot be written: {error.strerror}") from None
 
     def get(self, key: str) -> Entry | None:
         """The entry of `key`, or None. Raises StoreError where there is one that cannot be read."""
         path = self.root / key
-        if not path.is_dir():
-            return None
+        return read(path) if path.is_dir() else None
+
+    def sound(self, key: str) -> Entry | None:
+        """The entry of `key`, its tensors checked too; None where there is none or it is damaged."""
         try:
-            record = json.loads((path / RECORD).read_text())
-            if record["key"] == key and record["sha256"] and record["kind"] and float(record["created"]):
-                return Entry(path, record)
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        raise StoreError(f"{path} is no readable store entry; {_remedy(path)}")
+            entry = self.get(key)
+            if entry is not None:
+                entry.verify()
+            return entry
+        except StoreError:
+            return None
+
+    def mend(self, key: str) -> None:
+        """Put a damaged entry of `key` into the folder `.damaged`, with a warning, so that it can be made anew."""
+        path = self.root / key
+        if not path.is_dir() or self.sound(key) is not None:
+            return
+        with self.lock(key, "a damaged entry"):
+            if path.is_dir() and self.sound(key) is None:  # still: another process may have mended it
+                self._damaged.mkdir(exist_ok=True)
+                kept = path.rename(self._damaged / f"{key}-{uuid.uuid4().hex}")
+                log.warning("%s is damaged: it is made anew; the damaged one is kept as %s", path, kept)
 
     def publish(self, key: str, record: Mapping[str, Any], tensors: "Mapping[str, Tensor]") -> Entry:
-        """Write an entry beside its place and rename it there; an entry of that key that is there stays."""
+        """Write an entry beside its place and rename it there; an entry of that key that is there stays.
+
+        Holds the key's lock, also where the caller has it: what lies unfinished and is not locked is nobody's.
+        """
+        with self.lock(key, "an entry"):
+            return self._publish(key, record, tensors)
+
+    def _publish(self, key: str, record: Mapping[str, Any], tensors: "Mapping[str, Tensor]") -> Entry:
         from safetensors.torch import save
 
         content = save(dict(tensors))
         checked = {"key": key, **record, "created": time.time(), "sha256": hashlib.sha256(content).hexdigest()}
+        checked[CHECKSUM] = digest(checked)
         aside = self._aside / f"{key}-{uuid.uuid4().hex}"
         try:
             aside.mkdir(parents=True)
@@ -117,9 +109,12 @@ class Store:
 
     @contextmanager
     def lock(self, key: str, what: str) -> Iterator[None]:
-        """Hold `key` alone among all processes; says so once where another has it. A dead process's lock is free."""
+        """Hold `key` alone among all processes; says so once where another has it. A dead process's lock is free.
+
+        Whoever holds it may take it again.
+        """
         self._locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self._locks / f"{key}.lock")
+        lock = FileLock(self._locks / f"{key}.lock", is_singleton=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -142,8 +137,12 @@ class Store:
         """Every checkpoint of what is being trained, or was until it was ended."""
         return sorted(self.checkpoints.glob("*"))
 
+    def damaged(self) -> list[Path]:
+        """The damaged entries that `mend` has put aside."""
+        return sorted(self._damaged.glob("*"))
+
     def remove(self, path: Path) -> bool:
-        """Remove an entry's folder or a leftover; False where another process is at work on it, and it stays."""
+        """Remove an entry, a leftover or a damaged one; False, and it stays, where a process is at work on it."""
         key = path.name if path.parent == self.root else path.name.rpartition("-")[0]
         self._locks.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._locks / f"{key}.lock")
@@ -153,6 +152,8 @@ class Store:
             return False
         try:
             aside = path
+            if not path.exists():
+                return True
             if path.parent == self.root:  # out of its place at once, as it came
                 self._aside.mkdir(exist_ok=True)
                 aside = path.rename(self._aside / f"{key}-{uuid.uuid4().hex}")
@@ -178,21 +179,9 @@ class Store:
         return sorted(found, key=lambda entry: float(entry.record["created"]))
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file and wait until the disk has it."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _changed(path: Path) -> float:
     """When anything at or in `path` was last written."""
     try:
         return max(part.stat().st_mtime for part in (path, *path.glob("*")))
     except FileNotFoundError:  # published meanwhile
         return time.time()
-
-
-def _remedy(path: Path) -> str:
-    return f"delete {path} and run again: it will be made anew"

@@ -53,10 +53,10 @@ def _parser() -> argparse.ArgumentParser:
     prune = commands.add_parser(
         "prune",
         help="remove what is damaged or of no use",
-        description="Say what would be removed, and remove it with --yes: damaged entries, what writes left "
-        "unfinished more than an hour ago, outputs of networks that are gone; and with --older or --kind the whole "
-        "entries that both describe, together with the outputs of those networks; with --older alone also checkpoints "
-        "of training that was ended so long ago. What another process is at work on stays.",
+        description="Say what would be removed, and remove it with --yes: damaged entries, those put aside "
+        "too, what writes left unfinished more than an hour ago, outputs of networks that are gone; and with --older "
+        "or --kind the whole entries that both describe, together with the outputs of those networks; with --older "
+        "alone also checkpoints of training that was ended so long ago. What another process is at work on stays.",
     )
     prune.add_argument("--yes", action="store_true", help="remove it")
     prune.add_argument("--older", metavar="DAYS", type=_days, help="entries made more than so many days ago")
@@ -172,6 +172,7 @@ def _doomed(store: Store, older: float | None, kinds: Sequence[str] | None) -> d
     if older is not None and kinds is None:
         ended = [path for path in store.unfinished() if time.time() - path.stat().st_mtime > older * DAY]
         reasons |= dict.fromkeys(ended, "a checkpoint of training that was ended")
+    reasons |= dict.fromkeys(store.damaged(), "damaged, and put aside when it was made anew")
     return reasons | dict.fromkeys(store.leftovers(HOUR), "left by an unfinished write")
 
 

@@ -2,9 +2,7 @@
 
 import json
 import logging
-import os
 import traceback
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -14,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from moe.config import Config, Plain
 from moe.errors import ConfigError, StoreError, UserError
+from moe.store import write_whole
 
 log = logging.getLogger(__name__)
 SWEEP, FAILURE, RESULTS = "sweep.json", "failure.json", "results.json"
@@ -51,13 +50,7 @@ class Failure:
 
 def write(path: Path, content: Plain) -> None:
     """Write nested plain values as JSON, whole or not at all. Raises StoreError where it cannot be written."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        aside.write_text(json.dumps(content, indent=1))
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise StoreError(f"{path} cannot be written: {error.strerror}") from None
+    write_whole(path, json.dumps(content, indent=1).encode())
 
 
 def read_sweep(folder: Path) -> Sweep | None:
@@ -67,7 +60,7 @@ def read_sweep(folder: Path) -> Sweep | None:
         return Sweep(folder, list(said["overrides"]), list(said["swept"]), dict(said["jobs"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise StoreError(f"{folder / SWEEP} is damaged; remove it, and give the sweep's command again") from None
 
 
@@ -80,7 +73,7 @@ def results(run: Path) -> Plain | None:
     """What a complete run's `results.json` holds, or None."""
     try:
         found = json.loads((run / RESULTS).read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -117,7 +110,7 @@ def read_failure(run: Path) -> str | None:
     """Why a run has no results, in a line; None where it left no word."""
     try:
         return str(json.loads((run / FAILURE).read_text())["error"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

@@ -102,6 +102,7 @@ def test_decode_names_the_image_unlike_most_even_if_it_is_the_first(tmp_path: Pa
         decode([odd, *others])
 
 
+@pytest.mark.fault("data: downloads at once; files truncated, altered, missing, broken")
 def test_decode_names_the_first_fault_and_counts_the_rest(tmp_path: Path) -> None:
     good = save(tmp_path / "0.png")
     truncated = save(tmp_path / "1.png", size=(50, 50))
@@ -119,6 +120,7 @@ def test_decode_refuses_other_modes(tmp_path: Path, mode: str) -> None:
         decode([save(tmp_path / "0.png", mode=mode)])
 
 
+@pytest.mark.fault("data: downloads at once; files truncated, altered, missing, broken")
 def test_decode_refuses_a_huge_image_before_decoding_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "0.png", (4097, 4096), "L")
     monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("it was decoded"))

@@ -94,6 +94,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("name", ["data_batch_1", "test_batch", "batches.meta"])
+@pytest.mark.fault("data: downloads at once; files truncated, altered, missing, broken")
 def test_altered_batch_is_named_and_never_unpickled(batches: Path, tmp_path: Path, name: str) -> None:
     write_batch(batches / name, Bomb(tmp_path / "unpickled"))
     with pytest.raises(DataError, match=rf"{name} is truncated or altered .*: delete it, then"):
@@ -101,6 +102,7 @@ def test_altered_batch_is_named_and_never_unpickled(batches: Path, tmp_path: Pat
     assert not (tmp_path / "unpickled").exists()
 
 
+@pytest.mark.fault("data: downloads at once; files truncated, altered, missing, broken")
 def test_truncated_and_missing_batches_are_named(batches: Path, tmp_path: Path) -> None:
     data = config("cifar10", name="torchvision")
     last = batches / "data_batch_5"
@@ -114,6 +116,7 @@ def test_truncated_and_missing_batches_are_named(batches: Path, tmp_path: Path) 
         load(config("cifar10", batches, download=True), tmp_path)
 
 
+@pytest.mark.fault("data: downloads at once; files truncated, altered, missing, broken")
 def test_fingerprint_is_checked(batches: Path, tmp_path: Path) -> None:
     right = load(config("cifar10", batches), tmp_path).fingerprint
     load(config("cifar10", batches, fingerprint=right), tmp_path)

@@ -36,6 +36,7 @@ def archive(batches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         server.shutdown()
 
 
+@pytest.mark.fault("data: downloads at once; files truncated, altered, missing, broken")
 def test_download_fills_the_default_folder(archive: Path, batches: Path, tmp_path: Path) -> None:
     expected = load(config("cifar10", batches), tmp_path)
     data = config("cifar10", download=True)
@@ -51,6 +52,7 @@ def test_download_fills_the_default_folder(archive: Path, batches: Path, tmp_pat
     assert left == {".download.lock", "cifar-10-batches-py", "cifar-10-python.tar.gz"}
 
 
+@pytest.mark.fault("data: downloads at once; files truncated, altered, missing, broken")
 def test_two_at_once_download_once(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fetch, calls, loaded = torchvision_files.download_and_extract_archive, [], []
     together = threading.Barrier(2)
@@ -73,6 +75,7 @@ def test_two_at_once_download_once(archive: Path, tmp_path: Path, monkeypatch: p
     assert len(calls) == 1 and len(loaded) == 2 and same(*loaded)
 
 
+@pytest.mark.fault("data: downloads at once; files truncated, altered, missing, broken")
 def test_failed_download_is_two_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
     with pytest.raises(DataError) as caught:

@@ -19,11 +19,11 @@ from test_together import data, ensemble
 
 from moe.config import Recipe
 from moe.errors import NonFiniteError, StoreError
-from moe.modules import checkpoint as checkpoints
 from moe.modules.checkpoint import HEAD, Checkpoints, VerifiedCheckpointIO, random_states, restore_random
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.fit import fit, make_trainer
 from moe.modules.together import GatesTogether, fit_together
+from moe.store import files
 
 
 def written(folder: Path, *values: int) -> Checkpoints:
@@ -75,7 +75,7 @@ def test_without_a_sound_checkpoint_there_is_none(tmp_path: Path) -> None:
 def test_other_stages_checkpoints_are_left_alone(tmp_path: Path) -> None:
     mine, other = written(tmp_path, 1, 2, 3), Checkpoints(tmp_path, "base-4567", 0.0)
     VerifiedCheckpointIO().save_checkpoint({"weight": torch.zeros(3)}, other.path(9))
-    (tmp_path / "base-0123-000004.part").touch()  # of a write that was cut off
+    (tmp_path / ".base-0123-000004.ckpt.0af3").touch()  # of a write that was cut off
     mine.drop(2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "base-0123-000002.ckpt",
@@ -121,7 +121,7 @@ def test_where_no_more_can_be_written_the_older_checkpoint_stays(
         path.write_bytes(content[:100])
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(checkpoints, "write_durably", full)
+    monkeypatch.setattr(files, "write_durably", full)
     for epochs in (1, 2):
         with pytest.raises(StoreError) as error:
             VerifiedCheckpointIO().save_checkpoint({"weight": torch.zeros(9)}, found.path(epochs))

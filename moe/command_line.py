@@ -1,0 +1,78 @@
+"""What a command line may not ask of Hydra: to build or run something that is no network and no optimiser.
+
+Whoever writes the command line is trusted; but its values can come from elsewhere, such as the server of a W&B sweep,
+and Hydra builds its own plugins and log handlers before the config is looked at.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, QuotedString
+from hydra.errors import HydraException
+
+from moe import checks
+from moe.errors import ConfigError
+
+NETWORKS = {"base.net._target_", "expert.net._target_", "router.net._target_", "gate._target_"}
+OPTIMIZERS = {f"{name}.recipe.optimizer._target_" for name in ("base", "expert", "router", "gate")}
+# What makes Hydra build something, and what makes Python's logging do so.
+BUILDS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
+HANDLERS = ("class", "()")
+# A text becomes a config there, so that a target need not be in sight.
+DECODES = re.compile(r"\$\{\s*oc\.(decode|create)\s*:")
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Raise ConfigError for the first override that would build what is not allowed; what is no override passes."""
+    parser = OverridesParser.create()
+    for argument in arguments:
+        if argument.startswith("-"):
+            continue
+        try:
+            override = parser.parse_override(argument)
+        except HydraException:
+            continue  # Hydra will say so
+        if override.is_delete():
+            continue
+        key = str(override.key_or_group).replace("/", ".")
+        for name, value in _values(key, override._value):
+            _check(name, value, " ".join(argument.split()))
+
+
+def _check(key: str, value: Any, argument: str) -> None:
+    parts = key.split(".")
+    if key in NETWORKS:
+        checks.check_network(value, key)
+    elif key in OPTIMIZERS:
+        checks.check_optimizer(value, key)
+    elif parts[:2] == ["hydra", "callbacks"] and len(parts) > 2:
+        raise ConfigError(f"{key} is not allowed: what Hydra calls is the project's own")
+    elif any(part in BUILDS for part in parts):
+        raise ConfigError(f"{key} is not allowed: only networks and optimisers are built, from plain values")
+    elif parts[0] == "hydra" and parts[1:2] in (["job_logging"], ["hydra_logging"]):
+        if any(part in HANDLERS for part in parts) or "${" in str(value):
+            raise ConfigError(f"{key} is not allowed: log handlers are the project's own")
+    elif isinstance(value, str) and (DECODES.search(value) or any(word in value for word in BUILDS)):
+        raise ConfigError(f"{argument}: a text is not read as a config here, nor built")
+
+
+def _values(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every value of an override's, by its whole key; each one of a sweep's."""
+    if isinstance(value, ChoiceSweep):
+        for option in value.list:
+            yield from _values(key, option)
+    elif isinstance(value, dict):
+        yield key, ""  # an empty one has a key too
+        for name, part in value.items():
+            yield from _values(f"{key}.{_text(name)}", part)
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _values(f"{key}.{number}", part)
+    else:
+        yield key, _text(value)
+
+
+def _text(value: Any) -> Any:
+    return value.text if isinstance(value, QuotedString) else value

@@ -1,0 +1,39 @@
+"""W&B not installed, and its service process killed: said once, and training goes on."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import killed_wandb
+import pytest
+
+import moe
+
+pytestmark = pytest.mark.fault("W&B absent, unreachable or dead")
+
+
+@pytest.mark.parametrize("mode", ["auto", "offline", "online"])
+def test_not_installed(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    opened = killed_wandb.loggers(tmp_path, mode)
+    assert caplog.messages == ["W&B is not installed (pip install wandb); this run goes on without it"]
+    stage = killed_wandb.STAGE
+    assert opened.open(stage) is None and opened.wandb_run(stage, [{"epoch": 0}]) is None
+    opened.close()
+    assert len(caplog.messages) == 1
+
+
+def test_its_service_process_killed(tmp_path: Path) -> None:
+    """In a process of its own, which has no W&B afterwards."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(moe.__file__).parents[1])}
+    command = [sys.executable, killed_wandb.__file__, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *said, killed = done.stdout.splitlines()
+    assert killed == "killed 1"
+    said = [line for line in said if line.startswith("W&B ")]
+    assert sum("logs no more of this stage" in line for line in said) <= 1
+    assert any("logs no more of this stage" in line or "could not finish" in line for line in said), done.stdout
