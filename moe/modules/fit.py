@@ -22,6 +22,7 @@ from moe.config import Plain, Recipe
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
 from moe.modules.callbacks import AveragedWeights, Curves, EarlyParameters, FiniteGuard, KeepBest
+from moe.modules.lookahead import Lookahead
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
 
@@ -86,6 +87,8 @@ def fit(
     callbacks: list[Callback] = [FiniteGuard(stage, trainer["log_every_n_steps"], recipe.clip), best, curves]
     if recipe.early_epochs is not None:
         callbacks.append(EarlyParameters(recipe.early_epochs))
+    if recipe.lookahead is not None:
+        callbacks.append(Lookahead(recipe.lookahead.every, recipe.lookahead.step))
     if recipe.averaging is not None:
         callbacks.append(AveragedWeights(avg_fn=moving_average(recipe.averaging)))
     if recipe.patience is not None:
