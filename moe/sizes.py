@@ -20,9 +20,10 @@ Part = TypeVar("Part", bound=Network)
 
 
 def resolved(config: Config, say: bool = True) -> Config:
-    """The config with every `size` and `epochs` that is `auto` chosen for the device that trains; `say` says so in the log.
+    """The config with every `size` and `epochs` that is `auto` chosen for the device that trains.
 
-    Epochs follow the size, an explicit one too; those of a network without sizes are those of `s`.
+    Epochs follow the size, an explicit one too; a network without sizes has those of `s`. With `say` the log has what
+    was chosen.
     """
     chosen: Plain = {}
     accelerator = config.trainer["accelerator"]

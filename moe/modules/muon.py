@@ -19,11 +19,11 @@ class MuonBeside(Optimizer):
     def __init__(self, kernels: Sequence[nn.Parameter], other: Optimizer, **arguments: Any) -> None:
         self.kernels, self.other = list(kernels), other
         self.matrices = [nn.Parameter(kernel.detach().flatten(1).clone()) for kernel in kernels]
-        self.muon = torch.optim.Muon(self.matrices, **arguments)
+        self.muon: Optimizer = torch.optim.Muon(self.matrices, **arguments)
         own = {"params": self.kernels, "lr": self.muon.param_groups[0]["lr"]}
         super().__init__([own, *other.param_groups], {})
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():

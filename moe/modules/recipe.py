@@ -58,8 +58,8 @@ def optimizer_of(module: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Op
 
 
 def kernels(module: nn.Module) -> list[nn.Parameter]:
-    """The kernels of convolutions that a module learns."""
-    return [m.weight for m in module.modules() if isinstance(m, nn.Conv2d) and m.weight.requires_grad]
+    """The kernels (O, I, h, w) of convolutions that a module learns."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad and parameter.ndim == 4]
 
 
 def parameter_groups(module: nn.Module, recipe: Mapping[str, Any], but: Collection[int] = ()) -> list[Any]:
