@@ -30,6 +30,8 @@ def check_combinations(values: Mapping[str, Any]) -> None:
         raise ConfigError("gate.calibrate needs images held out; with data.splits.protocol=notebook set it to false")
     if any(gate["recipe"]["augment"].values()) and gate["frozen"] == "stored":
         raise ConfigError("gate.recipe.augment needs the frozen networks on each changed image; set gate.frozen=live")
+    if gate["recipe"].get("muon"):
+        raise ConfigError("gate.recipe.muon must be null: it is for deep networks of convolutions")
     if gate["recipe"]["label_smoothing"]:
         raise ConfigError("gate.recipe.label_smoothing must be 0: gates learn by the mixture's negative log-likelihood")
     if splits["protocol"] == "held_out":

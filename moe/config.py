@@ -62,6 +62,22 @@ class Augment:
 
 
 @dataclass
+class Lookahead:
+    """Slow weights beside the fast ones; see `moe.modules.lookahead`."""
+
+    every: int = MISSING
+    step: float = MISSING
+
+
+@dataclass
+class Muon:
+    """How convolutions' kernels learn by Muon, beside the recipe's optimiser; see `moe.modules.muon`."""
+
+    lr: float = MISSING
+    momentum: float = MISSING
+
+
+@dataclass
 class Recipe:
     """How a network learns; `conf/recipe/adam.yaml` says what each key means."""
 
@@ -70,13 +86,15 @@ class Recipe:
     warmup: float = MISSING
     label_smoothing: float = MISSING
     augment: Augment = field(default_factory=Augment)
-    epochs: int = MISSING
+    epochs: Any = MISSING
     batch_size: int = MISSING
     clip: float | None = None
     decay: float | None = None
     bias_lr: float = 1.0
     early_epochs: int | None = None
     averaging: float | None = None
+    lookahead: Lookahead | None = None
+    muon: Muon | None = None
     patience: int | None = None
     select: str = MISSING
 

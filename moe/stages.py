@@ -12,6 +12,8 @@ from moe.taxonomy import Node, Tree
 
 # Raised when the code changes what the same inputs train to.
 FORMAT = 1
+# Of a recipe what came later: in a key only where it is set, so that networks from before are found.
+LATER = ("lookahead", "muon")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def code_digest(target: str) -> str:
 def _network(network: Network) -> Plain:
     """What a stage's key holds of its network and recipe."""
     code = code_digest(str(network.net.get("_target_")))
-    return {"net": network.net, "code": code, "recipe": asdict(network.recipe)}
+    recipe = {key: value for key, value in asdict(network.recipe).items() if value is not None or key not in LATER}
+    return {"net": network.net, "code": code, "recipe": recipe}
 
 
 def _expert(common: Plain, kind: str, node: Node, network: Network, outputs: list[int]) -> Stage:

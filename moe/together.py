@@ -23,6 +23,7 @@ from moe.modules.ensemble import GatedEnsemble
 from moe.modules.together import GatesTogether, fit_together, obstacle
 from moe.nets.mixture import Mixture
 from moe.nets.stacked import StackedMixture, stackable
+from moe.sizes import resolved
 from moe.stages import Stage, code_digest, digest
 from moe.store import Entry
 from moe.sweep import company
@@ -152,7 +153,7 @@ def _company(job: Job, stage: Stage) -> Iterator[tuple[str, tuple[Config, Stage]
     """The gates, by key, that can be trained with those of `stage`, itself first, and that the store lacks."""
     known, own = _together(job), _built(job, job.config, stage)
     inputs = stage.inputs
-    for config in (job.config, *company.members()):
+    for config in (job.config, *(resolved(member, say=False) for member in company.members())):
         if any(getattr(config, name) != getattr(job.config, name) for name in SHARED):
             continue
         other = stages.plan(config, job.tree, inputs["data"], inputs["in_shape"], inputs["precision"])[-1]

@@ -19,6 +19,7 @@ from moe import command, command_line
 from moe.config import CONF, Config, Plain, hydra_errors, parse
 from moe.data.sources import class_names
 from moe.errors import DataError
+from moe.sizes import resolved
 from moe.sweep import record as sweeps
 from moe.sweep.callback import begun
 from moe.taxonomy import parse as parse_taxonomy
@@ -85,6 +86,7 @@ def _composed(composed: DictConfig) -> float | None:
 
 def _run(config: Config, folder: Path) -> Plain | None:
     """`train`; a job of a sweep is trained once, and where it fails it leaves why."""
+    config = resolved(config)
     if sweeps.sweep_of(folder) is None:
         return train(config, folder)
     with sweeps.alone(folder):

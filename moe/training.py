@@ -18,7 +18,7 @@ from moe.job import Job, datamodule, module, network_config
 from moe.modules.checkpoint import Checkpoints
 from moe.modules.fit import Fitted, fit
 from moe.modules.place import Place
-from moe.modules.recipe import RecipeModule, build_optimizer
+from moe.modules.recipe import RecipeModule, build_optimizer, kernels
 from moe.nets.build import build_network
 from moe.stages import Stage, num_outputs
 from moe.store import Entry
@@ -48,6 +48,8 @@ def check(config: Config, tree: Tree, stages: list[Stage]) -> int:
                 if stage.inputs.get("trunk") == "shared" and not hasattr(net, "trunk"):
                     raise ConfigError("expert.trunk=shared needs a network that says its trunk: fast_vgg or a vgg")
                 _check_takes(net, (channels, height, width), f"{section}.net")
+                if stage.inputs["recipe"].get("muon") and not kernels(net):
+                    raise ConfigError(f"{section}.recipe.muon is for convolutions, of which the network has none")
             build_optimizer(stage.inputs["recipe"]["optimizer"], [nn.Parameter(torch.empty(1))])
     return world
 

@@ -22,6 +22,7 @@ LAYERS: list[list[str]] = [
     ["moe.nets"],
     ["moe.data", "moe.metrics"],
     ["moe.inference"],
+    ["moe.sizes"],
     ["moe.cost"],
     ["moe.modules"],
     ["moe.stages"],
@@ -137,6 +138,7 @@ QUICK = (
     "moe.store",
     "moe.data.sources",
     "moe.data.folders",
+    "moe.sizes",
     "moe.train",
 )
 

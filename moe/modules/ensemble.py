@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from moe.modules.means import EpochMeans
 from moe.modules.recipe import RecipeModule
 from moe.nets.build import build_gate
 from moe.nets.mixture import Frozen, Mixed, Mixture
@@ -50,9 +51,9 @@ class GatedEnsemble(RecipeModule):
             network.requires_grad_(False)
         # A loss that is NaN is to be seen, not left out of the mean. With this strategy torchmetrics 1.9 takes no
         # weights, so a loss is given image by image.
-        self.train_nll, self.train_entropy, self.val_nll = (MeanMetric(nan_strategy="disable") for _ in range(3))
-        self.train_accuracy = MulticlassAccuracy(len(classes), average="micro", validate_args=False)
+        self.val_nll = MeanMetric(nan_strategy="disable")
         self.val_accuracy = MulticlassAccuracy(len(classes), average="micro", validate_args=False)
+        self.train_means = EpochMeans(3)
         leaf_of_label = torch.tensor(tree.leaf_of_label)
         self.register_buffer("leaf_of_label", leaf_of_label, persistent=False)
         # No buffer: an average of the weights would average it too.
@@ -76,23 +77,26 @@ class GatedEnsemble(RecipeModule):
             frozen = self.mixture.frozen(images)
         return self.mixture.combine(images, frozen)
 
+    def on_train_epoch_start(self) -> None:
+        self.train_means.begin(self.device)
+
     def training_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
         images, labels, *stored = batch
         mixed = self(images, *stored)
         loss = mixture_nll(mixed.probabilities, labels)
         if self.share:
-            self.train_nll.update(loss.detach().expand(len(labels)))
-            self.train_entropy.update(mixed.entropy.detach().expand(len(labels)))
-            self.train_accuracy.update(mixed.probabilities.detach(), labels)
+            count, right = len(labels), (mixed.probabilities.detach().argmax(dim=1) == labels).sum()
+            self.train_means.add(count, loss.detach() * count, right, mixed.entropy.detach() * count)
         if not loss.requires_grad:
             # The base spoke alone for the whole batch. A step all the same: other processes may have one to take.
             loss = loss + 0.0 * torch.stack([p.sum() for p in self.mixture.gates.parameters()]).sum()
         return loss
 
     def on_train_epoch_end(self) -> None:
-        self.log("train/loss", self.train_nll)
-        self.log("train/accuracy", self.train_accuracy)
-        self.log("train/gate_entropy", self.train_entropy)
+        loss, accuracy, entropy = self.train_means.means(self.trainer.strategy)
+        self.log("train/loss", loss)
+        self.log("train/accuracy", accuracy)
+        self.log("train/gate_entropy", entropy)
 
     def on_validation_epoch_start(self) -> None:
         self.val_right = torch.zeros(2, len(self.mixture.tree.leaves), device=self.device)

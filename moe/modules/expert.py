@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from moe.modules.means import EpochMeans
 from moe.modules.recipe import RecipeModule
 from moe.nets.build import build_network
 
@@ -38,11 +39,11 @@ class Expert(RecipeModule):
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe["label_smoothing"])
         # Micro: the part of images that are right, whatever the classes' sizes. Checking arguments would wait for
         # the device each step.
-        self.train_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
         self.val_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
         # A loss that is NaN is to be seen, not left out of the mean. With this strategy torchmetrics 1.9 takes no
         # weights, so a loss is given image by image.
-        self.train_loss, self.val_nll = (MeanMetric(nan_strategy="disable") for _ in range(2))
+        self.val_nll = MeanMetric(nan_strategy="disable")
+        self.train_means = EpochMeans(2)
 
     def train(self, mode: bool = True) -> "Expert":
         """As of any module, but a frozen trunk stays in evaluation mode."""
@@ -56,18 +57,22 @@ class Expert(RecipeModule):
         logits: Tensor = self.net(images)
         return logits
 
+    def on_train_epoch_start(self) -> None:
+        self.train_means.begin(self.device)
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         images, targets = batch
         logits = self(images)
         loss: Tensor = self.loss(logits.float(), targets)
         if self.share:
-            self.train_loss.update(loss.detach().expand(len(targets)))
-            self.train_accuracy.update(logits.detach(), targets)
+            right = (logits.detach().argmax(dim=1) == targets).sum()
+            self.train_means.add(len(targets), loss.detach() * len(targets), right)
         return loss
 
     def on_train_epoch_end(self) -> None:
-        self.log("train/loss", self.train_loss)
-        self.log("train/accuracy", self.train_accuracy)
+        loss, accuracy = self.train_means.means(self.trainer.strategy)
+        self.log("train/loss", loss)
+        self.log("train/accuracy", accuracy)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         images, targets = batch

@@ -1,6 +1,7 @@
 """One network trained by its recipe through Lightning's Trainer."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
 from moe.modules.callbacks import AveragedWeights, Curves, EarlyParameters, FiniteGuard, KeepBest
 from moe.modules.checkpoint import Checkpoints, SaveProgress, VerifiedCheckpointIO
+from moe.modules.lookahead import Lookahead
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
 
@@ -84,15 +86,19 @@ def fit(
     `trainer` holds Lightning's own arguments, `place` is this process's among several that train together. Raises
     NonFiniteError where a loss or gradient is NaN.
     """
-    best, curves = KeepBest(stage), Curves(stage, say=not (trainer["enable_progress_bar"] and sys.stdout.isatty()))
+    # Where there is no terminal nobody sees a bar, which would cost a gate on stored outputs a sixth of its time.
+    bar = bool(trainer["enable_progress_bar"] and sys.stdout.isatty())
+    best, curves = KeepBest(stage), Curves(stage, say=not bar)
     callbacks: list[Callback] = [FiniteGuard(stage, trainer["log_every_n_steps"], recipe.clip), best, curves]
     if recipe.early_epochs is not None:
         callbacks.append(EarlyParameters(recipe.early_epochs))
+    if recipe.lookahead is not None:
+        callbacks.append(Lookahead(recipe.lookahead.every, recipe.lookahead.step))
     if recipe.averaging is not None:
         callbacks.append(AveragedWeights(avg_fn=moving_average(recipe.averaging)))
     if recipe.patience is not None:
         callbacks.append(EarlyStopping("val/nll", patience=recipe.patience))
-    if trainer["enable_progress_bar"]:
+    if bar:
         callbacks.append(StageProgress(leave=False))
     progress = SaveProgress(checkpoints) if checkpoints is not None else None
     callbacks += [progress] if progress is not None else []
@@ -105,7 +111,8 @@ def fit(
         warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
         # Lightning 2.6.6 asks torch 2.15 for what that will remove.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        lightning = make_trainer(trainer, recipe.epochs, callbacks, logger, folder, place)
+        own = {**trainer, "enable_progress_bar": bar}
+        lightning = make_trainer(own, recipe.epochs, callbacks, logger, folder, place)
         run(lightning, module, data, checkpoints)
     weights, epoch = best.weights, best.epoch
     if recipe.select == "last":
@@ -116,6 +123,10 @@ def fit(
 
 def run(lightning: Trainer, module: RecipeModule, data: ImageDataModule, checkpoints: Checkpoints | None) -> None:
     """Fit, from the newest checkpoint on where there is one."""
+    if not torch.cuda.is_available():
+        # At every step torch's optimisers ask whether there is a GPU. Lightning has them ask NVML, which without a GPU
+        # is no library that is there, and so is searched for each time anew.
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     newest = checkpoints.newest() if checkpoints is not None else None
     lightning.fit(module, datamodule=data, ckpt_path=newest, weights_only=True)
 

@@ -1,7 +1,7 @@
 """What a recipe decides of a LightningModule: its optimiser and the learning rate's schedule."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from moe.errors import ConfigError
+from moe.modules.muon import MuonBeside
 
 # These take found_inf, and so skip on the device an update that is not finite.
 FUSED = ("Adam", "AdamW", "SGD")
@@ -35,7 +36,7 @@ class RecipeModule(LightningModule):
         super().backward(loss if self.share == 1 else loss * self.share, *args, **kwargs)
 
     def configure_optimizers(self) -> Any:
-        optimizer = build_optimizer(self.recipe["optimizer"], parameter_groups(self, self.recipe))
+        optimizer = optimizer_of(self, self.recipe)
         if self.recipe["schedule"] == "constant" and not self.recipe["warmup"]:
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
@@ -46,16 +47,32 @@ class RecipeModule(LightningModule):
         return learning_rate_factor(self.recipe["schedule"], self.recipe["warmup"], step, steps)
 
 
-def parameter_groups(module: nn.Module, recipe: Mapping[str, Any]) -> list[Any]:
+def optimizer_of(module: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """The optimiser of all that a module learns; with `muon` that of its kernels, beside `optimizer` for the rest."""
+    if recipe.get("muon") is None:
+        return build_optimizer(recipe["optimizer"], parameter_groups(module, recipe))
+    own, rate = kernels(module), recipe["muon"]["lr"]
+    other = build_optimizer(recipe["optimizer"], parameter_groups(module, recipe, {id(kernel) for kernel in own}))
+    decay = 0.0 if recipe["decay"] is None else recipe["decay"] / rate
+    return MuonBeside(own, other, lr=rate, momentum=recipe["muon"]["momentum"], weight_decay=decay)
+
+
+def kernels(module: nn.Module) -> list[nn.Parameter]:
+    """The kernels (O, I, h, w) of convolutions that a module learns."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad and parameter.ndim == 4]
+
+
+def parameter_groups(module: nn.Module, recipe: Mapping[str, Any], but: Collection[int] = ()) -> list[Any]:
     """What a module learns, in groups where normalisations' biases learn at a rate of their own (`bias_lr`).
 
+    Parameters whose ids are in `but` are left out.
     `decay` is what a step at the full rate takes of a weight, whatever that rate: the weight decay that the
     optimiser multiplies by it is `decay` over it. Source: Jordan 2024, arXiv 2404.00498, section 3.4.
     """
     factor, decay = recipe["bias_lr"], recipe["decay"]
     norms = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
     fast = {id(m.bias) for m in module.modules() if isinstance(m, norms) and m.bias is not None and factor != 1}
-    learned = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    learned = [parameter for parameter in module.parameters() if parameter.requires_grad and id(parameter) not in but]
     if decay is None and factor == 1:
         return learned
     parts = [(1.0, [p for p in learned if id(p) not in fast]), (factor, [p for p in learned if id(p) in fast])]

@@ -35,8 +35,9 @@ def obstacle(recipe: Recipe, trainer: Plain) -> str | None:
     """What of a recipe or trainer keeps gates from being trained together, by its key; None where nothing does."""
     if str(recipe.optimizer["_target_"]).rpartition(".")[2] not in FUSED:
         return "gate.recipe.optimizer"  # the others may look at more than one number at a time
-    if recipe.averaging is not None:
-        return "gate.recipe.averaging"
+    for name in ("averaging", "lookahead", "muon"):
+        if getattr(recipe, name) is not None:
+            return f"gate.recipe.{name}"
     if trainer["devices"] != 1:
         return "trainer.devices"
     if precision_for(trainer) not in ("32-true", "bf16-mixed"):

@@ -17,7 +17,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from quick import TRAINER, short_recipe
 from test_together import data, ensemble
 
-from moe.config import Recipe
+from moe.config import Lookahead, Recipe
 from moe.errors import NonFiniteError, StoreError
 from moe.modules.checkpoint import HEAD, Checkpoints, VerifiedCheckpointIO, random_states, restore_random
 from moe.modules.ensemble import GatedEnsemble
@@ -156,6 +156,7 @@ def slow(**changes: Any) -> Recipe:
         slow(averaging=0.7, schedule="cosine", warmup=0.3, select="last"),
         slow(averaging=0.7),
         slow(patience=1),
+        slow(lookahead=Lookahead(every=3, step=0.5), averaging=0.7, select="last"),
         slow(optimizer={"_target_": "torch.optim.SGD", "lr": 0.3, "momentum": 0.9}, clip=0.1),
         slow(optimizer={"_target_": "torch.optim.RMSprop", "lr": 0.01}, schedule="linear"),
     ],

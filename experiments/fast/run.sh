@@ -1,0 +1,33 @@
+#!/bin/sh
+# The base alone by the fast recipe, each arm for each seed, tested as it is and with test-time views. A run that has its
+# results is skipped and a trained network reused, so that the command can be stopped and given again.
+#   experiments/fast/run.sh [ARM...]                  s and its ablation; m and l are for a GPU
+#   SEEDS="0 1 2" OVERRIDES="data.root=DIR" experiments/fast/run.sh s m l
+set -eu
+cd "$(dirname "$0")/../.."
+[ $# -gt 0 ] || set -- s no_whitening no_dirac no_bias_lr no_alternating no_smoothing no_averaging lookahead muon
+for seed in ${SEEDS:-0 1 2}; do
+    for arm in "$@"; do
+        size=s
+        case $arm in
+            s | m | l) size=$arm what= ;;
+            no_whitening) what=base.net.whitening=false ;;
+            no_dirac) what=base.net.dirac=false ;;
+            no_bias_lr) what=base.recipe.bias_lr=1.0 ;;
+            no_alternating) what=base.recipe.augment.flip=true ;;
+            no_smoothing) what=base.recipe.label_smoothing=0.0 ;;
+            no_averaging) what=base.recipe.averaging=null ;;
+            lookahead) what="base.recipe.averaging=null base.recipe.lookahead={every:5,step:0.5}" ;;
+            muon) what="base.recipe.muon={lr:0.24,momentum:0.6}" ;;
+            *) echo "no arm is called $arm" >&2 && exit 2 ;;
+        esac
+        for views in none flip_shift; do
+            run=experiments/fast/results/$arm$([ $views = none ] || echo _views)/$seed
+            [ -f "$run/results.json" ] && continue
+            # shellcheck disable=SC2086
+            ${PYTHON:-python} -m moe.train experiment=base net@base.net=fast_vgg recipe@base.recipe=fast \
+                base.net.size=$size $what base.views=$views seed="$seed" logger=none report=false \
+                hydra.run.dir="$run" ${OVERRIDES:-}
+        done
+    done
+done

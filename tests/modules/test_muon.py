@@ -1,0 +1,140 @@
+"""Muon for kernels beside another optimiser: against torch's own on the flattened kernel, and what it should do."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning import Trainer
+from test_callbacks import Batches, Weights, plain_recipe, rows
+from torch import Tensor, nn
+
+from moe.errors import NonFiniteError
+from moe.modules.callbacks import FiniteGuard
+from moe.modules.muon import MuonBeside
+from moe.modules.recipe import RecipeModule, kernels, optimizer_of
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec")
+RECIPE = {**plain_recipe("SGD with momentum"), "muon": {"lr": 0.2, "momentum": 0.6}}
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 3))
+    return layers.to(memory_format=torch.channels_last)
+
+
+def give_gradients(net: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in net.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator).to(memory_format=torch.preserve_format)
+
+
+def test_kernels_learn_by_muon_as_matrices_and_all_else_by_the_recipes_optimiser() -> None:
+    net = network()
+    optimizer = optimizer_of(net, {**RECIPE, "decay": None})
+    assert isinstance(optimizer, MuonBeside)
+    matrix = nn.Parameter(net[0].weight.detach().flatten(1).clone())
+    others = copy.deepcopy([net[0].bias, *net[1].parameters(), *net[3].parameters()])
+    alone = torch.optim.Muon([matrix], lr=0.2, momentum=0.6, weight_decay=0.0)
+    rest = torch.optim.SGD(others, lr=0.1, momentum=0.9, weight_decay=0.1)
+    for step in range(3):
+        give_gradients(net, step)
+        matrix.grad = net[0].weight.grad.flatten(1)
+        for mine, its in zip(others, [net[0].bias, *net[1].parameters(), *net[3].parameters()], strict=True):
+            mine.grad = its.grad.clone()
+        alone.step()
+        rest.step()
+        optimizer.step()
+    assert torch.equal(net[0].weight.flatten(1), matrix)
+    learned = [net[0].bias, *net[1].parameters(), *net[3].parameters()]
+    assert all(torch.equal(mine, its) for mine, its in zip(others, learned, strict=True))
+
+
+def test_a_kernels_first_update_is_nearly_orthogonal_whatever_its_gradients_size() -> None:
+    for size in (1e-3, 1e3):
+        net = network()
+        before = net[0].weight.detach().clone()
+        give_gradients(net, 0)
+        net[0].weight.grad.mul_(size)
+        optimizer_of(net, RECIPE).step()
+        # A 4 x 18 matrix: the factor sqrt(max(1, 4 / 18)) is one. The iteration's fifth-order polynomial takes singular
+        # values to between 0.68 and 1.13 (Jordan 2024).
+        values = torch.linalg.svdvals((before - net[0].weight.detach()).flatten(1) / 0.2)
+        assert values.min() > 0.6 and values.max() < 1.25
+
+
+def test_decay_is_what_a_step_takes_of_a_kernel() -> None:
+    net = network()
+    before = net[0].weight.detach().clone()
+    net[0].weight.grad = torch.zeros_like(net[0].weight)
+    # Of no gradient Muon's update is zero, so what is left is 1 - 0.05 of the kernel, whatever the rate of 0.2.
+    recipe = {**RECIPE, "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1}, "decay": 0.05}
+    optimizer_of(net, recipe).step()
+    torch.testing.assert_close(net[0].weight, before * 0.95)
+
+
+def test_a_schedule_moves_both_rates() -> None:
+    net = network()
+    optimizer = optimizer_of(net, RECIPE)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.0)
+    before = [parameter.detach().clone() for parameter in net.parameters()]
+    give_gradients(net, 0)
+    optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def test_it_goes_on_from_its_own_state() -> None:
+    through, cut = network(), network()
+    optimizer = optimizer_of(through, RECIPE)
+    for step in range(4):
+        give_gradients(through, step)
+        optimizer.step()
+    first = optimizer_of(cut, RECIPE)
+    for step in range(2):
+        give_gradients(cut, step)
+        first.step()
+    second = optimizer_of(cut, RECIPE)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for step in range(2, 4):
+        give_gradients(cut, step)
+        second.step()
+    assert all(torch.equal(a, b) for a, b in zip(through.parameters(), cut.parameters(), strict=True))
+
+
+class Convolution(RecipeModule):
+    """Learns a kernel and a bias; the kernel's gradient is NaN at step 2."""
+
+    def __init__(self) -> None:
+        super().__init__(RECIPE)
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(1, 2, (1, 3))
+        self.conv.weight.register_hook(lambda g: g.clone().fill_(float("nan")) if self.global_step == 2 else None)
+
+    def training_step(self, batch: Tensor, batch_index: int) -> Tensor:
+        loss: Tensor = self.conv(batch[:, None, None]).pow(2).mean()
+        return loss
+
+
+def test_nothing_that_is_not_finite_changes_a_weight() -> None:
+    module: Any = Convolution()
+    seen = Weights()
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        callbacks=[FiniteGuard("x", every=5), seen],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    with pytest.raises(NonFiniteError, match="at step 2;"):
+        trainer.fit(module, Batches(rows(8)))
+    weights = seen.seen
+    assert torch.equal(weights[3], weights[2]) and not torch.equal(weights[2], weights[1])
+    # Step 3 has a momentum that took nothing in.
+    assert torch.isfinite(weights[4]).all() and not torch.equal(weights[4], weights[3])
+
+
+def test_a_network_without_convolutions_has_no_kernels() -> None:
+    assert kernels(nn.Linear(2, 2)) == [] and len(kernels(network())) == 1

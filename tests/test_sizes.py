@@ -1,0 +1,92 @@
+"""What `auto` becomes: by the device, before any key is made, and only where nothing was said."""
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+
+import moe
+from moe import inference, stages
+from moe.errors import ConfigError
+from moe.sizes import resolved
+from moe.taxonomy import parse
+
+FAST = ("experiment=gates", "net@base.net=fast_vgg", "recipe@base.recipe=fast")
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(inference, "best_device", lambda accelerator: torch.device(request.param))
+    return str(request.param)
+
+
+def test_size_and_epochs_follow_the_device_and_it_says_so(device: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="moe"):
+        found = resolved(moe.compose(*FAST))
+    size, epochs = {"cpu": ("s", 10), "cuda": ("m", 16)}[device]
+    assert (found.base.net["size"], found.base.recipe.epochs) == (size, epochs)
+    said = {"cpu": "a CPU", "cuda": "a GPU"}[device]
+    assert caplog.messages == [f"chosen for {said}: base.net.size={size}, base.recipe.epochs={epochs}"]
+    # Nothing else is touched.
+    assert found.expert == moe.compose(*FAST).expert and found.gate == moe.compose(*FAST).gate
+
+
+@pytest.mark.parametrize(
+    ("overrides", "size", "epochs"),
+    [
+        (["base.net.size=l"], "l", 40),
+        (["base.net.size=s"], "s", 10),
+        (["base.net.size=l", "base.recipe.epochs=3"], "l", 3),
+    ],
+)
+@pytest.mark.usefixtures("device")
+def test_what_is_said_wins(overrides: list[str], size: str, epochs: int) -> None:
+    found = resolved(moe.compose(*FAST, *overrides))
+    assert (found.base.net["size"], found.base.recipe.epochs) == (size, epochs)
+
+
+@pytest.mark.usefixtures("device")
+def test_a_network_without_sizes_learns_for_ten_epochs_by_the_fast_recipe() -> None:
+    found = resolved(moe.compose("experiment=gates", "recipe@base.recipe=fast"))
+    assert found.base.recipe.epochs == 10 and "size" not in found.base.net
+
+
+def key(*overrides: str) -> str:
+    config = resolved(moe.compose(*FAST, "target=base", *overrides))
+    tree = parse(config.taxonomy.branches, config.data.classes or [])
+    return stages.plan(config, tree, "data", (3, 32, 32), "32-true")[0].key
+
+
+def test_a_key_holds_what_was_chosen(device: str) -> None:
+    size, epochs = {"cpu": ("s", 10), "cuda": ("m", 16)}[device]
+    assert key() == key(f"base.net.size={size}", f"base.recipe.epochs={epochs}")
+    assert key() != key("base.net.size=l")
+
+
+def test_new_keys_of_a_recipe_change_a_stages_key_only_where_they_are_set() -> None:
+    config = resolved(moe.compose(*FAST, "trainer=cpu"))
+    inputs: Any = stages.plan(config, parse(config.taxonomy.branches, config.data.classes or []), "d", (3, 32, 32), "x")
+    assert all(not {"lookahead", "muon"} & set(stage.inputs["recipe"]) for stage in inputs)
+    changed = {
+        key("trainer=cpu", f"base.recipe.{new}")
+        for new in ("lookahead={every:5,step:0.5}", "muon={lr:0.1,momentum:0.6}")
+    }
+    assert len(changed | {key("trainer=cpu")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("base.recipe.epochs=long", "base.recipe.epochs must be a whole number above 0, or auto, not 'long'"),
+        ("base.recipe.lookahead={every:0,step:0.5}", "base.recipe.lookahead.every must be a whole number above 0"),
+        ("base.recipe.lookahead={every:5,step:2}", "base.recipe.lookahead.step must be a number above 0, up to 1"),
+        ("base.recipe.lookahead={every:5}", "base.recipe.lookahead.step"),
+        ("base.recipe.muon={lr:0.1,momentum:1}", "base.recipe.muon.momentum must be a number from 0 to below 1"),
+        ("gate.recipe.muon={lr:0.1,momentum:0.5}", "gate.recipe.muon must be null"),
+    ],
+)
+def test_what_is_wrong_is_named(override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        moe.compose(*FAST, override)
+    assert said in str(raised.value) and "\n" not in str(raised.value)
