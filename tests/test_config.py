@@ -270,7 +270,7 @@ def test_a_value_that_is_required_is_asked_for_by_its_key() -> None:
         ("gate.depth", 0, "gate.depth must be a whole number above 0, not 0"),
         ("base.net.dropout", 1.0, "base.net.dropout must be a number from 0 to below 1, not 1.0"),
         ("base.net.conv_dropout", -0.1, "base.net.conv_dropout must be a number from 0 to below 1, not -0.1"),
-        ("router.recipe.epochs", 0, "router.recipe.epochs must be a whole number above 0, not 0"),
+        ("router.recipe.epochs", 0, "router.recipe.epochs must be a whole number above 0, or auto, not 0"),
         ("expert.recipe.batch_size", -1, "expert.recipe.batch_size must be a whole number above 0, not -1"),
         ("expert.recipe.patience", 0, "expert.recipe.patience must be a whole number above 0, not 0"),
         ("base.recipe.optimizer.lr", 0, "base.recipe.optimizer.lr must be a number above 0, not 0"),
@@ -317,8 +317,10 @@ def test_a_convolution_has_a_width_above_zero(blocks: list[list[int]]) -> None:
 
 
 def test_values_of_another_type_are_refused_by_their_key() -> None:
-    with pytest.raises(ConfigError, match=r"^base\.recipe\.epochs: Value 'many' of type 'str' could not be converted"):
-        from_plain(changed("base.recipe.epochs", "many"))
+    with pytest.raises(
+        ConfigError, match=r"^base\.recipe\.batch_size: Value 'many' of type 'str' could not be converted"
+    ):
+        from_plain(changed("base.recipe.batch_size", "many"))
     with pytest.raises(ConfigError, match=r"^gate\.width must be a whole number above 0, not 0"):
         from_plain(changed("gate.width", 0))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from moe import checks
-from moe.config import Config, Plain, compose
+from moe.config import Config, Lookahead, Muon, Plain, compose
 from moe.errors import ConfigError
 from moe.stages import Stage, code_digest, digest, plan
 from moe.taxonomy import parse
@@ -40,6 +40,8 @@ RECIPE = {
     "batch_size": 64,
     "clip": 1.0,
     "averaging": 0.99,
+    "lookahead": Lookahead(every=5, step=0.5),
+    "muon": Muon(lr=0.24, momentum=0.6),
     "decay": 0.001,
     "bias_lr": 2.0,
     "early_epochs": 3,

@@ -53,7 +53,7 @@ class GatedEnsemble(RecipeModule):
         # weights, so a loss is given image by image.
         self.val_nll = MeanMetric(nan_strategy="disable")
         self.val_accuracy = MulticlassAccuracy(len(classes), average="micro", validate_args=False)
-        self.train_means = EpochMeans()
+        self.train_means = EpochMeans(3)
         leaf_of_label = torch.tensor(tree.leaf_of_label)
         self.register_buffer("leaf_of_label", leaf_of_label, persistent=False)
         # No buffer: an average of the weights would average it too.
@@ -78,7 +78,7 @@ class GatedEnsemble(RecipeModule):
         return self.mixture.combine(images, frozen)
 
     def on_train_epoch_start(self) -> None:
-        self.train_means.begin(3, self.device)
+        self.train_means.begin(self.device)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
         images, labels, *stored = batch

@@ -43,7 +43,7 @@ class Expert(RecipeModule):
         # A loss that is NaN is to be seen, not left out of the mean. With this strategy torchmetrics 1.9 takes no
         # weights, so a loss is given image by image.
         self.val_nll = MeanMetric(nan_strategy="disable")
-        self.train_means = EpochMeans()
+        self.train_means = EpochMeans(2)
 
     def train(self, mode: bool = True) -> "Expert":
         """As of any module, but a frozen trunk stays in evaluation mode."""
@@ -58,7 +58,7 @@ class Expert(RecipeModule):
         return logits
 
     def on_train_epoch_start(self) -> None:
-        self.train_means.begin(2, self.device)
+        self.train_means.begin(self.device)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         images, targets = batch
