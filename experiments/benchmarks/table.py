@@ -24,6 +24,10 @@ def spread(ratio: dict[str, float]) -> str:
     return f"{ratio['median']:.1f} ({ratio['least']:.1f} to {ratio['greatest']:.1f})"
 
 
+def fine(ratio: dict[str, float]) -> str:
+    return f"{ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['greatest']:.2f})"
+
+
 def sweep(found: dict[str, Any]) -> Iterator[str]:
     seconds, live = found["seconds"], found["live_over_stored"]
     yield markdown(
@@ -63,10 +67,51 @@ def precision(found: dict[str, Any]) -> Iterator[str]:
     yield f"On {found['machine']}, {'with' if found['amx'] else 'without'} AMX. Below 1, bf16 is slower."
 
 
+def throughput(found: dict[str, Any]) -> Iterator[str]:
+    rows = []
+    for name, one in found["training"].items():
+        rates, flops = one["images a second"], one["flops a second"]
+        rows.append(
+            [
+                f"{name}, batches of {one['batch']}, {one['precision']}",
+                f"{rates['trainer']:.0f}",
+                fine(one["trainer over bare"]),
+                f"{flops['bare'] / 1e12:.3f}",
+                fine(one["bare over matrix product"]),
+            ]
+        )
+    head = ["training", "images/s", "Trainer over bare loop", "bare loop, TFLOP/s", "of the matrix product's"]
+    yield markdown(head, rows)
+    rows = []
+    for name, sizes in found["evaluation"].items():
+        for size, one in sizes.items():
+            ratios = [fine(one[f"{side} over dense"]) for side in ("routed", "cascade")]
+            rows.append([f"{name}, batches of {size}", f"{one['images a second']['dense']:.0f}", *ratios])
+    yield markdown(["evaluation", "dense, images/s", "routed over dense", "cascade over dense"], rows)
+    said = ", ".join(f"{name} {spent['median']:.1f} s" for name, spent in found["start-up"].items())
+    short = " **Measured with `--short`, only to see that it works.**" if found["short"] else ""
+    yield (
+        f"From the command to the first training step, all cached: {said}. Medians of {found['turns']} turns, least "
+        f"and greatest, on {found['machine']} at a load of {found['load']:.1f}.{short}"
+    )
+
+
+def overhead(found: dict[str, Any]) -> Iterator[str]:
+    spent, over = found["milliseconds an epoch"], found["over as it is"]
+    rows = [[n, f"{s['least']:.0f}", f"{s['lower quartile']:.0f}", f"{over[n]:.2f}"] for n, s in spent.items()]
+    yield markdown(["an epoch of 50 steps, ms of the processor", "least", "lower quartile", "over as it is"], rows)
+    yield (
+        f"{found['repetitions']} turns of {found['epochs']} epochs each on {found['machine']}, at a load of "
+        f"{found['load']:.1f}."
+    )
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
     "sweep": sweep,
     "together": together,
     "precision": precision,
+    "throughput": throughput,
+    "overhead": overhead,
 }
 
 

@@ -1,0 +1,59 @@
+"""Images a second of a mixture: all networks, those on each image's way, or the base alone where it is sure."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from turns import CLASSES, DEVICE, SHAPE, over, random_images, seconds
+
+import moe
+from moe.data.batches import Pixels
+from moe.nets.build import build_gate, build_network
+from moe.nets.class_expert import ClassExpert
+from moe.nets.mixture import Mixture
+from moe.sizes import resolved
+from moe.taxonomy import parse
+
+
+def mixtures(overrides: tuple[str, ...], images: Tensor) -> dict[str, Callable[[Tensor], object]]:
+    """Base, two specialists of its architecture and gates, none of them trained, asked in three ways."""
+    config = resolved(moe.compose(*overrides), say=False)
+    tree = parse(config.taxonomy.branches, config.data.classes or [])
+    torch.manual_seed(0)
+    nets = [build_network(config.base.net, SHAPE, len(node.labels)) for node in tree.experts]
+    experts = [ClassExpert(net, node.labels, CLASSES) for net, node in zip(nets, tree.experts, strict=True)]
+    gates = [build_gate(config.gate.net, SHAPE, CLASSES, len(path), "joint") for path in tree.paths]
+    routed = Mixture(tree, experts, [], gates, "hard").to(DEVICE, memory_format=torch.channels_last).eval()
+    sure = float(torch.cat([experts[0](part).max(dim=1).values for part in images.split(100)]).median())
+    cascade = Mixture(tree, experts, [], gates, "hard", sure).to(DEVICE).eval()
+    return {"dense": lambda x: routed.combine(x, routed.dense(x)), "routed": routed, "cascade": cascade}
+
+
+def ask(side: Callable[[Tensor], object], parts: Sequence[Tensor]) -> None:
+    for part in parts:
+        side(part)
+
+
+def evaluation(overrides: tuple[str, ...], sizes: Sequence[int], repetitions: int) -> dict[str, Any]:
+    """Images a second of each of the three, for each batch size."""
+    found: dict[str, Any] = {}
+    with torch.inference_mode():
+        images = Pixels((0.0,), (1.0,))(random_images(max(sizes)).images.to(DEVICE))
+        sides = mixtures(overrides, images)
+        for size in sizes:
+            parts = images.split(size)[: 32 if size < 1024 else 1]
+            turns: dict[str, list[float]] = {name: [] for name in sides}
+            for turn in range(repetitions + 1):
+                for name, side in sides.items():
+                    spent = seconds(partial(ask, side, parts))
+                    if turn:  # the first warms up
+                        turns[name].append(spent)
+            count = sum(map(len, parts))
+            found[str(size)] = {
+                "images a second": {name: count / statistics.median(spent) for name, spent in turns.items()},
+                **{f"{name} over dense": over(turns["dense"], turns[name]) for name in ("routed", "cascade")},
+            }
+    return found

@@ -1,0 +1,135 @@
+"""What a step of gates on stored outputs costs beyond the gates, and what each thing that was removed had cost.
+
+    python experiments/benchmarks/overhead.py [EPOCHS [REPETITIONS]]
+
+`gate=mlp`, width 128, batches of 50 of 2,500 random images of CIFAR-10's shape, two leaves of two experts. The Trainer
+as it is, the same with one removed thing put back, and a bare loop without validation and metrics take turns in one
+process. Of the processor's time for each epoch, set-up left out, the least and the lower quartile are written to
+overhead.json beside this file: other work on the machine only adds.
+"""
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback
+from together import BATCH, CLASSES, DEVICE, bare, config_of, data, ensemble
+from torch import Tensor
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from moe.modules import fit as fitting
+from moe.training import machine
+
+WIDTH = 128
+make_trainer = fitting.make_trainer
+
+
+class Clock(Callback):
+    """The processor's time of every epoch in milliseconds."""
+
+    def __init__(self) -> None:
+        self.marks: list[float] = []
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self.marks.append(1000 * time.process_time())
+
+    def on_train_end(self, *_: Any) -> None:
+        self.marks.append(1000 * time.process_time())
+
+    @property
+    def epochs(self) -> list[float]:
+        return [end - start for start, end in pairwise(self.marks)]
+
+
+class Searched(Callback):
+    """Has torch look for the library NVML at every step, as it does once Lightning is imported."""
+
+    def on_train_start(self, *_: Any) -> None:
+        os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+
+
+class Metrics(Callback):
+    """Updates three metrics of torchmetrics at every step."""
+
+    def __init__(self) -> None:
+        self.means = [MeanMetric(nan_strategy="disable").to(DEVICE) for _ in range(2)]
+        self.accuracy = MulticlassAccuracy(CLASSES, average="micro", validate_args=False).to(DEVICE)
+        self.said = torch.rand(BATCH, CLASSES, device=DEVICE)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        for mean in self.means:
+            mean.update(outputs["loss"].detach().expand(BATCH))
+        self.accuracy.update(self.said, batch[1])
+
+
+PUT_BACK: dict[str, Callable[[], list[Callback]]] = {
+    "as it is": lambda: [],
+    "a progress bar without a terminal": lambda: [fitting.StageProgress(leave=False)],
+    "a search for NVML at every step": lambda: [Searched()],
+    "three metrics updated at every step": lambda: [Metrics()],
+}
+
+
+def through_trainer(epochs: int, more: list[Callback], folder: Path) -> list[float]:
+    clock = Clock()
+
+    def with_more(trainer: Any, number: int, callbacks: list[Callback], *others: Any) -> Any:
+        bar = any(isinstance(callback, fitting.StageProgress) for callback in more)
+        return make_trainer({**trainer, "enable_progress_bar": bar}, number, [clock, *callbacks, *more], *others)
+
+    config = config_of(WIDTH, epochs)
+    fitting.make_trainer = with_more
+    fitting.fit("gates", ensemble(config), data(config), config.gate.recipe, config.trainer, None, folder)
+    fitting.make_trainer = make_trainer
+    return clock.epochs
+
+
+def in_bare_loop(epochs: int, tensors: Sequence[Tensor]) -> list[float]:
+    clock, config = Clock(), config_of(WIDTH, 1)
+    for _ in range(epochs):
+        clock.on_train_epoch_start()
+        bare([config], tensors, 1)
+    clock.on_train_end()
+    return clock.epochs
+
+
+def main() -> None:
+    epochs, repetitions = (int(value) for value in (*sys.argv[1:], *("4", "7")[len(sys.argv) - 1 :]))
+    config = config_of(WIDTH, epochs)
+    own = data(config)
+    examples = own.examples("gate").to(DEVICE)
+    tensors = (own.pixels(examples.images), examples.targets, *examples.along)
+    with tempfile.TemporaryDirectory() as folder:
+        sides: dict[str, Callable[[], list[float]]] = {
+            name: lambda more=more: through_trainer(epochs, more(), Path(folder)) for name, more in PUT_BACK.items()
+        }
+        sides["bare loop"] = lambda: in_bare_loop(epochs, tensors)
+        spent: dict[str, list[float]] = {name: [] for name in sides}
+        for turn in range(repetitions + 1):
+            for name, side in sides.items():
+                spent[name] += side() if turn else side()[:0]  # the first turn warms up
+    least = {name: min(times) for name, times in spent.items()}
+    quartile = {name: statistics.quantiles(times, n=4)[0] for name, times in spent.items()}
+    found = {
+        "machine": machine(DEVICE),
+        "load": os.getloadavg()[0],
+        "epochs": epochs,
+        "repetitions": repetitions,
+        "milliseconds an epoch": {n: {"least": least[n], "lower quartile": quartile[n]} for n in spent},
+        "over as it is": {name: quartile[name] / quartile["as it is"] for name in spent},
+    }
+    Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""What training, evaluation and start-up cost beside what the machine can do.
+
+    python experiments/benchmarks/throughput.py [--short] [data.root=DIR ...]
+
+On random images of CIFAR-10's shape, on the device that `moe.train` would take, writes throughput.json beside this
+file. Both sides of a ratio take turns in one process; medians, and the least and greatest ratio of a turn:
+
+- training: a network by its recipe through the project's Trainer, data and augmentation, beside a bare loop of the same
+  network on one batch that stays; and that loop's FLOP/s beside the machine's matrix product in the same precision
+- evaluation: every network on every image (dense) beside those on its way (routed), and beside the same where the base
+  speaks alone for the half of the images of which it is surest (cascade)
+- start-up: seconds from the command to the first training step, with all data cached, of digits and, where KEY=VALUE
+  name its folder, of CIFAR-10
+
+`--short` is for seeing that it works: few steps of small batches.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from mixture_rates import evaluation
+from torch.utils.flop_counter import FlopCounterMode
+from turns import CLASSES, DEVICE, SHAPE, now, over, random_images, seconds
+
+import moe
+from moe.config import Classifier, Config
+from moe.data.batches import Pixels
+from moe.data.canonical import DataSet, Images
+from moe.data.module import ImageDataModule
+from moe.data.splits import SplitIndices
+from moe.modules.expert import Expert
+from moe.modules.fit import fit, precision_for
+from moe.modules.recipe import optimizer_of
+from moe.sizes import resolved
+from moe.training import machine
+
+FAST = ("net@base.net=fast_vgg", "recipe@base.recipe=fast")
+NETWORKS = {
+    "simple_vgg": (),
+    "fast_vgg s": (*FAST, "base.net.size=s"),
+    **(
+        {"fast_vgg m": (*FAST, "base.net.size=m"), "fast_vgg l": (*FAST, "base.net.size=l")}
+        if DEVICE.type != "cpu"
+        else {}
+    ),
+}
+MATRIX = 8192 if DEVICE.type == "cuda" else 1024
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is measured: turns, images to learn from in each, the largest batch, batch sizes of evaluation."""
+
+    turns: int
+    images: int
+    batch: int
+    sizes: tuple[int, ...]
+
+
+WHOLE = Extent(5, 100_000 if DEVICE.type == "cuda" else 6000, 1000, (1, 32, 1024))
+SHORT = Extent(2, 50, 25, (1, 32))
+
+
+class Clocked(Expert):
+    """An expert that measures its second epoch's training steps; validation comes after them."""
+
+    seconds = 0.0
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self.start = now()
+
+    def on_validation_start(self) -> None:
+        self.seconds = now() - self.start
+
+
+def trained(config: Config, images: Images, folder: Path) -> float:
+    """Seconds of an epoch through the project's own Trainer, after one that warms up."""
+    base, count = config.base, len(images.labels)
+    dataset = DataSet("random", tuple(config.data.classes or []), images, images, "random")
+    indices = SplitIndices(torch.arange(count), torch.arange(0), torch.arange(min(count, 100)))
+    pixels = Pixels(tuple(config.data.mean), tuple(config.data.std))
+    targets = {label: label for label in range(CLASSES)}
+    data = ImageDataModule(dataset, indices, pixels, targets, base.recipe, 0)
+    torch.manual_seed(0)
+    module = Clocked(base.net, list(SHAPE), CLASSES, asdict(base.recipe))
+    data.prepare_network(module.net)
+    fit("base", module, data, base.recipe, config.trainer, None, folder)
+    return module.seconds
+
+
+def bare(base: Classifier, images: Images, precision: str) -> Callable[[], None]:
+    """A step of a plain loop on one batch that stays on the device."""
+    torch.manual_seed(0)
+    module = Expert(base.net, list(SHAPE), CLASSES, asdict(base.recipe)).to(DEVICE).train()
+    optimizer = optimizer_of(module, asdict(base.recipe))
+    batch = Pixels((0.0,), (1.0,))(images.images[: base.recipe.batch_size].to(DEVICE))
+    labels = images.labels[: base.recipe.batch_size].to(DEVICE)
+
+    def step() -> None:
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+            loss = module.loss(module.net(batch).float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def matrix_product(precision: str) -> Callable[[], object]:
+    matrix = torch.randn(MATRIX, MATRIX, device=DEVICE)
+    matrix = matrix.bfloat16() if precision == "bf16-mixed" else matrix
+    return lambda: matrix @ matrix
+
+
+def training(overrides: tuple[str, ...], extent: Extent, folder: Path) -> dict[str, Any]:
+    config = resolved(moe.compose("trainer.enable_progress_bar=false", *overrides), say=False)
+    size = min(config.base.recipe.batch_size, extent.batch)
+    steps = extent.images // size
+    config.base.recipe = replace(config.base.recipe, batch_size=size, epochs=2, patience=None)
+    images, precision = random_images(steps * size), precision_for(config.trainer)
+    step, product = bare(config.base, images, precision), matrix_product(precision)
+    with FlopCounterMode(display=False) as counter:
+        step()
+    product()
+    turns: dict[str, list[float]] = {"trainer": [], "bare": [], "matrix": []}
+    for _ in range(extent.turns):
+        turns["trainer"].append(trained(config, images, folder) / steps)
+        turns["bare"].append(seconds(step, steps))
+        turns["matrix"].append(seconds(product, 10))
+    rates = {"bare": [counter.get_total_flops() / s for s in turns["bare"]]}
+    rates["matrix"] = [2 * MATRIX**3 / s for s in turns["matrix"]]
+    return {
+        "batch": size,
+        "precision": precision,
+        "images a second": {side: size / statistics.median(turns[side]) for side in ("trainer", "bare")},
+        "trainer over bare": over(turns["bare"], turns["trainer"]),
+        "flops a second": {side: statistics.median(rate) for side, rate in rates.items()},
+        "bare over matrix product": over(rates["bare"], rates["matrix"]),
+    }
+
+
+FIRST_STEP = """
+import os
+from moe.modules.expert import Expert
+learn = Expert.training_step
+def first(*arguments):
+    if arguments[2] == 1:
+        os._exit(0)
+    return learn(*arguments)
+Expert.training_step = first
+from moe.train import main
+main()
+"""
+
+
+def start_up(overrides: list[str], folder: Path, turns: int) -> list[float]:
+    """Seconds of each of several commands that end when their first step is done; a further one fills the caches."""
+    own = [*overrides, "target=base", "logger=none", f"hydra.run.dir={folder}", f"paths.store={folder}/store"]
+    command = [sys.executable, "-c", FIRST_STEP, *own]
+    return [seconds(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)) for _ in range(turns + 1)][
+        1:
+    ]
+
+
+def main() -> None:
+    given = [argument for argument in sys.argv[1:] if argument != "--short"]
+    extent = SHORT if "--short" in sys.argv else WHOLE
+    found: dict[str, Any] = {
+        "machine": machine(DEVICE),
+        "load": os.getloadavg()[0],
+        "short": extent is SHORT,
+        "turns": extent.turns,
+        "training": {},
+        "evaluation": {},
+        "start-up": {},
+    }
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, overrides in NETWORKS.items():
+            found["training"][name] = training(overrides, extent, Path(temporary))
+            found["evaluation"][name] = evaluation(overrides, extent.sizes, extent.turns)
+            print(name, json.dumps(found["training"][name], indent=1), flush=True)
+        commands = {"digits": ["experiment=demo"], **({"cifar10": given} if given else {})}
+        for name, command in commands.items():
+            spent = start_up(command, Path(temporary) / name, extent.turns)
+            found["start-up"][name] = {"median": statistics.median(spent), "least": min(spent), "greatest": max(spent)}
+    Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

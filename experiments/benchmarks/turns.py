@@ -1,0 +1,39 @@
+"""What the benchmarks of throughput share: the device, a clock that waits for it, ratios of sides that took turns."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from moe.data.canonical import Images
+from moe.inference import best_device
+
+DEVICE = best_device("auto")
+CLASSES, SHAPE = 10, (3, 32, 32)
+
+
+def now() -> float:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def seconds(work: Callable[[], object], times: int = 1) -> float:
+    start = now()
+    for _ in range(times):
+        work()
+    return (now() - start) / times
+
+
+def over(above: list[float], below: list[float]) -> dict[str, float]:
+    """The median, least and greatest ratio of a turn."""
+    ratios = [a / b for a, b in zip(above, below, strict=True)]
+    return {"median": statistics.median(ratios), "least": min(ratios), "greatest": max(ratios)}
+
+
+def random_images(count: int) -> Images:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (count, *SHAPE), dtype=torch.uint8, generator=generator)
+    return Images(images, torch.randint(CLASSES, (count,), generator=generator), np.arange(count))
