@@ -4,7 +4,8 @@
 
 `gate=mlp`, width 128, batches of 50 of 2,500 random images of CIFAR-10's shape, two leaves of two experts. The Trainer
 as it is, the same with one removed thing put back, and a bare loop without validation and metrics take turns in one
-process; the processor's time an epoch is written to overhead.json beside this file, set-up included.
+process. Of the processor's time for each epoch, set-up left out, the least and the lower quartile are written to
+overhead.json beside this file: other work on the machine only adds.
 """
 
 import json
@@ -13,13 +14,15 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback
 from together import BATCH, CLASSES, DEVICE, bare, config_of, data, ensemble
+from torch import Tensor
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -28,6 +31,23 @@ from moe.training import machine
 
 WIDTH = 128
 make_trainer = fitting.make_trainer
+
+
+class Clock(Callback):
+    """The processor's time of every epoch in milliseconds."""
+
+    def __init__(self) -> None:
+        self.marks: list[float] = []
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self.marks.append(1000 * time.process_time())
+
+    def on_train_end(self, *_: Any) -> None:
+        self.marks.append(1000 * time.process_time())
+
+    @property
+    def epochs(self) -> list[float]:
+        return [end - start for start, end in pairwise(self.marks)]
 
 
 class Searched(Callback):
@@ -59,15 +79,27 @@ PUT_BACK: dict[str, Callable[[], list[Callback]]] = {
 }
 
 
-def through_trainer(epochs: int, more: list[Callback], folder: Path) -> None:
+def through_trainer(epochs: int, more: list[Callback], folder: Path) -> list[float]:
+    clock = Clock()
+
     def with_more(trainer: Any, number: int, callbacks: list[Callback], *others: Any) -> Any:
         bar = any(isinstance(callback, fitting.StageProgress) for callback in more)
-        return make_trainer({**trainer, "enable_progress_bar": bar}, number, [*callbacks, *more], *others)
+        return make_trainer({**trainer, "enable_progress_bar": bar}, number, [clock, *callbacks, *more], *others)
 
     config = config_of(WIDTH, epochs)
     fitting.make_trainer = with_more
     fitting.fit("gates", ensemble(config), data(config), config.gate.recipe, config.trainer, None, folder)
     fitting.make_trainer = make_trainer
+    return clock.epochs
+
+
+def in_bare_loop(epochs: int, tensors: Sequence[Tensor]) -> list[float]:
+    clock, config = Clock(), config_of(WIDTH, 1)
+    for _ in range(epochs):
+        clock.on_train_epoch_start()
+        bare([config], tensors, 1)
+    clock.on_train_end()
+    return clock.epochs
 
 
 def main() -> None:
@@ -77,27 +109,23 @@ def main() -> None:
     examples = own.examples("gate").to(DEVICE)
     tensors = (own.pixels(examples.images), examples.targets, *examples.along)
     with tempfile.TemporaryDirectory() as folder:
-        sides: dict[str, Callable[[], None]] = {
+        sides: dict[str, Callable[[], list[float]]] = {
             name: lambda more=more: through_trainer(epochs, more(), Path(folder)) for name, more in PUT_BACK.items()
         }
-        sides["bare loop"] = lambda: bare([config], tensors, epochs)
+        sides["bare loop"] = lambda: in_bare_loop(epochs, tensors)
         spent: dict[str, list[float]] = {name: [] for name in sides}
         for turn in range(repetitions + 1):
             for name, side in sides.items():
-                start = time.process_time()
-                side()
-                if turn:  # the first warms up
-                    spent[name].append(1000 * (time.process_time() - start) / epochs)
+                spent[name] += side() if turn else side()[:0]  # the first turn warms up
+    least = {name: min(times) for name, times in spent.items()}
+    quartile = {name: statistics.quantiles(times, n=4)[0] for name, times in spent.items()}
     found = {
         "machine": machine(DEVICE),
         "load": os.getloadavg()[0],
         "epochs": epochs,
         "repetitions": repetitions,
-        "milliseconds an epoch": {n: {"median": statistics.median(s), "least": min(s)} for n, s in spent.items()},
-        "over as it is": {
-            name: statistics.median(a / b for a, b in zip(side, spent["as it is"], strict=True))
-            for name, side in spent.items()
-        },
+        "milliseconds an epoch": {n: {"least": least[n], "lower quartile": quartile[n]} for n in spent},
+        "over as it is": {name: quartile[name] / quartile["as it is"] for name in spent},
     }
     Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
