@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 RECORD, TENSORS = "entry.json", "tensors.safetensors"
+LARGEST = 1e18  # of seconds; what is beyond cannot be printed as a time
 CHECKSUM = "checksum"  # of the record without it; entries of earlier versions have none
 
 
@@ -73,14 +73,18 @@ def read(path: Path) -> Entry:
 def _sound(record: Any, key: str) -> bool:
     if record["key"] != key or not (isinstance(record["sha256"], str) and isinstance(record["kind"], str)):
         return False
-    if not (isinstance(record["created"], int | float) and math.isfinite(record["created"])):
+    if not (_number(record["created"]) and _number(record.get("seconds") or 0)):
         return False
-    if not isinstance(record["inputs"], dict):
+    if not (isinstance(record["inputs"], dict) and isinstance(record.get("name", ""), str)):
         return False
     if CHECKSUM in record:
         return bool(record[CHECKSUM] == digest({name: value for name, value in record.items() if name != CHECKSUM}))
     # Of an earlier version's entry at least what decides its weights is what its key says.
     return key == f"{record['kind']}-{digest(record['inputs'])[:16]}" and set(record) <= EARLIER
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < LARGEST  # NaN is below nothing
 
 
 # What an entry without a checksum may hold: a damaged name does not make one of an entry that has it.
