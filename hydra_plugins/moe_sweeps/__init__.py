@@ -84,6 +84,7 @@ class GridSweeper(Sweeper):
         """Whether a job has to run; one whose config is wrong is marked as failed."""
         from moe.config import hydra_errors, parse
         from moe.errors import UserError
+        from moe.sizes import resolved
         from moe.sweep import names, record
 
         name = names.job_name(job, sweep.swept)  # where even that cannot be composed
@@ -91,7 +92,7 @@ class GridSweeper(Sweeper):
             with hydra_errors():
                 composed = self._context.config_loader.load_sweep_config(self._config, list(job))
                 name = job_folder(composed).relative_to(sweep.folder).as_posix()
-                config = parse(composed)
+                config = resolved(parse(composed), say=False)
         except UserError as error:
             record.write_failure(sweep.folder / name, error)
             return False

@@ -24,8 +24,10 @@ class TogetherLauncher(BasicLauncher):
     def _configs(self, job_overrides: Sequence[Sequence[str]]) -> Any:
         from moe.config import hydra_errors, parse
         from moe.errors import UserError
+        from moe.sizes import resolved
 
         assert self.hydra_context is not None and self.config is not None
         for overrides in job_overrides:
             with suppress(UserError), hydra_errors():  # the job itself will say what is wrong
-                yield parse(self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides)))
+                composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+                yield resolved(parse(composed), say=False)

@@ -97,6 +97,12 @@ def test_the_same_command_runs_only_what_is_missing(sweep: Sweep, tmp_path: Path
     assert "2 jobs, 1 left to run" in sweep("gate.width=4,8").stdout
 
 
+def test_a_finished_job_is_known_by_what_auto_became(sweep: Sweep) -> None:
+    assert sweep("gate.width=4,8", "gate.recipe.epochs=auto").returncode == 0
+    again = sweep("gate.width=4,8", "gate.recipe.epochs=auto")
+    assert "2 jobs, 0 left to run" in again.stdout and "chosen for" not in again.stdout
+
+
 def test_a_sweep_killed_whole_goes_on_to_the_table_of_an_uninterrupted_one(sweep: Sweep, tmp_path: Path) -> None:
     widths = "gate.width=4,8,16"
     command = [sys.executable, "-m", "moe.train", *arguments(tmp_path, widths, "hydra/launcher=processes")]
