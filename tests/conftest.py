@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -68,6 +69,10 @@ class FaultRecorder:
                 line = {"fault": rows[0], "case": case, "outcome": outcome, "times": times}
                 file.write(json.dumps(line) + "\n")
 
+
+# In a shell's background Ctrl-C is ignored, also by every process that the tests start, which is not what they test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 

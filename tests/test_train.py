@@ -421,11 +421,14 @@ def test_ctrl_c_ends_with_130_and_the_finished_networks_stay(tmp_path: Path) -> 
         command, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert started.stdout is not None and started.stderr is not None
-    for line in started.stdout:
-        if line.startswith("router: epoch 2"):
-            started.send_signal(signal.SIGINT)
-            break
-    said = started.communicate(timeout=60)[1]
+    try:
+        for line in started.stdout:
+            if line.startswith("router: epoch 2"):
+                started.send_signal(signal.SIGINT)
+                break
+        said = started.communicate(timeout=60)[1]
+    finally:
+        started.kill()
     assert started.returncode == 130
     assert said == "moe: interrupted; the same command goes on from the last checkpoint\n"
     assert {entry.record["name"] for entry in Store(tmp_path / "store").entries()} == {"base", "curved", "straight"}

@@ -23,6 +23,5 @@ def dies(module: RecipeModule, batch: Any, batch_index: int) -> None:
 
 if __name__ == "__main__":
     place, sys.argv[1:] = sys.argv[1:4], sys.argv[4:]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in a shell's background
     RecipeModule.on_train_batch_start = dies  # type: ignore[method-assign]
     train.main()
