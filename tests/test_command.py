@@ -39,6 +39,7 @@ def started(*arguments: str, ignored: bool = False) -> "subprocess.Popen[str]":
     return found
 
 
+@pytest.mark.fault("SIGTERM, Ctrl-C")
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [(signal.SIGINT, 130, "moe: interrupted; more\n"), (signal.SIGTERM, 143, "moe: ended by SIGTERM; more\n")],
@@ -50,6 +51,7 @@ def test_a_signal_ends_in_order(number: signal.Signals, code: int, said: str) ->
     assert process.returncode == code
 
 
+@pytest.mark.fault("SIGTERM, Ctrl-C")
 @pytest.mark.parametrize(("first", "second", "code"), [("SIGINT", "SIGINT", 130), ("SIGTERM", "SIGINT", 130)])
 def test_a_second_signal_ends_at_once(first: str, second: str, code: int) -> None:
     process = started("slow")

@@ -73,7 +73,8 @@ def read(path: Path) -> Entry:
 def _sound(record: Any, key: str) -> bool:
     if record["key"] != key or not (isinstance(record["sha256"], str) and isinstance(record["kind"], str)):
         return False
-    if not (_number(record["created"]) and _number(record.get("seconds") or 0)):
+    seconds = record.get("seconds")
+    if not (_number(record["created"]) and (seconds is None or _number(seconds))):
         return False
     if not (isinstance(record["inputs"], dict) and isinstance(record.get("name", ""), str)):
         return False

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from moe.store import Store
 from tests.wandb_files import read
 
@@ -60,6 +62,7 @@ def weights(where: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.fault("kill -9, SIGTERM and Ctrl-C in the middle of an epoch")
 def test_a_stage_of_any_kind_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole, ended = tmp_path / "whole", tmp_path / "ended"
     whole.mkdir()

@@ -39,6 +39,7 @@ def read(path: Path | None) -> Any:
     return VerifiedCheckpointIO().load_checkpoint(path)["weight"].tolist()
 
 
+@pytest.mark.fault("truncated, zero-byte, bit-flipped checkpoint")
 @pytest.mark.parametrize(
     "damage",
     [
@@ -96,6 +97,7 @@ class Canary:
         return os.mkdir, (str(self.path),)
 
 
+@pytest.mark.fault("malicious pickle, hyper-parameters and addresses as a checkpoint")
 @pytest.mark.parametrize("by_torch", [True, False])
 def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path, by_torch: bool) -> None:
     canary, buffer = tmp_path / "canary", io.BytesIO()
@@ -111,6 +113,7 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path, by_torch: 
     assert not canary.exists()
 
 
+@pytest.mark.fault("disk full, read-only folder")
 def test_where_no_more_can_be_written_the_older_checkpoint_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +153,7 @@ def slow(**changes: Any) -> Recipe:
     return short_recipe(**{"optimizer": adam, "epochs": 6, "batch_size": 8, "select": "best", **changes})
 
 
+@pytest.mark.fault("an error in the middle of an epoch")
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -191,6 +195,7 @@ def test_training_that_was_ended_goes_on_as_if_it_was_not(
     assert goes_on.earlier > 0
 
 
+@pytest.mark.fault("an error in the middle of an epoch")
 def test_gates_trained_together_go_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The last one's loss is not finite from its first step on.
     recipe = slow(patience=2, optimizer={"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9})
@@ -227,6 +232,7 @@ def test_gates_trained_together_go_on_too(tmp_path: Path, monkeypatch: pytest.Mo
         assert all(torch.equal(weight, other.weights[name]) for name, weight in mine.weights.items())
 
 
+@pytest.mark.fault("NaN or infinite loss or gradient")
 def test_after_a_loss_that_is_not_finite_the_last_checkpoint_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
