@@ -25,7 +25,8 @@ def obtain_in_forks(folder: Path, count: int, kill_first: bool = False) -> list[
     """Each of `count` processes obtains the stage by the command's own code; only the training itself is short."""
     store = Store(folder / "store")
     store.prepare()
-    job: Any = SimpleNamespace(store=store, device=torch.device("cpu"), team=None)
+    config = SimpleNamespace(checkpoint_seconds=20.0)
+    job: Any = SimpleNamespace(config=config, store=store, device=torch.device("cpu"), team=None)
 
     def train(*_: Any) -> Fitted:
         with (folder / "trained").open("a") as file:

@@ -127,7 +127,7 @@ def test_training_ends_where_all_have_failed(tmp_path: Path) -> None:
     own = recipe(epochs=50, optimizer={"_target_": "torch.optim.SGD", "lr": 1e38})
     modules = [ensemble(width, 0.0, own) for width in (4, 5)]
     stacked = GatesTogether("gates", [m.mixture for m in modules], [torch.get_rng_state()] * 2, 7, asdict(own))
-    found = fit_together(stacked, data(own), own, TRAINER, tmp_path)
+    found, _ = fit_together(stacked, data(own), own, TRAINER, tmp_path, Checkpoints(tmp_path, "together-0", 1000))
     assert all(isinstance(error, NonFiniteError) for error in found)
     assert stacked.current_epoch < 3
 
