@@ -62,11 +62,34 @@ def weights(where: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.fault("kill -9, SIGTERM and Ctrl-C in the middle of an epoch")
-def test_a_stage_of_any_kind_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """For a run that nothing ends, and for one that is ended."""
     whole, ended = tmp_path / "whole", tmp_path / "ended"
     whole.mkdir()
     ended.mkdir()
+    return whole, ended
+
+
+ended_mid_epoch = pytest.mark.fault("kill -9, SIGTERM and Ctrl-C in the middle of an epoch")
+
+
+@ended_mid_epoch
+def test_a_killed_stage_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    whole, ended = folders(tmp_path)
+    base = ("logger=none", "target=base")
+    assert start(("-m", "moe.train"), whole, *base).returncode == 0
+    assert dying(ended, "Expert 3 4", "SIGKILL", *base).returncode == -9
+    last = start(("-m", "moe.train"), ended, *base)
+    assert last.returncode == 0, last.stderr
+    assert "base: goes on after epoch 3\n" in last.stdout
+    assert weights(ended) == weights(whole)
+
+
+@ended_mid_epoch
+def test_stages_of_any_kind_ended_in_any_way_go_on_to_the_same_weights(tmp_path: Path, long: bool) -> None:
+    if not long:
+        pytest.skip("make faults")
+    whole, ended = folders(tmp_path)
     assert start(("-m", "moe.train"), whole, "logger=none").returncode == 0
 
     killed = dying(ended, "Expert 3 4", "SIGKILL", "logger=none")  # the base, in its fourth epoch
