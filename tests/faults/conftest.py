@@ -7,12 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TINY = (
-    *("experiment=demo", "logger=none", "report=false", "trainer.enable_progress_bar=false"),
-    *("trainer.accelerator=cpu", "trainer.precision=32-true", "base.recipe.epochs=4", "expert.recipe.epochs=3"),
-    *("router.recipe.epochs=3", "gate.recipe.epochs=2"),
-    *(f"{name}.recipe.optimizer.lr=0.003" for name in ("base", "expert", "router")),
-)
+from tests.conftest import TINY
 
 
 @pytest.fixture(scope="session")
