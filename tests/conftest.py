@@ -2,14 +2,14 @@
 
 import json
 import logging
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.commands import Commands, started
 
 TINY = (
     "experiment=demo",
@@ -78,14 +78,17 @@ Process = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
-def process() -> Process:
+def commands() -> Iterator[Commands]:
+    with started() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def process(commands: Commands) -> Process:
     """Runs `python -m NAME ARGUMENTS...` in a process of its own, from the folder `cwd`."""
 
     def start(name: str, *arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
-        # One thread: for networks this small more of them mostly wait for each other.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-        command = [sys.executable, "-m", name, *map(str, arguments)]
-        return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, check=False)
+        return commands.run(["-m", name, *arguments], cwd)
 
     return start
 

@@ -22,6 +22,7 @@ from moe.errors import ConfigError
 from moe.store import Store
 from moe.train import main
 from tests import wandb_files
+from tests.commands import Commands
 from tests.conftest import TINY
 
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
@@ -50,25 +51,23 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1]), **more}
 
 
-def trained(folder: Path, *overrides: str) -> "subprocess.CompletedProcess[str]":
-    said = subprocess.run(
-        command(*overrides), cwd=folder, env=environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False
-    )
+def trained(commands: Commands, folder: Path, *overrides: str) -> "subprocess.CompletedProcess[str]":
+    said = commands.run(command(*overrides)[1:], folder, environment())
     assert said.returncode == 0, said.stdout + said.stderr
     return said
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> Path:
     folder = tmp_path_factory.mktemp("one")
-    trained(folder, *ALIKE)
+    trained(commands, folder, *ALIKE)
     return folder
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def two(tmp_path_factory: pytest.TempPathFactory, commands: Commands) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("two")
-    said = trained(folder, *ALIKE, *TWO, "logger=wandb", "logger.mode=offline")
+    said = trained(commands, folder, *ALIKE, *TWO, "logger=wandb", "logger.mode=offline")
     return folder, said.stdout
 
 

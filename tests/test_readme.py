@@ -5,8 +5,6 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import torch
 
 import moe
 from moe.config import CONF, PACKAGE
+from tests.commands import Commands
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -38,10 +37,10 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("command", re.findall(r"python -m moe\.train experiment=demo [^`\n]+", README))
-def test_extensions_train(changed: Path, command: str) -> None:
-    arguments = shlex.split(command.replace("python", sys.executable, 1))
+def test_extensions_train(changed: Path, command: str, commands: Commands) -> None:
+    arguments = shlex.split(command)[1:]
     flags = (*QUICK, "logger=none", "report=false", "trainer.enable_progress_bar=false", "hydra.run.dir=run")
-    ran = subprocess.run([*arguments, *flags], cwd=changed, capture_output=True, text=True, env=_environment(changed))
+    ran = commands.run([*arguments, *flags], changed, {**os.environ, "PYTHONPATH": str(changed)})
     assert ran.returncode == 0, ran.stderr
     found = json.loads((changed / "run" / "results.json").read_text())
     wanted = {"net@base.net=softmax": ("base", "net", "_target_"), "gate=trusting": ("gate", "_target_")}
@@ -53,10 +52,6 @@ def test_extensions_train(changed: Path, command: str) -> None:
             assert option.rpartition("=")[2] in value
     if "taxonomy" in command:
         assert set(found["test"]["branch"]) == {"one", "two", "none"}
-
-
-def _environment(code: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(code)}
 
 
 def test_extensions_are_shown() -> None:

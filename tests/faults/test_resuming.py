@@ -4,12 +4,13 @@ import csv
 import hashlib
 import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from moe.store import Store
+from tests.commands import Commands
 from tests.wandb_files import read
 
 # Each kind of network learns in its own way: momentum, normalisation, an average of the weights and a schedule; early
@@ -32,25 +33,29 @@ RUN = (
     "gate.recipe.epochs=4",
     "gate.recipe.clip=1.0",
 )
-ROOT = Path(__file__).parents[2]
-Done = "subprocess.CompletedProcess[str]"
+Done = subprocess.CompletedProcess[str]
+Start = Callable[..., Done]
 
 
-def start(program: tuple[str, ...], where: Path, *overrides: str, signal: str = "") -> Done:
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-        "MOE_TEST_SIGNAL": signal or "SIGKILL",
-    }
-    command = [sys.executable, *program, *RUN, f"paths.store={where / 'store'}", f"hydra.run.dir={where / 'run'}"]
-    return subprocess.run(
-        [*command, *overrides], env=environment, cwd=where, capture_output=True, text=True, check=False
-    )
+@pytest.fixture
+def start(commands: Commands) -> Start:
+    """Runs `RUN` by a program, in a folder."""
+
+    def run(program: tuple[str, ...], where: Path, *overrides: str, signal: str = "SIGKILL") -> Done:
+        own = (f"paths.store={where / 'store'}", f"hydra.run.dir={where / 'run'}")
+        return commands.run([*program, *RUN, *own, *overrides], where, {**os.environ, "MOE_TEST_SIGNAL": signal})
+
+    return run
 
 
-def dying(where: Path, place: str, signal: str, *overrides: str) -> Done:
-    return start((str(Path(__file__).with_name("dying.py")), *place.split()), where, *overrides, signal=signal)
+@pytest.fixture
+def dying(start: Start) -> Start:
+    """Runs it by `dying.py` to the place where it sends itself the signal."""
+
+    def run(where: Path, place: str, signal: str, *overrides: str) -> Done:
+        return start((str(Path(__file__).with_name("dying.py")), *place.split()), where, *overrides, signal=signal)
+
+    return run
 
 
 def weights(where: Path) -> dict[str, str]:
@@ -74,7 +79,7 @@ ended_mid_epoch = pytest.mark.fault("kill -9, SIGTERM and Ctrl-C in the middle o
 
 
 @ended_mid_epoch
-def test_a_killed_stage_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_a_killed_stage_goes_on_to_the_same_weights(tmp_path: Path, start: Start, dying: Start) -> None:
     whole, ended = folders(tmp_path)
     base = ("logger=none", "target=base")
     assert start(("-m", "moe.train"), whole, *base).returncode == 0
@@ -86,7 +91,9 @@ def test_a_killed_stage_goes_on_to_the_same_weights(tmp_path: Path) -> None:
 
 
 @ended_mid_epoch
-def test_stages_of_any_kind_ended_in_any_way_go_on_to_the_same_weights(tmp_path: Path, long: bool) -> None:
+def test_stages_of_any_kind_ended_in_any_way_go_on_to_the_same_weights(
+    tmp_path: Path, long: bool, start: Start, dying: Start
+) -> None:
     if not long:
         pytest.skip("make faults")
     whole, ended = folders(tmp_path)
