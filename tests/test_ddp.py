@@ -232,6 +232,35 @@ def test_ranks_end_with_the_command_that_is_killed(tmp_path: Path) -> None:
         assert not ranks(mark)
 
 
+@needs_proc
+@pytest.mark.fault("kill -9, SIGTERM and Ctrl-C in the middle of an epoch")
+def test_what_was_killed_goes_on_to_the_same_weights(
+    tmp_path: Path, commands: Commands, request: pytest.FixtureRequest
+) -> None:
+    if not request.config.getoption("--long"):
+        pytest.skip("make faults")
+    # Dropout is drawn apart by each process, so that both processes' random states matter.
+    base = ("base.recipe.epochs=30", "base.recipe.patience=null", "base.net.dropout=0.5", "checkpoint_seconds=0")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+    trained(commands, whole, "target=base", *TWO, *base)
+    with running(killed, *base) as (process, mark):
+        wait_for_epoch(process)
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + TIMEOUT
+        while ranks(mark) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert not entries(killed)
+    said = trained(commands, killed, "target=base", *TWO, *base).stdout
+    assert re.search(r"base: goes on after epoch \d+\n", said)
+    expected, found = entries(whole)["base"], entries(killed)["base"]
+    assert found.key == expected.key
+    for name, weights in expected.tensors().items():
+        assert torch.equal(found.tensors()[name], weights)
+
+
 # ---- what is refused
 
 

@@ -1,22 +1,32 @@
 import hashlib
+import multiprocessing
 import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from tiny import config, same
 from torchvision.datasets import CIFAR10
-from torchvision.datasets import utils as torchvision_files
 
 from moe.data.sources import load
 from moe.errors import DataError
 
 
 class Server(SimpleHTTPRequestHandler):
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        time.sleep(0.3)  # long enough for all others to find that it is being fetched
+        with suppress(BrokenPipeError):
+            super().do_GET()
+
     def log_message(self, format: str, *args: object) -> None:
         pass
 
@@ -53,26 +63,28 @@ def test_download_fills_the_default_folder(archive: Path, batches: Path, tmp_pat
 
 
 @pytest.mark.fault("data: downloads at once; files truncated, altered, missing, broken")
-def test_two_at_once_download_once(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fetch, calls, loaded = torchvision_files.download_and_extract_archive, [], []
-    together = threading.Barrier(2)
-
-    def slowly(*arguments: str) -> None:
-        calls.append(arguments)
-        time.sleep(0.3)
-        fetch(*arguments)
+@pytest.mark.parametrize("count", [2, 8])
+def test_processes_at_once_download_once(archive: Path, batches: Path, tmp_path: Path, count: int) -> None:
+    expected = load(config("cifar10", batches), tmp_path)
+    Server.asked.clear()
+    load(config("cifar10", download=True), tmp_path / "alone")
+    alone = list(Server.asked)  # torchvision looks for a redirection first
+    # Forked, so that they too know the made-up archive's address and checksums.
+    forked = multiprocessing.get_context("fork")
+    together, said = forked.Barrier(count), forked.Queue()
+    Server.asked.clear()
 
     def run() -> None:
         together.wait()
-        loaded.append(load(config("cifar10", download=True), tmp_path / "data"))
+        said.put(same(load(config("cifar10", download=True), tmp_path / "data"), expected))
 
-    monkeypatch.setattr(torchvision_files, "download_and_extract_archive", slowly)
-    threads = [threading.Thread(target=run) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(calls) == 1 and len(loaded) == 2 and same(*loaded)
+    processes = [forked.Process(target=run) for _ in range(count)]
+    for process in processes:
+        process.start()
+    assert [said.get(timeout=60) for _ in processes] == [True] * count
+    for process in processes:
+        process.join()
+    assert alone and Server.asked == alone
 
 
 @pytest.mark.fault("data: downloads at once; files truncated, altered, missing, broken")

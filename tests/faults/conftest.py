@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from entries import small_store
 
+from moe.store import Store
 from tests.conftest import TINY
 
 
@@ -31,6 +33,11 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     for (case, outcome), times in getattr(item, "tally", {}).items():
         item.user_properties.append(("tried", (case, outcome, times)))
     return result
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Store:
+    return small_store(tmp_path / "store")
 
 
 @pytest.fixture

@@ -13,27 +13,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from entries import KEY
 
 import moe
 from moe import results
 from moe.errors import StoreError, UserError
 from moe.store import Store, digest
-from moe.store.__main__ import main as store_main
 from moe.store.entry import RECORD, TENSORS
 
 Tally = Counter[tuple[str, str]]
-KEY = "base-0123456789abcdef"
 damage = pytest.mark.fault("truncated, zero-byte, bit-flipped store entry")
 malice = pytest.mark.fault("malicious pickle, hyper-parameters and addresses as a checkpoint")
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Store:
-    store = Store(tmp_path / "store")
-    store.prepare()
-    record = {"kind": "base", "name": "base", "inputs": {"in_shape": [1, 8, 8], "seed": 3}, "seconds": 1.25}
-    store.publish(KEY, record, {"weight": torch.arange(40.0)})
-    return store
 
 
 def refused(store: Store) -> bool:
@@ -263,93 +253,3 @@ def test_no_code_of_ours_unpickles() -> None:
         assert "import pickle" not in text and "load_from_checkpoint" not in text and "torch.hub" not in text, path
         for line in text.splitlines():
             assert "torch.load(" not in line or "weights_only=True" in line, path
-
-
-# ---- fuzz
-
-
-FILE_FUZZ = pytest.mark.fault("file fuzz")
-
-
-@FILE_FUZZ
-def test_readers_take_any_bytes(
-    run: Path, tmp_path: Path, small: Store, long: bool, tally: Tally, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Random bytes, mutated files, and files that are well-formed but hold other things, signed as a forger would."""
-    from moe.data.cache import read_cache, write_cache
-    from moe.sweep import record as sweeps
-
-    drawn = random.Random(0)
-    images = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
-    write_cache((images, torch.arange(4), images.clone(), torch.arange(4)), tmp_path / "cache")
-    sweeps.Sweep(tmp_path, ["a=1,2"], ["a"], {"x": ["a=1"]}).write()
-    for name in ("results.json", "predictions.safetensors"):
-        shutil.copy(run / name, tmp_path)
-    readers: dict[Path, Callable[[], object]] = {
-        tmp_path / "results.json": lambda: results.read(tmp_path),
-        tmp_path / "predictions.safetensors": lambda: results.read_predictions(tmp_path),
-        tmp_path / "cache": lambda: read_cache(tmp_path / "cache"),
-        tmp_path / "sweep.json": lambda: sweeps.read_sweep(tmp_path),
-        small.root / KEY / RECORD: lambda: _whole(small, capsys),
-        small.root / KEY / TENSORS: lambda: _whole(small, capsys),
-    }
-    for path, read in readers.items():
-        whole = path.read_bytes()
-        for _ in range(2000 if long else 60):
-            path.write_bytes(_mutated(whole, drawn))
-            try:
-                read()
-                outcome = "read, or as good as none"
-            except UserError as error:
-                assert "\n" not in str(error)
-                outcome = "refused in a sentence"
-            tally[f"{path.name}, {'mutated'}", outcome] += 1
-        path.write_bytes(whole)
-        read()
-    for _ in range(2000 if long else 60):
-        _forge(small, drawn)
-        try:
-            _whole(small, capsys)
-            outcome = "read, or as good as none"
-        except UserError as error:
-            assert "\n" not in str(error)
-            outcome = "refused in a sentence"
-        tally["entry.json, other values with a right checksum", outcome] += 1
-
-
-def _whole(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """An entry as the commands read it."""
-    for command in ("list", "verify", "prune"):
-        with pytest.raises(SystemExit) as ended:
-            store_main(["--root", str(store.root), command])
-        assert ended.value.code in (0, 1)
-    capsys.readouterr()
-    entry = store.get(KEY)
-    assert entry is not None
-    entry.tensors()
-
-
-def _mutated(whole: bytes, drawn: random.Random) -> bytes:
-    kind = drawn.randrange(6)
-    at, size = drawn.randrange(len(whole) + 1), drawn.choice((1, 2, 8, 64))
-    if kind == 0:
-        return drawn.randbytes(drawn.choice((0, 1, 7, 8, 9, 300)))
-    if kind == 1:
-        return whole[:at] + drawn.randbytes(size) + whole[at + size :]
-    if kind == 2:
-        return whole[:at] + whole[at + size :]
-    if kind == 3:
-        return whole[:at] + whole[drawn.randrange(len(whole)) :][:size] + whole[at:]
-    if kind == 4:  # the header of safetensors says its length in the first eight bytes
-        return drawn.choice((0, 1, 2**31, 2**62, 2**64 - 1)).to_bytes(8, "little") + whole[8:]
-    return drawn.choice((b"[" * 100_000, b'{"a":' * 5000, b"1" * 5000, b"null", b"[]", b'"x"', b"NaN", b"\xff\xfe{}"))
-
-
-def _forge(store: Store, drawn: random.Random) -> None:
-    path = store.root / KEY / RECORD
-    record = {"key": KEY, "kind": "base", "name": "base", "inputs": {}, "seconds": 1.0, "created": 1.0, "sha256": "0"}
-    for _ in range(drawn.randrange(1, 4)):
-        name = drawn.choice(list(record))
-        record[name] = drawn.choice((None, True, -1, 1e300, 10**400, "", "x\n", [], [1], {}, {"network": [1]}))
-    content = json.dumps({**record, "checksum": digest(record)})
-    path.write_text(content.replace('"created": 1.0', drawn.choice(('"created": 1.0', '"created": 1e999'))))
