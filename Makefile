@@ -14,7 +14,7 @@ test: lint
 	$(BIN)/python -m pytest
 
 faults: $(INSTALLED)
-	$(BIN)/python -m pytest -m fault --long --faults experiments/faults/results.jsonl; \
+	$(BIN)/python -m pytest tests -m fault --long --faults=experiments/faults/results.jsonl; \
 	code=$$?; $(BIN)/python experiments/faults/table.py --write && exit $$code
 
 lint: $(INSTALLED)

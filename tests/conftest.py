@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,8 +43,18 @@ def pytest_configure(config: pytest.Config) -> None:
     path = config.getoption("--faults")
     if path is not None and not hasattr(config, "workerinput"):  # of xdist's processes the first one alone writes
         path = path.resolve()  # tests go to folders of their own
-        path.write_text(json.dumps({"version": "long" if config.getoption("--long") else "short"}) + "\n")
+        head = {"version": "long" if config.getoption("--long") else "short", **_made_by()}
+        path.write_text(json.dumps(head) + "\n")
         config.pluginmanager.register(FaultRecorder(path))
+
+
+def _made_by() -> dict[str, Any]:
+    import torch
+
+    from moe.provenance import git_revision, versions
+    from moe.training import machine
+
+    return {"git": git_revision(), "machine": machine(torch.device("cpu")), "versions": versions()}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -9,6 +9,7 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -39,9 +40,16 @@ def table(found: dict[str, Counter[tuple[str, str]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def said(head: dict[str, Any]) -> str:
+    """What version of the tests ran, of which code, and where."""
+    versions = head["versions"]
+    by = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "pytorch-lightning", "wandb"))
+    return f"The {head['version']} version, on {head['machine']}, by {by}."
+
+
 def main() -> None:
     first, *lines = (HERE / "results.jsonl").read_text().splitlines()
-    made = f"The {json.loads(first)['version']} version.\n\n" + table(rows(lines))
+    made = said(json.loads(first)) + "\n\n" + table(rows(lines))
     if sys.argv[1:] != ["--write"]:
         print(made, end="")
         return
