@@ -3,57 +3,17 @@
 Image i is one pixel of value i, and a network is a table of what it says of each, so that all is worked by hand.
 """
 
-import copy
 import math
-from collections.abc import Sequence
 
 import pytest
 import torch
-from torch import Tensor, nn
+from tables import Rows, Table, constant, pictures
 
-from moe.cost import cost
-from moe.data.batches import Pixels
-from moe.inference import predict_stored
 from moe.nets.class_expert import ClassExpert
-from moe.nets.fast_vgg import FastVGG
 from moe.nets.gates import ConstantGate, Gate, LinearGate
-from moe.nets.initial import start_from_, tie
 from moe.nets.mixture import Frozen, Mixture, mix
-from moe.nets.routing import hard_route, leaf_probabilities, route_by_base
 from moe.nets.vgg import VGG
-from moe.nets.views import Views
 from moe.taxonomy import Tree, parse
-
-Rows = Sequence[Sequence[float]]
-
-
-class Table(nn.Module):
-    """Says log probabilities that are looked up; keeps which images it saw, and in how many batches."""
-
-    def __init__(self, rows: Rows) -> None:
-        super().__init__()
-        self.rows = torch.tensor(rows, dtype=torch.float32).log()
-        self.seen: list[int] = []
-        self.calls = 0
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.calls += 1
-        index = images[:, 0, 0, 0].long()
-        self.seen += index.tolist()
-        return self.rows[index]
-
-
-def pictures(count: int) -> Tensor:
-    return torch.arange(count, dtype=torch.float32).view(count, 1, 1, 1)
-
-
-def constant(weights: Rows, kind: str = "per_class") -> ConstantGate:
-    """A gate that gives every image these weights (K, E), or with per_expert this one row (E,)."""
-    given = torch.tensor(weights)
-    gate = ConstantGate(in_shape=(1, 1, 1), num_classes=3, num_experts=given.shape[-1], weights=kind)
-    gate.constant.data = given.log().flatten()
-    return gate
-
 
 # ---- mixing one gate's experts
 
@@ -108,85 +68,9 @@ def test_mixing_stays_fp32_under_bf16_autocast() -> None:
     assert torch.equal(halved, mix(weights.bfloat16().float(), experts.bfloat16().float()))
 
 
-# ---- one expert
-
-
-def test_a_class_expert_puts_its_outputs_at_its_labels_and_zero_elsewhere() -> None:
-    expert = ClassExpert(Table([[0.2, 0.3, 0.5]]), [4, 0, 2], num_classes=6)
-    torch.testing.assert_close(expert(pictures(1)), torch.tensor([[0.3, 0.0, 0.5, 0.0, 0.2, 0.0]]))
-
-
-def test_logits_become_probabilities() -> None:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
-    with torch.no_grad():
-        net[1].weight.copy_(torch.tensor([[1.0], [0.0]]))
-        net[1].bias.zero_()
-    # Logits ln 3 and 0: three to one.
-    said = ClassExpert(net, [1, 2], num_classes=3)(torch.full((1, 1, 1, 1), math.log(3)))
-    torch.testing.assert_close(said, torch.tensor([[0.0, 0.75, 0.25]]))
-
-
-def test_a_temperature_divides_the_logits() -> None:
-    # Logits log .8 and log .2 at a temperature of 2 are log sqrt .8 and log sqrt .2: odds of 4 become odds of 2.
-    expert = ClassExpert(Table([[0.8, 0.2]]), [1, 2], 3, temperature=2.0)
-    torch.testing.assert_close(expert(pictures(1)), torch.tensor([[0.0, 2 / 3, 1 / 3]]))
-
-
-def test_the_expert_of_a_single_class_is_constant() -> None:
-    said = ClassExpert(None, [2], num_classes=4)(pictures(3))
-    assert said.tolist() == [[0.0, 0.0, 1.0, 0.0]] * 3
-
-
-def test_an_experts_probabilities_are_fp32_under_bf16_autocast() -> None:
-    torch.manual_seed(0)
-    expert = ClassExpert(nn.Sequential(nn.Flatten(), nn.Linear(64, 5)), [0, 1, 2, 3, 5], num_classes=6)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        said = expert(torch.rand(20, 1, 8, 8))
-    assert said.dtype == torch.float32
-    torch.testing.assert_close(said.sum(dim=1), torch.ones(20), rtol=0, atol=1e-6)
-
-
-# ---- routing
-
 # The base has left and right; left has low (a, b) and high (c); right has d, e, f.
 NESTED = parse({"left": {"low": [0, 1], "high": [2]}, "right": [3, 4, 5]}, "abcdef")
 FLAT3 = parse({"x": [0], "y": [1], "z": [2]}, "abc")
-
-
-def test_the_base_routes_by_its_probabilities_summed_by_branch() -> None:
-    tree = parse({"low": {"a": [0], "b": [2]}, "high": [1, 3]}, "wxyz")
-    base = torch.tensor([[0.1, 0.2, 0.4, 0.3], [0.0, 1.0, 0.0, 0.0]])
-    root, low = tree.routers
-    # low holds 0 and 2: .1 + .4; high 1 and 3: .2 + .3. Below low, .1 against .4 of .5.
-    torch.testing.assert_close(route_by_base(base, root), torch.tensor([[0.5, 0.5], [0.0, 1.0]]))
-    # Where the base gives a branch nothing, nothing is said of its children: no NaN.
-    torch.testing.assert_close(route_by_base(base, low), torch.tensor([[0.2, 0.8], [0.0, 0.0]]))
-
-
-def test_leaf_probabilities_are_the_product_down_the_way() -> None:
-    root = torch.tensor([[0.6, 0.4], [0.1, 0.9]])
-    left = torch.tensor([[0.3, 0.7], [1.0, 0.0]])
-    # First: low .6*.3, high .6*.7, right .4. Second: low .1*1, high 0, right .9.
-    expected = torch.tensor([[0.18, 0.42, 0.4], [0.1, 0.0, 0.9]])
-    found = leaf_probabilities([root, left], NESTED)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(found.sum(dim=1), torch.ones(2))
-
-
-def test_hard_routing_takes_the_argmax_at_each_node() -> None:
-    root = torch.tensor([[0.55, 0.45], [0.4, 0.6], [0.9, 0.1]])
-    left = torch.tensor([[0.6, 0.4], [0.6, 0.4], [0.2, 0.8]])
-    # The first goes left, then low, though right (.45) is more probable than low (.33): the way is greedy.
-    assert hard_route([root, left], NESTED).tolist() == [0, 2, 1]
-
-
-def test_ties_go_to_the_first_child() -> None:
-    third = 1 / 3
-    routers = [torch.tensor([[third, third, third], [0.2, 0.4, 0.4], [0.4, 0.2, 0.4], [0.3, 0.3, 0.4]])]
-    assert hard_route(routers, FLAT3).tolist() == [0, 1, 0, 2]
-    # At every node: a tie at the root goes left, a tie there to low.
-    half = torch.full((2, 2), 0.5)
-    assert hard_route([half, half], NESTED).tolist() == [0, 0]
 
 
 # ---- whole mixtures by hand
@@ -474,85 +358,3 @@ def test_trees_of_other_sizes_have_a_gate_for_each_leaf() -> None:
     # Branch z: half the base, half the certain class c: .1, .15, .25 + .5.
     torch.testing.assert_close(mixed.probabilities, torch.tensor([[0.1, 0.15, 0.75]]))
     assert mixed.frozen.route.tolist() == [2]
-
-
-@pytest.mark.parametrize("views", ["none", "flip", "flip_shift"])
-def test_a_shared_trunk_equals_whole_networks_and_runs_once(views: str) -> None:
-    torch.manual_seed(0)
-    shape, tree = (1, 16, 16), parse({"low": [0, 1], "high": [2, 3]}, "wxyz")
-
-    def seen(net: nn.Module) -> nn.Module:
-        return net if views == "none" else Views(net, views)
-
-    def net(outputs: int) -> FastVGG:
-        return FastVGG(shape, outputs, widths=[4, 4, 4])
-
-    base = net(4).eval()
-    wholes = [ClassExpert(seen(base), range(4), 4)]
-    shared = [ClassExpert(seen(base), range(4), 4)]
-    for node in tree.leaves:
-        own = net(2).eval()
-        start_from_(own, base.state_dict(), node.labels, {"head.weight"})
-        nn.init.normal_(own.groups[-1].convs[1].weight)  # what it has learnt
-        wholes.append(ClassExpert(seen(copy.deepcopy(own)), node.labels, 4))
-        tied = seen(own)
-        tie(tied, shared[0].net)
-        shared.append(ClassExpert(tied, node.labels, 4, shared=True))
-    gates = [LinearGate(in_shape=shape, num_classes=4, num_experts=2, weights="joint") for _ in tree.leaves]
-    images = torch.rand(40, *shape)
-    runs = []
-    base.whitening.register_forward_hook(lambda *_: runs.append(1))
-    with torch.no_grad():
-        expected = Mixture(tree, wholes, [], gates, "hard").eval()(images)
-        runs.clear()
-        mixture = Mixture(tree, shared, [], gates, "hard").eval()
-        said, dense = mixture(images), mixture.combine(images, mixture.dense(images))
-    assert len(runs) == 2 * {"none": 1, "flip": 2, "flip_shift": 6}[views]  # once each, for all three experts
-    torch.testing.assert_close(said.probabilities, expected.probabilities, rtol=0, atol=1e-5)
-    torch.testing.assert_close(dense.probabilities, expected.probabilities, rtol=0, atol=1e-5)
-    # The trunk's numbers are there once: beside the base, two last groups (4 x 4 x 9 twice, two norms) and heads of 2.
-    own = sum(p.numel() for p in base.parameters()) + 2 * (2 * 4 * 4 * 9 + 2 * 2 * 4 + 4 * 2)
-    assert sum(p.numel() for p in mixture.experts.parameters()) == own
-
-
-def test_what_an_expert_says_of_all_other_classes_is_no_classs() -> None:
-    expert = ClassExpert(Table([[0.5, 0.2, 0.3]]), [2, 0], 3)
-    torch.testing.assert_close(expert(pictures(1)), torch.tensor([[0.2, 0.0, 0.5]]))
-
-
-def test_a_cascade_by_hand() -> None:
-    # The base is .9, .6 and .7 sure of three images; at .7 the first and the last are its own.
-    tree = parse({"low": [0, 1], "high": [2]}, "xyz")
-    base = Table([[0.9, 0.05, 0.05], [0.3, 0.6, 0.1], [0.1, 0.2, 0.7]])
-    low = Table([[0.5, 0.5], [0.8, 0.2], [0.5, 0.5]])
-    experts = [ClassExpert(base, range(3), 3), ClassExpert(low, [0, 1], 3), ClassExpert(None, [2], 3)]
-    gates = [constant([[0.5, 0.5]] * 3), constant([[0.5, 0.5]] * 3)]
-    mixture = Mixture(tree, experts, [], gates, "hard", cascade=0.7).eval()
-    with torch.no_grad():
-        mixed = mixture(pictures(3))
-    # The second image: .5 x .3 + .5 x .8 = .55, .5 x .6 + .5 x .2 = .4, .5 x .1 = .05.
-    expected = torch.tensor([[0.9, 0.05, 0.05], [0.55, 0.4, 0.05], [0.1, 0.2, 0.7]])
-    torch.testing.assert_close(mixed.probabilities, expected)
-    assert low.seen == [1]  # no other network ran for the others
-    assert mixed.frozen.route.tolist() == [0, 0, 1]
-    # Where each image would have gone: .9 + .05, .3 + .6, .7.
-    torch.testing.assert_close(mixed.frozen.leaves, torch.tensor([[0.95, 0.0], [0.9, 0.0], [0.0, 0.7]]))
-    # The base's weights there sum to one over the classes, as joint ones do.
-    torch.testing.assert_close(mixed.weights[0], torch.tensor([[1 / 3, 0.0, 0.0]] * 3))
-    dense = mixture.combine(pictures(3), mixture.dense(pictures(3)))
-    torch.testing.assert_close(dense.probabilities, expected)
-
-
-def test_a_cascades_cost_is_the_mean_of_both_ways() -> None:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))  # 16 operations
-    tree = parse({"low": [0], "high": [1]}, "xy")
-    experts = [ClassExpert(net, [0, 1], 2), ClassExpert(None, [0], 2), ClassExpert(None, [1], 2)]
-    gates = [LinearGate(in_shape=(1, 2, 2), num_classes=2, num_experts=2, weights="per_expert") for _ in range(2)]
-    mixture = Mixture(tree, experts, [], gates, "hard", cascade=0.8)
-    said = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.5, 0.5]])
-    frozen = Frozen(torch.stack([said, said, said], dim=1), torch.zeros(4, 2), torch.tensor([0, 0, 1, 0]))
-    predictions = predict_stored(mixture, torch.zeros(4, 1, 2, 2).byte(), Pixels((0.0,), (1.0,)), frozen)
-    # Two of four images end at the base, 16; the others go on to a gate of 4 x 2 x 2 = 16 more.
-    assert cost(mixture, (1, 2, 2), predictions, tree)["flops_per_image"] == {"dense": 16 + 2 * 16, "routed": 24}
-    # What did not run says nothing.
-    assert predictions.experts[:, 1:].sum(dim=(1, 2)).tolist() == [0, 1, 0, 1]
