@@ -131,6 +131,7 @@ def _number(value: Any) -> bool:
 
 def check(values: Mapping[str, Any]) -> None:
     """Raise ConfigError, naming the key and what would be right, for the first value that cannot be."""
+    _check_names({name: section for name, section in values.items() if name != "taxonomy"})
     for key, value in scalars(values):
         if isinstance(value, str) and not _is_text(value):
             raise ConfigError(f"{key} must be text that a file can hold, not {value!r}")
@@ -147,6 +148,18 @@ def check(values: Mapping[str, Any]) -> None:
     _check_targets(values)
     _check_trainer(values["trainer"])
     check_combinations(values)
+
+
+def _check_names(values: Any, key: str = "") -> None:
+    """YAML's mappings have numbers for names too, which neither a file of JSON nor an argument of a network has."""
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            if not isinstance(name, str):
+                raise ConfigError(f"{key} has the key {name!r}, which must be text")
+            _check_names(value, f"{key}.{name}" if key else name)
+    elif isinstance(values, list):
+        for value in values:
+            _check_names(value, key)
 
 
 def _is_text(value: str) -> bool:

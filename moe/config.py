@@ -3,6 +3,7 @@
 Nothing in this file imports torch, so that a wrong config fails at once.
 """
 
+import copy
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from moe.overrides import config_error
 PACKAGE = Path(__file__).parent
 # An installed package carries conf/ inside itself; a checkout has it beside the package.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
+
+AS_BASE = {"_target_": "base.net"}  # conf/net/base.yaml: the network that the base has, whatever that is
 
 Plain = dict[str, Any]
 
@@ -267,6 +270,10 @@ def parse(composed: DictConfig) -> Config:
         values: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise config_error(error) from None
+    base = values.get("base")
+    for section in (values.get("expert"), values.get("router")):
+        if isinstance(base, dict) and isinstance(section, dict) and section.get("net") == AS_BASE:
+            section["net"] = copy.deepcopy(base.get("net"))
     return from_plain(values)
 
 

@@ -17,8 +17,8 @@ def composed(*overrides: str) -> Config:
 
 
 def changed(key: str, value: Any) -> Plain:
-    """The default config's plain values with one of them, by its dotted key, set."""
-    values = copy.deepcopy(composed().plain())
+    """The plain values of `experiment=held_out` with one of them, by its dotted key, set."""
+    values = copy.deepcopy(composed("experiment=held_out").plain())
     *parents, last = key.split(".")
     inner = values
     for parent in parents:

@@ -1,5 +1,6 @@
 """Each wrong value is answered with its key and what would be right."""
 
+import re
 from typing import Any
 
 import pytest
@@ -220,10 +221,17 @@ def test_what_folds_do_not_go_with() -> None:
 
 def test_decay_is_for_optimisers_of_which_it_is_a_part_of_the_weight() -> None:
     adam = "base.recipe.decay is for torch.optim.SGD and AdamW; set optimizer.weight_decay instead"
-    assert sentence("base.recipe.decay=0.002") == adam
-    compose("base.recipe.decay=0.002", "base.recipe.optimizer._target_=torch.optim.AdamW")
+    assert sentence("recipe@base.recipe=adam", "base.recipe.decay=0.002") == adam
+    adamw = ("base.recipe.decay=0.002", "base.recipe.optimizer._target_=torch.optim.AdamW")
+    compose("recipe@base.recipe=adam", *adamw)
     twice = ("recipe@base.recipe=fast", "base.recipe.optimizer.weight_decay=0.1")
     assert sentence(*twice) == "base.recipe.decay takes the place of optimizer.weight_decay; set that to 0"
+
+
+@pytest.mark.parametrize("value", ["{a:null,0:null}", "[[1,{2.5:3}]]"])
+def test_a_key_inside_a_value_is_text(value: str) -> None:
+    said = r"base\.net\.conv_dropout has the key (0|2\.5), which must be text"
+    assert re.fullmatch(said, sentence("experiment=held_out", f"base.net.conv_dropout={value}"))
 
 
 def test_only_truth_values_and_the_word_say_how_to_flip() -> None:

@@ -14,18 +14,24 @@ from moe.overrides import config_error
 from tests.configs import changed, composed, sentence
 
 SIMPLE, FAT, TINY = [[32, 32], [64, 64]], [[32, 32], [64, 64], [128, 128, 128]], [[16], [32]]
-# Of each experiment: target, routing, protocol, fit_on, frozen, expert.outputs, blocks of base, expert and router.
-HELD_OUT = ("held_out", "gate", "stored", "subset", SIMPLE, FAT, SIMPLE)
+# Of each experiment: target, routing, protocol, fit_on, frozen, expert.outputs, expert.init, router.source, calibrate,
+# and the blocks of base, expert and router, or their size.
+HELD_OUT = ("held_out", "gate", "stored", "subset")
+FAST = (*HELD_OUT, "base", "base", True, "auto", "auto", "auto")
 EXPERIMENTS = {
-    "base": ("base", "hard", *HELD_OUT),
-    "router": ("router", "hard", *HELD_OUT),
-    "experts": ("experts", "hard", *HELD_OUT),
-    "gates": ("gates", "hard", *HELD_OUT),
-    "flat": ("gates", "none", *HELD_OUT),
-    "soft": ("gates", "soft", *HELD_OUT),
-    "notebook": ("gates", "hard", "notebook", "train", "live_dropout", "all", SIMPLE, FAT, SIMPLE),
-    "verdict": ("gates", "hard", *HELD_OUT),  # which its rivals are diffs of
-    "demo": ("gates", "hard", "held_out", "gate", "stored", "subset", TINY, TINY, TINY),
+    "base": ("base", "hard", *FAST),
+    "router": ("router", "hard", *HELD_OUT, "base", "network", True, "auto", "auto", "auto"),
+    "experts": ("experts", "hard", *FAST),
+    "gates": ("gates", "hard", *FAST),
+    "flat": ("gates", "none", *FAST),
+    "soft": ("gates", "soft", *FAST),
+    "notebook": (
+        *("gates", "hard", "notebook", "train", "live_dropout", "all"),
+        *("scratch", "network", False, SIMPLE, FAT, SIMPLE),
+    ),
+    "held_out": ("gates", "hard", *HELD_OUT, "scratch", "network", False, SIMPLE, FAT, SIMPLE),
+    "verdict": ("gates", "hard", *FAST),  # which its rivals are diffs of
+    "demo": ("gates", "hard", *HELD_OUT, "scratch", "network", True, TINY, TINY, TINY),
 }
 SHIPPED = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -48,11 +54,14 @@ def test_a_shipped_experiment_composes_to_what_it_says(name: str) -> None:
         config.gate.fit_on,
         config.gate.frozen,
         config.expert.outputs,
-        *(net["blocks"] for net in nets),
+        config.expert.init,
+        config.router.source,
+        config.gate.calibrate,
+        *(net.get("blocks") or net["size"] for net in nets),
     )
     assert found == EXPERIMENTS[name]
     assert config.experiment == name
-    assert {net["_target_"] for net in nets} == {"moe.nets.vgg.VGG"}
+    assert len({net["_target_"] for net in nets}) == 1
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -86,7 +95,7 @@ def test_a_rival_composes_to_what_it_says_over_any_experiment(name: str) -> None
         found = (config.target, config.mixture.routing, config.expert.trunk, base.cascade, base.match)
         assert found == RIVALS[name]
         assert config.rival == name and config.experiment == experiment
-        assert (config.expert.net == base.net) is (name == "trunk" or experiment == "demo")
+        assert config.expert.net == base.net
 
 
 def test_members_are_for_a_base_without_a_mixture() -> None:
@@ -132,10 +141,14 @@ def test_the_home_defaults_are_those_of_the_design() -> None:
         "natural": ["bird", "cat", "deer", "dog", "frog", "horse"],
     }
     assert (config.seed, config.plan, config.trainer["accelerator"], config.gate.weights) == (0, False, "auto", "joint")
+    # A specialist starts as the base and learns for half as long (see test_sizes), a third as fast.
+    rates = [network.recipe.optimizer["lr"] for network in (config.base, config.expert, config.router)]
+    assert rates == [1.5, 0.5, 1.5] and config.expert.recipe.early_epochs == 0
 
 
 def test_groups_are_chosen_at_their_places() -> None:
     config = composed(
+        "experiment=held_out",
         "data=digits",
         "taxonomy=digits",
         "net@base.net=tiny_vgg",
@@ -159,6 +172,16 @@ def test_groups_are_chosen_at_their_places() -> None:
     assert (config.gate.weights, config.gate.fit_on, config.gate.frozen) == ("joint", "gate", "stored")
     assert (config.gate.recipe.patience, config.base.recipe.epochs, config.router.recipe.epochs) == (2, 3, 100)
     assert (config.trainer["accelerator"], config.logger.kind) == ("cpu", "csv")
+
+
+def test_specialists_and_routers_have_the_bases_network_unless_they_are_given_one() -> None:
+    config = composed("net@base.net=vgg11_bn", "base.net.dropout=0.25")
+    assert config.base.net == config.expert.net == config.router.net
+    assert config.base.net == {"_target_": "torchvision.models.vgg11_bn", "dropout": 0.25}
+    own = composed("net@base.net=vgg11_bn", "net@expert.net=tiny_vgg", "expert.init=scratch")
+    assert own.expert.net["_target_"] == "moe.nets.vgg.VGG" and own.router.net == own.base.net
+    assert sentence("net@expert.net=tiny_vgg").startswith("expert.init=base needs expert.net to be base.net")
+    assert sentence("net@base.net=base").startswith("base.net._target_: 'base.net' is not an allowed network")
 
 
 def test_folders_name_their_own_store_and_data_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,8 +310,8 @@ def test_wrong_configs_fail_before_torch_is_imported() -> None:
 
 
 def test_a_config_of_an_earlier_version_gets_what_it_lacks() -> None:
-    values = compose("experiment=gates").plain()
+    values = compose("experiment=held_out").plain()
     for section, name in (("base", "views"), ("expert", "init"), ("router", "source"), ("gate", "calibrate")):
         del values[section][name]
     del values["base"]["recipe"]["bias_lr"]
-    assert from_plain(values) == compose("experiment=gates")
+    assert from_plain(values) == compose("experiment=held_out")

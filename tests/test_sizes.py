@@ -12,7 +12,7 @@ from moe.errors import ConfigError
 from moe.sizes import resolved
 from moe.taxonomy import parse
 
-FAST = ("experiment=gates", "net@base.net=fast_vgg", "recipe@base.recipe=fast")
+FAST = ("experiment=held_out", "net@base.net=fast_vgg", "recipe@base.recipe=fast")
 
 
 @pytest.fixture(params=["cpu", "cuda"])
@@ -48,8 +48,27 @@ def test_what_is_said_wins(overrides: list[str], size: str, epochs: int) -> None
 
 @pytest.mark.usefixtures("device")
 def test_a_network_without_sizes_learns_for_ten_epochs_by_the_fast_recipe() -> None:
-    found = resolved(moe.compose("experiment=gates", "recipe@base.recipe=fast"))
+    found = resolved(moe.compose("experiment=held_out", "recipe@base.recipe=fast"))
     assert found.base.recipe.epochs == 10 and "size" not in found.base.net
+
+
+@pytest.mark.parametrize(
+    ("overrides", "size", "epochs"),
+    [
+        ([], "auto", 5),
+        (["base.net.size=l"], "l", 20),
+        (["expert.init=scratch"], "auto", 10),
+        (["net@expert.net=fast_vgg", "expert.init=scratch", "base.net.size=l"], "auto", 10),
+        (["base.net.size=l", "expert.recipe.epochs=3"], "l", 3),
+    ],
+)
+def test_a_specialist_that_starts_as_the_base_has_its_size_and_half_its_epochs(
+    overrides: list[str], size: str, epochs: int, device: str
+) -> None:
+    found = resolved(moe.compose(*overrides)).expert
+    if size == "auto":  # by the device: s and m, and of m 16 epochs, or 8
+        size, epochs = ("s", epochs) if device == "cpu" else ("m", epochs * 16 // 10)
+    assert (found.net["size"], found.recipe.epochs) == (size, epochs)
 
 
 def key(*overrides: str) -> str:

@@ -34,7 +34,7 @@ WIDTHS = (16, 32, 64, 128, 256, 512, 1024, 2048)
 EPOCHS = 30
 QUICK = [f"{network}.recipe.epochs=1" for network in ("base", "expert", "router")]
 # The same work for every width: no early stopping.
-FIXED = [*QUICK, "experiment=gates", "logger=none", "report=false", "gate.recipe.patience=null"]
+FIXED = [*QUICK, "experiment=held_out", "logger=none", "report=false", "gate.recipe.patience=null"]
 
 
 def command(folder: Path, *overrides: str, many: bool = False) -> tuple[float, list[dict[str, Any]]]:

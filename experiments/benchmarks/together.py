@@ -49,7 +49,7 @@ COMPANIES = {
 }
 N, CLASSES, BATCH = 2500, 10, 50
 DEVICE = best_device("auto")
-OVERRIDES = ("experiment=gates", "gate.recipe.patience=null", "trainer.enable_progress_bar=false")
+OVERRIDES = ("experiment=held_out", "gate.recipe.patience=null", "trainer.enable_progress_bar=false")
 
 
 def config_of(width: int, epochs: int) -> Config:

@@ -25,7 +25,7 @@ for seed in ${SEEDS:-0 1 2}; do
             run=experiments/fast/results/$arm$([ $views = none ] || echo _views)/$seed
             [ -f "$run/results.json" ] && continue
             # shellcheck disable=SC2086
-            ${PYTHON:-python} -m moe.train experiment=base net@base.net=fast_vgg recipe@base.recipe=fast \
+            ${PYTHON:-python} -m moe.train experiment=base \
                 base.net.size=$size $what base.views=$views seed="$seed" logger=none report=false \
                 hydra.run.dir="$run" ${OVERRIDES:-}
         done

@@ -10,7 +10,7 @@ for seed in "$@"; do
         case $arm in
             notebook) what=experiment=notebook ;;
             leak_free) what="experiment=notebook data.splits.protocol=held_out" ;;
-            held_out) what=experiment=gates ;;
+            held_out) what=experiment=held_out ;;
         esac
         # shellcheck disable=SC2086
         ${PYTHON:-python} -m moe.train $what seed="$seed" trainer.precision=32-true logger=none \

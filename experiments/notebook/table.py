@@ -19,7 +19,7 @@ MARKS = ("<!-- table: experiments/notebook/table.py -->", "<!-- end of table -->
 ARMS = {
     "notebook": ("notebook", "notebook's protocol"),
     "leak_free": ("held_out", "the same, no leak"),
-    "held_out": ("held_out", "`experiment=gates`"),
+    "held_out": ("held_out", "`experiment=held_out`"),
 }
 Results = dict[str, Any]
 

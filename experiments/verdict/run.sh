@@ -6,8 +6,6 @@ cd "$(dirname "$0")/../.."
 seeds="${1:-0,1,2,3,4}"
 [ $# -eq 0 ] || shift
 ${PYTHON:-python} -m moe.train experiment=verdict seed="$seeds" \
-    net@base.net=fast_vgg net@expert.net=fast_vgg net@router.net=fast_vgg \
-    recipe@base.recipe=fast recipe@expert.recipe=fast recipe@router.recipe=fast \
-    base.views=flip expert.views=flip router.views=flip gate.calibrate=true \
+    base.views=flip expert.views=flip \
     trainer.precision=32-true logger=none report=false \
     hydra.sweep.dir=experiments/verdict/results 'hydra.sweep.subdir=${rival}/${seed}' "$@"

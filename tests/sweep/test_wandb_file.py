@@ -96,7 +96,7 @@ def test_every_value_survives_the_file_and_the_agent(
     written: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(
-        *("experiment=gates", "gate.width=16,32", "base.net.blocks=[[8],[16]],[[4]]", "logger.tags=['a, b',c]"),
+        *("experiment=held_out", "gate.width=16,32", "base.net.blocks=[[8],[16]],[[4]]", "logger.tags=['a, b',c]"),
         *("gate=mlp,conv", "base.recipe.clip=null,1e-05", "base.recipe.augment.flip=true,false"),
         *("logger.project='it\\'s a'", "taxonomy.branches={a:['0',bird,cat],b:[1,3,4,5,6,7,8,9]},{x:[0,1],y:[2]}"),
     )
