@@ -124,6 +124,7 @@ def trained(module: Line, batches: list[Tensor], *callbacks: Callback, epochs: i
 
 @pytest.mark.parametrize("fault", ["NaN loss", "infinite loss", "NaN gradient", "infinite gradient"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.fault("NaN or infinite loss or gradient")
 def test_nothing_that_is_not_finite_changes_a_weight(optimizer: str, fault: str) -> None:
     module = Line(plain_recipe(optimizer), bad_step=2, fault=fault)
     seen = trained(module, rows(8), FiniteGuard("natural", every=5))
@@ -259,6 +260,7 @@ def test_the_epoch_that_is_kept_and_its_weights(
     assert fitted.weights["weight"].item() == 2.0 * (epoch + 1)
 
 
+@pytest.mark.fault("NaN or infinite loss or gradient")
 def test_a_loss_on_val_that_was_never_finite_is_no_best_epoch(tmp_path: Path) -> None:
     # There is nothing to keep, and no entry of the store may be made from nothing.
     for val_nll in ([NAN, NAN], [INF]):

@@ -331,6 +331,7 @@ def test_a_leaf_without_an_image_in_the_first_batch_learns_from_the_next(
     ],
     ids=lambda optimizer: optimizer["_target_"],
 )
+@pytest.mark.fault("NaN or infinite loss or gradient")
 def test_a_step_that_is_not_finite_moves_no_gate_that_had_no_image_either(
     optimizer: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def test_it_goes_on_from_the_slow_weights_that_it_had() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["Adam", "SGD with momentum"])
+@pytest.mark.fault("NaN or infinite loss or gradient")
 def test_nothing_that_is_not_finite_reaches_the_slow_weights(optimizer: str) -> None:
     lookahead = Lookahead(2, 0.5)
     module = Line(plain_recipe(optimizer), bad_step=3, fault="NaN gradient")
