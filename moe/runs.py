@@ -102,9 +102,10 @@ def _entries(run: str | Path, found: Plain, config: Config) -> dict[str, Entry]:
 
 
 def seen(run: str | Path, path: Path) -> Path:
-    """A path of the run's config, seen from here or, where it is not there, from where the run started."""
-    if path.exists():
-        return path
+    """A path of the run's config, seen from where the run started or, where it is not there any more, from here.
+
+    Not from here first: another folder has a store of its own.
+    """
     try:
         started_in = Path(OmegaConf.load(Path(run) / "hydra" / "hydra.yaml").hydra.runtime.cwd)
     except (OSError, OmegaConfBaseException, YAMLError, AttributeError, TypeError, ValueError, RecursionError):

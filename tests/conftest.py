@@ -57,6 +57,14 @@ def _made_by() -> dict[str, Any]:
     return {"git": git_revision(), "machine": machine(torch.device("cpu")), "versions": versions()}
 
 
+# The files that take longest, so that no process is left alone with one of them at the end.
+DEAR = ("test_sweep", "test_company", "test_ddp", "test_train", "test_verdict", "test_config_fuzz", "test_resuming")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in DEAR)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     item.user_properties += [("fault", mark.args[0]) for mark in item.iter_markers("fault")]
 

@@ -35,7 +35,8 @@ def age(store: Store, key: str, days: float) -> None:
 
 def damage(store: Store, key: str) -> None:
     path = store.root / key / "tensors.safetensors"
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    *content, last = path.read_bytes()
+    path.write_bytes(bytes([*content, last ^ 1]))
 
 
 @pytest.fixture
