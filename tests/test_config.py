@@ -277,6 +277,11 @@ def test_a_key_that_the_chosen_option_lacks_is_not_answered_with_itself(group: s
     assert f"did you mean {key}?" not in said
 
 
+@pytest.mark.parametrize(("override", "key"), [("~base=None", "base"), ("~gate.width=7", "gate.width")])
+def test_what_deletes_another_value_is_said_without_it(override: str, key: str) -> None:
+    assert sentence(override) == f"{override} deletes nothing: {key} has another value"
+
+
 @pytest.mark.parametrize("override", ["experiment=null", "foo", "gate={"])
 def test_what_hydra_cannot_read_is_a_config_error_of_one_line(override: str) -> None:
     assert sentence(override)
