@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+LONGEST = 600  # seconds of a command on a busy machine; never the reason that a test passes
 
 
 class Commands:
@@ -30,8 +32,9 @@ class Commands:
     ) -> "subprocess.CompletedProcess[str]":
         """`python -m NAME ...` or `python FILE ...`, in the environment `env` or this process's own, with one thread.
 
-        With more threads, networks as small as the tests' mostly wait for each other. What libraries read from the
-        environment when they are imported they have from the server's.
+        `env` says where moe is by PYTHONPATH. A command that hangs is killed by SIGALRM. With more threads, networks as
+        small as the tests' mostly wait for each other. What libraries read from the environment when they are imported
+        they have from the server's.
         """
         assert self._server.stdin is not None and self._server.stdout is not None
         with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +42,7 @@ class Commands:
             asked = {
                 "arguments": list(map(str, arguments)),
                 "cwd": str(cwd or Path.cwd()),
-                "env": {"PYTHONPATH": str(ROOT), **(os.environ if env is None else env), "OMP_NUM_THREADS": "1"},
+                "env": {**(env or {**os.environ, "PYTHONPATH": str(ROOT)}), "OMP_NUM_THREADS": "1"},
                 "files": list(map(str, files)),
             }
             print(json.dumps(asked), file=self._server.stdin, flush=True)
@@ -80,6 +83,7 @@ def _serve() -> dict[str, Any] | None:
 
 def _become(asked: dict[str, Any]) -> None:
     os.setpgid(0, 0)
+    signal.alarm(LONGEST)
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["env"])

@@ -43,15 +43,9 @@ from moe.modules.recipe import optimizer_of
 from moe.sizes import resolved
 from moe.training import machine
 
-FAST = ("net@base.net=fast_vgg", "recipe@base.recipe=fast")
 NETWORKS = {
-    "simple_vgg": (),
-    "fast_vgg s": (*FAST, "base.net.size=s"),
-    **(
-        {"fast_vgg m": (*FAST, "base.net.size=m"), "fast_vgg l": (*FAST, "base.net.size=l")}
-        if DEVICE.type != "cpu"
-        else {}
-    ),
+    "simple_vgg": ("experiment=held_out",),
+    **{f"fast_vgg {size}": (f"base.net.size={size}",) for size in ("s" if DEVICE.type == "cpu" else "sml")},
 }
 MATRIX = 8192 if DEVICE.type == "cuda" else 1024
 

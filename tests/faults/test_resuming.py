@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from moe.store import Store
-from tests.commands import Commands
+from tests.commands import ROOT, Commands
 from tests.wandb_files import read
 
 # Each kind of network learns in its own way: momentum, normalisation, an average of the weights and a schedule; early
@@ -43,7 +43,11 @@ def start(commands: Commands) -> Start:
 
     def run(program: tuple[str, ...], where: Path, *overrides: str, signal: str = "SIGKILL") -> Done:
         own = (f"paths.store={where / 'store'}", f"hydra.run.dir={where / 'run'}")
-        return commands.run([*program, *RUN, *own, *overrides], where, {**os.environ, "MOE_TEST_SIGNAL": signal})
+        return commands.run(
+            [*program, *RUN, *own, *overrides],
+            where,
+            {**os.environ, "PYTHONPATH": str(ROOT), "MOE_TEST_SIGNAL": signal},
+        )
 
     return run
 
