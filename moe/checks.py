@@ -36,6 +36,7 @@ DEALT = {
     "num_nodes": "one machine trains a network, over all its devices with trainer=ddp; remove it",
     "use_distributed_sampler": "a batch is dealt to the devices by the command itself; remove it",
 }
+NEEDED = ("accelerator", "precision", "enable_progress_bar", "log_every_n_steps")  # read by the command, too
 COMMAND_OWNS = ("callbacks", "default_root_dir", "enable_checkpointing", "fast_dev_run", "logger", "plugins")
 
 CHOICES = {
@@ -46,7 +47,7 @@ CHOICES = {
     "expert.init": ("scratch", "base"),
     "expert.trunk": ("own", "shared"),
     "router.source": ("network", "base"),
-    "base.match": ("none", "width", "members"),
+    "base.match": ("none", "width", "members", "epochs"),
     "base.views": ("none", "flip", "flip_shift"),
     "expert.views": ("none", "flip", "flip_shift"),
     "router.views": ("none", "flip", "flip_shift"),
@@ -217,6 +218,9 @@ def _underscored(values: Any, key: str = "") -> Iterator[str]:
 
 
 def _check_trainer(trainer: Mapping[str, Any]) -> None:
+    for key in NEEDED:
+        if trainer.get(key) is None:
+            raise ConfigError(f"trainer.{key} has no value; give it one with trainer.{key}=VALUE")
     _check_devices(trainer.get("devices"), trainer.get("strategy", "auto"))
     if "sync_batchnorm" in trainer and trainer.get("strategy") != "ddp":
         raise ConfigError("trainer.sync_batchnorm is for several devices; set trainer=ddp, or remove it")

@@ -272,8 +272,8 @@ def parse(composed: DictConfig) -> Config:
         raise config_error(error) from None
     base = values.get("base")
     for section in (values.get("expert"), values.get("router")):
-        if isinstance(base, dict) and isinstance(section, dict) and section.get("net") == AS_BASE:
-            section["net"] = copy.deepcopy(base.get("net"))
+        if isinstance(base, dict) and "net" in base and isinstance(section, dict) and section.get("net") == AS_BASE:
+            section["net"] = copy.deepcopy(base["net"])
     return from_plain(values)
 
 

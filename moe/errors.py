@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 500  # characters of a sentence about a config, which may quote a value that is a whole section
+
 
 class UserError(ValueError):
     """Bad input. Its text is one sentence that names the key, file or class and says what would be right."""
@@ -11,9 +13,12 @@ class UserError(ValueError):
 
 
 class ConfigError(UserError):
-    """A config value is wrong; raised before any training."""
+    """A config value is wrong; raised before any training. Of a value that makes it too long the middle is left out."""
 
     exit_code = 2
+
+    def __init__(self, said: str) -> None:
+        super().__init__(said if len(said) <= LONGEST else f"{said[:300]} ... {said[-150:]}")
 
 
 class DataError(UserError):

@@ -1,7 +1,7 @@
 """A run's command as its stages see it: what each learns from, and the module that learns."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,7 +9,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from moe import assembly, calibration, frozen, inference
-from moe.config import Config, Network
+from moe.config import Config, Network, Recipe
 from moe.data.batches import Pixels
 from moe.data.canonical import DataSet, Images
 from moe.data.module import ImageDataModule, split_images
@@ -86,6 +86,11 @@ def network_config(config: Config, kind: str) -> Network:
     return {"base": config.base, "expert": config.expert, "router": config.router, "gates": config.gate}[kind]
 
 
+def recipe(job: Job, stage: Stage) -> Recipe:
+    """How a stage learns: as its section of the config says, a base as long as `base.match=epochs` makes it."""
+    return replace(network_config(job.config, stage.kind).recipe, epochs=stage.inputs["recipe"]["epochs"])
+
+
 def module(
     job: Job, stage: Stage, entries: Mapping[str, Entry], data: ImageDataModule, temperatures: Tensor | None
 ) -> tuple[RecipeModule, str]:
@@ -129,7 +134,6 @@ def datamodule(job: Job, stage: Stage, entries: Mapping[str, Entry], temperature
 
     `temperatures` (E,) are the experts'.
     """
-    recipe = network_config(job.config, stage.kind).recipe
     fit_on, along = "train", {}
     if stage.kind == "router":
         targets = by_group(stage.node.groups)
@@ -148,7 +152,7 @@ def datamodule(job: Job, stage: Stage, entries: Mapping[str, Entry], temperature
         job.indices,
         job.pixels,
         targets,
-        recipe,
+        recipe(job, stage),
         stage.seed,
         fit_on,
         job.select_on,

@@ -1,8 +1,8 @@
-"""A base that costs as much as the mixture: so wide, or of so many members (`base.match`)."""
+"""A base that costs as much as the mixture: so wide, of so many members, or so long in training (`base.match`)."""
 
 import logging
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 from moe import assembly, cost
 from moe.config import Config, Plain
 from moe.errors import ConfigError
+from moe.job import Job
 from moe.nets.build import build_network
 from moe.nets.class_expert import ClassExpert
 from moe.nets.fast_vgg import SIZES
@@ -19,22 +20,25 @@ from moe.nets.mixture import Mixture
 from moe.nets.views import Views
 from moe.stages import Stage, num_outputs, plan
 from moe.taxonomy import Tree
+from moe.training_cost import epoch_flops
 
 log = logging.getLogger(__name__)
 MOST = 64  # so many times as wide at most
 
 
-def matched(config: Config, tree: Tree, in_shape: Sequence[int]) -> Config:
-    """The config with a base as dear as `base.match` asks, itself where that is `none`.
+def matched(job: Job) -> Config:
+    """The job's config with a base as dear as `base.match` asks, itself where that is `none`.
 
-    What the mixture costs an image is reckoned from its networks' shapes, before any is trained, as the mean over the
-    classes of what is on their way, with no cascade. Raises ConfigError where the base's channels are not known.
+    What the mixture costs is reckoned before anything is trained: an image from its networks' shapes, as the mean over
+    the classes of what is on their way, with no cascade; its training as if each network but the gates, which cost
+    little, learnt for all its epochs. Raises ConfigError where the base's channels are not known.
     """
+    config, tree, shape = job.config, job.tree, job.dataset.train.shape
     base = config.base
     if base.match == "none":
         return config
-    channels, height, width = in_shape
-    shape = (channels, height, width)
+    if base.match == "epochs":
+        return _as_long(job, shape)
     wanted = _of_mixture(config, tree, shape)
     own = _of_base(config, base.net, shape, tree)
     if base.match == "members":
@@ -52,6 +56,18 @@ def matched(config: Config, tree: Tree, in_shape: Sequence[int]) -> Config:
     share = of_base(narrowest) / wanted
     log.info("base.match=width: %s costs %.3g times what the mixture does", _channels(nearest), share)
     return replace(config, base=replace(base, net=nearest))
+
+
+def _as_long(job: Job, shape: tuple[int, int, int]) -> Config:
+    """The config with a base that is trained for as many epochs as the mixture's networks take."""
+    config, base = job.config, job.config.base
+    networks = [stage for stage in _of_whole(config, job.tree, shape) if stage.kind != "gates"]
+    epoch = {stage.name: epoch_flops(job, stage) for stage in networks}
+    wanted = sum(epoch[stage.name] * stage.inputs["recipe"]["epochs"] for stage in networks)
+    own = epoch[networks[0].name]
+    epochs = max(1, round(wanted / own))
+    log.info("base.match=epochs: %d epochs cost %.3g times what the mixture's do", epochs, epochs * own / wanted)
+    return replace(config, base=replace(base, recipe=replace(base.recipe, epochs=epochs)))
 
 
 def wider(net: Mapping[str, Any], narrowest: int) -> Plain:
@@ -75,8 +91,8 @@ def _seen(net: Mapping[str, Any], shape: tuple[int, int, int], outputs: int, vie
 
 def _of_mixture(config: Config, tree: Tree, shape: tuple[int, int, int]) -> float:
     """What an image costs the mixture that this config trains with `target=gates`."""
-    whole = replace(config, target="gates", gate=replace(config.gate, fit_on="gate"))
-    stages = {stage.name: stage for stage in plan(whole, tree, "", shape, "")}
+    config = replace(config, gate=replace(config.gate, fit_on="gate"))  # which networks for folds change nothing of
+    stages = {stage.name: stage for stage in _of_whole(config, tree, shape)}
 
     def network(stage: Stage) -> nn.Module:
         return _seen(stage.inputs["net"], shape, num_outputs(stage.inputs), config.views[stage.kind])
@@ -96,6 +112,11 @@ def _of_mixture(config: Config, tree: Tree, shape: tuple[int, int, int]) -> floa
         return float(found.dense)
     ways = found.ways(tree)
     return sum(ways[leaf] for leaf in tree.leaf_of_label) / len(tree.classes)
+
+
+def _of_whole(config: Config, tree: Tree, shape: tuple[int, int, int]) -> list[Stage]:
+    """The stages of the mixture that this config trains with `target=gates`; their keys are those of no run."""
+    return plan(replace(config, target="gates"), tree, "", shape, "")
 
 
 def _channels(net: Mapping[str, Any]) -> Plain:

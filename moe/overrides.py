@@ -38,7 +38,7 @@ def config_error(error: Exception) -> ConfigError:
     if match := re.search(r"Unknown plugin class : '([^']+)'", first):
         said = next((option for option, (module, _) in PLUGINS.items() if match[1].startswith(module)), None)
         return ConfigError(_no_such_plugin(said) if said else f"{match[1]} is no plugin of Hydra that is installed")
-    if "Missing mandatory value" in first or "is missing" in first.lower():
+    if "missing mandatory value" in first.lower() or "is missing" in first.lower():
         return ConfigError(f"{full_key} has no value; give it one with {full_key}=VALUE")
     if match := re.search(r"Could not find '(\S+)'", first) or re.search(r"No match in the defaults list", first):
         return ConfigError(f"{first.rstrip('.')}")

@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,15 +121,14 @@ class Rank:
 
     def fit(self, key: str, logger: bool) -> Fitted:
         """Train the stage of `key` together with the other ranks."""
-        in_shape = self.dataset.train.images.shape[1:]
-        config = matched(self.config, self.tree, in_shape)
-        stages = plan(config, self.tree, self.dataset.fingerprint, in_shape, precision_for(config.trainer))
+        job = Job(self.config, self.tree, self.dataset, self.indices, self.store, self.folder, lambda stage: None)
+        precision = precision_for(self.config.trainer)
+        stages = plan(matched(job), self.tree, self.dataset.fingerprint, self.dataset.train.shape, precision)
         number = next(number for number, stage in enumerate(stages) if stage.key == key)
         found = {stage.name: self.store.get(stage.key) for stage in stages[:number]}
         entries: dict[str, Entry] = {name: entry for name, entry in found.items() if entry is not None}
         said = MessageLogger(self.messages, self.place.rank) if logger else None
-        job = Job(self.config, self.tree, self.dataset, self.indices, self.store, self.folder, lambda stage: said)
-        return fit_at(self.place, job, stages[number], entries)
+        return fit_at(self.place, replace(job, logger=lambda stage: said), stages[number], entries)
 
 
 def _listen(tasks: "queue.Queue[Plain]") -> None:

@@ -69,8 +69,8 @@ def record(
         chosen = inference.mix_stored(mixture, select.images, job.pixels, job.frozen(entries, job.select_on))
         found["val"] = _scores(chosen.probabilities, select.labels)
         found.update(results.measure(tree, mixture, test.images, test.labels, job.pixels, predictions, dense))
-        found["cost"] = results.cost(mixture, image_shape(test.images), predictions, tree)
-        flops = cost.mixture_flops(mixture, image_shape(test.images), tree)
+        found["cost"] = results.cost(mixture, test.shape, predictions, tree)
+        flops = cost.mixture_flops(mixture, test.shape, tree)
         frozen_flops = sum(flops.experts) + sum(flops.routers)
         found["cost"]["training_flops"] = training_flops(job, stages, entries, frozen_flops)
         found["stages"]["gates"]["test"] = {"accuracy": found["test"]["accuracy"], "count": len(test.labels)}
@@ -83,7 +83,7 @@ def record(
         found["val"] = _scores(chosen_by, _labels(job, job.select_on))
         probabilities, asked = members.combine(_bases(job, stages, entries, "test"))
         found["test"] = results.measure_classifier(tree, probabilities, test.labels)
-        found["cost"] = results.members_cost(members, image_shape(test.images), asked)
+        found["cost"] = results.members_cost(members, test.shape, asked)
         found["cost"]["training_flops"] = training_flops(job, stages, entries)
     elif config.target == "router":
         found["test"] = results.measure_router(tree, _route(job, entries), test.labels)
@@ -223,9 +223,3 @@ def _route(job: Job, entries: Mapping[str, Entry]) -> Tensor:
     networks = [entries[assembly.router_name(job.tree, node.name)] for node in job.tree.routers]
     said = [frozen.logits(job.store, n, "test", images, job.pixels, job.device, views) for n in networks]
     return hard_route([logits.softmax(dim=1) for logits in said], job.tree)
-
-
-def image_shape(images: Tensor) -> tuple[int, int, int]:
-    """The (C, H, W) of images (N, C, H, W)."""
-    channels, height, width = images.shape[1:]
-    return channels, height, width

@@ -6,6 +6,7 @@ Torch is imported late, so that a wrong config fails at once.
 import errno
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,7 @@ def train(config: Config, folder: Path) -> Plain | None:
             log.info("%s holds one class: no expert is trained for it, its specialist is constant", node.name)
 
     from moe import ddp, record
+    from moe.comparison.runs import refuse_other
     from moe.data import sources, splits
     from moe.job import Job
     from moe.loggers import StageLoggers
@@ -123,13 +125,16 @@ def train(config: Config, folder: Path) -> Plain | None:
     from moe.together import obtain
     from moe.training import check
 
+    if not config.plan and sweeps.sweep_of(folder) is None:
+        refuse_other(folder, config)  # a sweep's folder is its overrides', and its command may be given again
     store = Store(Path(config.paths.store))
     store.prepare()
     folder.mkdir(parents=True, exist_ok=True)
     dataset = sources.load(config.data, Path(config.paths.data))
     indices = splits.split(dataset, config.data.splits)
-    in_shape = tuple(dataset.train.images.shape[1:])
-    stages = plan(matched(config, tree, in_shape), tree, dataset.fingerprint, in_shape, precision_for(config.trainer))
+    job = Job(config, tree, dataset, indices, store, folder, lambda stage: None)
+    precision = precision_for(config.trainer)
+    stages = plan(matched(job), tree, dataset.fingerprint, dataset.train.shape, precision)
     world = check(config, tree, stages)
     if not config.plan:
         for stage in stages:
@@ -141,7 +146,7 @@ def train(config: Config, folder: Path) -> Plain | None:
     record.clear(folder)
     loggers = StageLoggers(config.logger, folder, config.plain(), stages[-1].name)
     team = ddp.Team(world) if world > 1 else None
-    job = Job(config, tree, dataset, indices, store, folder, loggers.open, team)
+    job = replace(job, logger=loggers.open, team=team)
     try:
         entries: dict[str, Entry] = {}
         reused: dict[str, bool] = {}

@@ -14,7 +14,7 @@ from moe import assembly, ddp
 from moe.config import Config, Plain
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
-from moe.job import Job, datamodule, module, network_config
+from moe.job import Job, datamodule, module, recipe
 from moe.modules.checkpoint import Checkpoints
 from moe.modules.fit import Fitted, fit
 from moe.modules.place import Place
@@ -135,12 +135,12 @@ def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
     learner, prefix, data, kept = _begin(job, stage, entries)
     if not any(parameter.requires_grad for parameter in learner.parameters()):
         return Fitted(kept, -1, [])  # a uniform gate has nothing to learn
-    logger, recipe = job.logger(stage), network_config(job.config, stage.kind).recipe
+    logger = job.logger(stage)
     if job.team is not None:
         fitted = job.team.fit(stage.name, stage.key, job.config.plain(), logger, job.folder)
     else:
         places = (job.folder, None, _checkpoints(job, stage))
-        fitted = fit(stage.name, learner, data, recipe, job.config.trainer, logger, *places)
+        fitted = fit(stage.name, learner, data, recipe(job, stage), job.config.trainer, logger, *places)
     weights = {k.removeprefix(prefix): v for k, v in fitted.weights.items() if k.startswith(prefix)}
     return replace(fitted, weights={**weights, **kept})
 
@@ -153,6 +153,5 @@ def fit_at(place: Place, job: Job, stage: Stage, entries: Mapping[str, Entry]) -
     trainer = job.config.trainer
     if place.rank > 0:
         trainer = {**trainer, "enable_progress_bar": False}
-    recipe = network_config(job.config, stage.kind).recipe
-    checkpoints = _checkpoints(job, stage)
-    return fit(stage.name, learner, data, recipe, trainer, job.logger(stage), job.folder, place, checkpoints)
+    checkpoints, learns = _checkpoints(job, stage), recipe(job, stage)
+    return fit(stage.name, learner, data, learns, trainer, job.logger(stage), job.folder, place, checkpoints)

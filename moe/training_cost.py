@@ -22,13 +22,16 @@ def training_flops(job: Job, stages: Sequence[Stage], entries: Mapping[str, Entr
     from: `frozen` operations an image, once where that is stored, else each epoch. Validation is not counted.
     """
     each = {
-        stage.name: (_gates if stage.kind == "gates" else _network)(job, stage, entries[stage.name], frozen)
+        stage.name: _gates(job, stage, entries[stage.name], frozen)
+        if stage.kind == "gates"
+        else epoch_flops(job, stage) * len(entries[stage.name].record["curves"])
         for stage in stages
     }
     return {"stages": each, "total": sum(each.values())}
 
 
-def _network(job: Job, stage: Stage, entry: Entry, frozen: int) -> float:
+def epoch_flops(job: Job, stage: Stage) -> float:
+    """The operations of a forward and a backward pass of a network other than gates, over all that it learns from."""
     inputs = stage.inputs
     channels, height, width = inputs["in_shape"]
     with torch.device("meta"):
@@ -39,7 +42,7 @@ def _network(job: Job, stage: Stage, entry: Entry, frozen: int) -> float:
         # Two, since of one image there is no variance to normalise by.
         per_image = cost.learning_flops(net, torch.empty(2, channels, height, width))
     data: ImageDataModule = datamodule(job, stage, {}, None)
-    return per_image * data.count(data.fit_on) * len(entry.record["curves"])
+    return per_image * data.count(data.fit_on)
 
 
 def _gates(job: Job, stage: Stage, entry: Entry, frozen: int) -> float:

@@ -75,6 +75,7 @@ RIVALS = {
     "flat": ("gates", "none", "own", None, "none"),
     "trunk": ("gates", "hard", "shared", None, "none"),
     "base": ("base", "hard", "own", None, "none"),
+    "longer": ("base", "hard", "own", None, "epochs"),
     "wider": ("base", "hard", "own", None, "width"),
     "ensemble": ("base", "hard", "own", None, "members"),
     "cascade": ("base", "hard", "own", 0.9, "members"),
@@ -282,6 +283,14 @@ def test_what_deletes_another_value_is_said_without_it(override: str, key: str) 
     assert sentence(override) == f"{override} deletes nothing: {key} has another value"
 
 
+@pytest.mark.parametrize("override", ["mixture.cascade=${base}", "gate.weights=" + "x" * 5000])
+def test_of_a_value_that_is_a_whole_section_or_long_the_middle_is_left_out(override: str) -> None:
+    said = sentence(override)
+    assert len(said) == 300 + len(" ... ") + 150
+    assert said.startswith((f"{override.split('=')[0]}: Value '{{'net'", "gate.weights must be one of joint, "))
+    assert said.endswith(("could not be converted to Float", "xxx'"))
+
+
 @pytest.mark.parametrize("override", ["experiment=null", "foo", "gate={"])
 def test_what_hydra_cannot_read_is_a_config_error_of_one_line(override: str) -> None:
     assert sentence(override)
@@ -291,6 +300,17 @@ def test_a_value_that_is_required_is_asked_for_by_its_key() -> None:
     assert sentence("data=folder", "taxonomy.branches={x:[0],y:[1]}") == (
         "data.root has no value; give it one with data.root=VALUE"
     )
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("trainer.accelerator", "trainer.precision", "trainer.enable_progress_bar", "trainer.log_every_n_steps"),
+        *("base.net", "expert.recipe.optimizer", "gate.weights", "router.recipe.epochs", "mixture.routing"),
+    ],
+)
+def test_a_value_that_is_required_cannot_be_taken_away(key: str) -> None:
+    assert sentence(f"~{key}") == f"{key} has no value; give it one with {key}=VALUE"
 
 
 # ---- quick

@@ -1,19 +1,38 @@
 """A base as dear as the mixture, with the operations worked out by hand."""
 
+import functools
+from pathlib import Path
+
 import pytest
 
 from moe.config import Config, compose
+from moe.data import sources, splits
+from moe.data.canonical import DataSet
 from moe.errors import ConfigError
+from moe.job import Job, recipe
 from moe.matching import matched, wider
+from moe.stages import plan
+from moe.store import Store
 from moe.taxonomy import parse
 
-CLASSES = tuple(str(digit) for digit in range(10))
+
+@functools.cache
+def digits() -> tuple[DataSet, splits.SplitIndices]:
+    config = compose("experiment=demo")
+    dataset = sources.load(config.data, Path())
+    return dataset, splits.split(dataset, config.data.splits)
+
+
+def job(*overrides: str) -> Job:
+    """The demo, its base alone, on 8x8 images."""
+    config = compose("experiment=demo", "target=base", *overrides)
+    tree = parse(config.taxonomy.branches, digits()[0].classes)
+    return Job(config, tree, *digits(), Store(Path("nowhere")), Path(), lambda stage: None)
 
 
 def base(*overrides: str) -> Config:
-    """The demo's config with its base matched to its mixture on 8x8 images."""
-    config = compose("experiment=demo", "target=base", *overrides)
-    return matched(config, parse(config.taxonomy.branches, CLASSES), (1, 8, 8))
+    """The demo's config with its base matched to its mixture."""
+    return matched(job(*overrides))
 
 
 def test_as_many_members_or_as_wide_as_the_mixture_costs() -> None:
@@ -39,9 +58,34 @@ def test_a_specialist_on_the_bases_trunk_costs_its_branch_alone() -> None:
     assert base("base.match=width", *shared).base.net["blocks"] == [[26], [52]]
 
 
+def test_as_long_as_all_the_mixtures_networks_learn() -> None:
+    # A pass forward and back is three times the one forward, less the way back to the images, 18,432: with 10 outputs
+    # 532,224, with 5 530,304, with 2 529,152. Specialists see half of the images each, or near it, the router all:
+    # 4 + 3 * 530,304 / 532,224 + 3 * 529,152 / 532,224 = 9.97 epochs.
+    epochs = ("base.recipe.epochs=4", "expert.recipe.epochs=3", "router.recipe.epochs=3")
+    found = base("base.match=epochs", *epochs)
+    assert found.base.recipe.epochs == 10
+    assert found.base.members == 1 and found.base.net == compose("experiment=demo").base.net
+    # On the base's trunk a specialist's pass is 182,912 forward, 164,480 back to its branch's weights and
+    # 16,384 + 640 within it: 4 + 8 * 364,416 / 532,224 = 9.48.
+    shared = ("expert.init=base", "expert.trunk=shared", "router.source=base", "expert.recipe.epochs=8")
+    assert base("base.match=epochs", "base.recipe.epochs=4", *shared).base.recipe.epochs == 9
+
+
+def test_a_base_as_long_is_another_network_and_learns_so_long() -> None:
+    long = job("base.match=epochs", "base.recipe.epochs=1", "expert.recipe.epochs=1", "router.recipe.epochs=1")
+    data = digits()[0]
+    (plain,), (stage,) = (
+        plan(c, long.tree, data.fingerprint, data.train.shape, "") for c in (long.config, matched(long))
+    )
+    assert stage.key != plain.key and stage.seed == plain.seed
+    assert recipe(long, stage).epochs == 3
+    assert recipe(long, plain).epochs == 1
+
+
 def test_none_is_the_config_itself() -> None:
-    config = compose("experiment=demo", "target=base")
-    assert matched(config, parse(config.taxonomy.branches, CLASSES), (1, 8, 8)) is config
+    given = job()
+    assert matched(given) is given.config
 
 
 def test_widths_keep_their_proportions() -> None:

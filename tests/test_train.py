@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 import moe
 from moe.data import sources
+from moe.errors import StoreError
 from moe.store import Store
 
 QUICK = (
@@ -405,12 +406,39 @@ def test_output_folder_that_cannot_be_written_is_found_before_training(
     assert not (tmp_path / "store").exists()
 
 
-def test_a_failed_run_leaves_no_older_results_in_its_folder(trained: Path, tmp_path: Path) -> None:
+def test_a_failed_run_leaves_no_older_results_in_its_folder(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
     copy_of(trained, tmp_path)
     assert train(tmp_path, "logger=none")[0] == 0
-    code, run = train(tmp_path, "logger=none", "gate.recipe.optimizer.lr=1e30", "gate.weights=per_class")
+    monkeypatch.setattr("moe.record.record", full)
+    code, run = train(tmp_path, "logger=none")
     assert code == 1
     assert not {"results.json", "predictions.safetensors", "report.html"} & {path.name for path in run.iterdir()}
+
+
+@pytest.mark.fault("resuming with a changed config")
+def test_a_folder_with_another_configs_results_is_refused_by_the_keys_that_differ(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    before = (tmp_path / "run" / "results.json").read_bytes()
+    code, run = train(tmp_path, "logger=none", "report=false", "gate.weights=per_class", "seed=1")
+    assert code == 2
+    assert capsys.readouterr().err == (
+        f'moe: {run} holds a finished run that differs in seed (0, not 1), gate.weights ("joint", not "per_class"); '
+        "set hydra.run.dir to another folder, or remove that run\n"
+    )
+    assert (run / "results.json").read_bytes() == before
+    assert not (tmp_path / "store").exists()
+    # What decides no weights may change, and what is planned takes nobody's place.
+    copy_of(trained, tmp_path)
+    assert train(tmp_path, "logger=none", "report=false", "plan=true", "seed=1")[0] == 0
+    assert (run / "results.json").read_bytes() == before
+    assert train(tmp_path, "logger=csv", "report=true")[0] == 0
 
 
 def test_ctrl_c_ends_with_130_and_the_finished_networks_stay(tmp_path: Path) -> None:

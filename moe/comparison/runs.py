@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from moe.checks import scalars
-from moe.config import Plain, from_plain
+from moe.config import Config, Plain, from_plain
 from moe.errors import ConfigError, StoreError
 from moe.results import read
 
@@ -100,6 +100,24 @@ def collect(given: Sequence[Path]) -> tuple[list[Run], list[str]]:
                 faults.append(str(error))
     # Of equals the first by name: no choice, and so no order, ever reads test.
     return sorted(runs, key=lambda run: (math.inf if run.val is None else -run.val, str(run.path))), faults
+
+
+def refuse_other(folder: Path, config: Config) -> None:
+    """Raise ConfigError where `folder` holds a finished run of another config, naming up to five keys that differ."""
+    try:
+        found = _settings(read(folder / "results.json")["config"])
+    except (StoreError, KeyError, TypeError, AttributeError):
+        return  # none, or none that could be lost
+    ours = _settings(config.plain())
+    keys = [key for key in ours | found if key == "seed" or not key.startswith(NO_DIFFERENCE)]
+    told = [(key, *(json.dumps(said.get(key), default=str) for said in (found, ours))) for key in keys]
+    differ = [f"{key} ({there}, not {here})" for key, there, here in told if there != here]
+    if differ:
+        more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
+        raise ConfigError(
+            f"{folder} holds a finished run that differs in {', '.join(differ[:5])}{more}; "
+            "set hydra.run.dir to another folder, or remove that run"
+        )
 
 
 def _files(place: Path) -> list[Path]:

@@ -29,6 +29,12 @@ class Images:
     labels: Tensor
     digests: np.ndarray
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The (C, H, W) of each image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
 
 @dataclass(frozen=True, eq=False)
 class DataSet:

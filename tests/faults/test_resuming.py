@@ -94,6 +94,22 @@ def test_a_killed_stage_goes_on_to_the_same_weights(tmp_path: Path, start: Start
     assert weights(ended) == weights(whole)
 
 
+@pytest.mark.fault("resuming with a changed config")
+def test_another_config_begins_anew_and_leaves_the_ended_one_to_go_on(
+    tmp_path: Path, start: Start, dying: Start
+) -> None:
+    whole, ended = folders(tmp_path)
+    base, other = ("logger=none", "target=base"), ("base.recipe.batch_size=48", "base.recipe.epochs=1")
+    assert dying(ended, "Expert 3 4", "SIGKILL", *base).returncode == -9
+    for where in (whole, ended):
+        done = start(("-m", "moe.train"), where, *base, *other)
+        assert done.returncode == 0, done.stderr
+        assert "goes on" not in done.stdout
+    assert weights(ended) == weights(whole)
+    again = start(("-m", "moe.train"), ended, *base, f"hydra.run.dir={ended / 'again'}")
+    assert "base: goes on after epoch 3\n" in again.stdout
+
+
 @ended_mid_epoch
 def test_stages_of_any_kind_ended_in_any_way_go_on_to_the_same_weights(
     tmp_path: Path, long: bool, start: Start, dying: Start

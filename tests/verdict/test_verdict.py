@@ -24,7 +24,7 @@ QUICK = [
     *(f"{name}.recipe.{key}" for name in ("base", "expert", "router", "gate") for key in ("epochs=2", "batch_size=32")),
     *(f"{name}.recipe.optimizer.lr=0.003" for name in ("base", "expert", "router")),
 ]
-RIVALS = ("hard", "flat", "wider", "cascade")
+RIVALS = ("hard", "flat", "longer", "wider", "cascade")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,13 @@ def judged(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int,
     return ended.value.code, said.out, said.err
 
 
+def test_a_base_that_learns_as_long_costs_what_the_mixtures_networks_cost(verdict: tuple[Path, str]) -> None:
+    # Two epochs each of the base, the router and both specialists, which share the images: six, less their heads.
+    hard, longer = (results(verdict[0], rival, 0)["cost"]["training_flops"]["stages"] for rival in ("hard", "longer"))
+    assert longer == {"base": 3 * hard["base"]}
+    assert longer["base"] == pytest.approx(sum(hard.values()) - hard["gates"], rel=0.01)
+
+
 def test_a_sweep_ends_with_the_verdict(verdict: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
     folder, said = verdict
     found = {rival: [results(folder, rival, seed) for seed in (0, 1)] for rival in RIVALS}
@@ -65,7 +72,7 @@ def test_a_sweep_ends_with_the_verdict(verdict: tuple[Path, str], capsys: pytest
     ]
     assert f"{100 * fmean(uniform):+.2f} [" in lines["flat - routed uniform"]
     assert found["flat"][0]["stages"]["base"]["key"] == found["hard"][0]["stages"]["base"]["key"]
-    assert "Holm p is corrected for the 5 comparisons of this table." in " ".join(said.split())
+    assert "Holm p is corrected for the 6 comparisons of this table." in " ".join(said.split())
     page = (folder / "verdict.html").read_text()
     assert all(f">{rival}<" in page for rival in RIVALS) and "hard - cascade" in page
     assert page.count("<svg") == 3  # against FLOPs to run and to train, and the differences
