@@ -1,0 +1,9 @@
+import pytest
+
+from moe.config import Plain
+from tests.results.worked import GATES, measured
+
+
+@pytest.fixture(scope="module")
+def hard() -> Plain:
+    return measured("hard", GATES)[0]
