@@ -64,6 +64,8 @@ CHOICES = {
 
 Rule = tuple[Callable[[Any], bool], str]
 POSITIVE_INT: Rule = (lambda v: isinstance(v, int) and v > 0, "a whole number above 0")
+# Of what is built one by one: a slip of the finger ends in a sentence, not in an endless wait.
+FEW: Rule = (lambda v: isinstance(v, int) and 0 < v <= 100, "a whole number from 1 to 100")
 NATURAL: Rule = (lambda v: isinstance(v, int) and v >= 0, "a whole number, 0 or above")
 POSITIVE: Rule = (lambda v: _number(v) and v > 0, "a number above 0")
 FRACTION: Rule = (lambda v: _number(v) and 0 <= v < 1, "a number from 0 to below 1")
@@ -94,8 +96,8 @@ RULES: dict[str, Rule] = {
     "std": NUMBERS,
     "width": POSITIVE_INT,
     "blocks": WIDTHS,
-    "depth": POSITIVE_INT,
-    "members": POSITIVE_INT,
+    "depth": FEW,
+    "members": FEW,
     "hidden": POSITIVE_INT,
     "log_every_n_steps": POSITIVE_INT,
     "lr": POSITIVE,
@@ -104,7 +106,7 @@ RULES: dict[str, Rule] = {
     "flip": (lambda v: isinstance(v, bool) or v == "alternating", "true, false or alternating"),
     "decay": FRACTION,
     "rest": POSITIVE,
-    "folds": (lambda v: isinstance(v, int) and v > 1, "a whole number above 1"),
+    "folds": (lambda v: isinstance(v, int) and 1 < v <= 100, "a whole number from 2 to 100"),
     "cascade": (lambda v: _number(v) and 0 < v <= 1, "a number above 0, up to 1"),
     "bias_lr": POSITIVE,
     "early_epochs": NATURAL,

@@ -108,7 +108,7 @@ def test_members_are_for_a_base_without_a_mixture() -> None:
     assert sentence("target=base", "base.cascade=0.5", "base.match=width") == alone
     compose("target=base", "base.cascade=0.5", "base.members=2")
     assert sentence("target=base", "base.members=2", "base.match=members").endswith("leave base.members at 1")
-    assert sentence("target=base", "base.members=0") == "base.members must be a whole number above 0, not 0"
+    assert sentence("target=base", "base.members=0") == "base.members must be a whole number from 1 to 100, not 0"
     assert sentence("target=base", "base.match=depth").startswith("base.match must be one of none, width, members")
 
 

@@ -1,6 +1,7 @@
 """Random overrides of every config value: each ends in a plan or in one sentence, never in a traceback."""
 
 import copy
+import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.fault("config fuzz")
 Tally = Counter[tuple[str, str]]
 DEMO = ("experiment=demo", "trainer.accelerator=cpu", "logger=none")
 LONGEST = 600  # characters: of a sentence, which may quote a value
+PATIENCE = 120  # seconds, after which a case counts as hung
 
 
 @pytest.fixture
@@ -50,7 +52,13 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Config], 
     return planned
 
 
+def hung(*_: object) -> None:
+    raise AssertionError(f"no plan and no sentence in {PATIENCE} s")
+
+
 def outcome(run: Callable[[], None]) -> str:
+    signal.signal(signal.SIGALRM, hung)
+    signal.alarm(PATIENCE)
     try:
         run()
     except UserError as error:
@@ -58,6 +66,8 @@ def outcome(run: Callable[[], None]) -> str:
         hand = "Download it by hand" in said  # the one remedy that has a line of its own
         assert said.strip() and len(said) < LONGEST and (said.count("\n") == 0 or hand), said
         return f"one sentence ({type(error).__name__})"
+    finally:
+        signal.alarm(0)
     return "a plan"
 
 
