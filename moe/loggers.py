@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -159,19 +159,22 @@ class StageLoggers:
             yield "sweep"
         yield from self.settings.tags
 
-    def close(self, failed: bool = False) -> None:
-        """Finish every open W&B run, marked failed where so, and say where the curves are."""
-        runs = [run for run in self.runs.values() if run is not None]
+    def close(self, done: Collection[str] | None = None) -> None:
+        """Finish every open W&B run and say where the curves are.
+
+        Of a command that ends early all are marked failed but those of the stages in `done`.
+        """
+        runs = {stage: run for stage, run in self.runs.items() if run is not None}
         self.runs.clear()
-        for run in runs:
+        for stage, run in runs.items():
             if not run.offline:
                 log.info("W&B         %s", run.url)
             try:
-                run.finish(exit_code=1 if failed else 0)
+                run.finish(exit_code=0 if done is None or stage in done else 1)
             except Exception as error:  # what was trained is safe, and so is the run's file
                 log.warning("W&B could not finish %s (%s)", run.name, _line(error))
                 log.warning("            to upload the rest: wandb sync %s", shlex.quote(str(Path(run.dir).parent)))
-        if any(run.offline for run in runs):
+        if any(run.offline for run in runs.values()):
             place = shlex.quote(str(self.place))
             log.info("W&B         offline; to see the curves: wandb leet %s/wandb", place)
             log.info("            to upload them: wandb sync %s/wandb/offline-run-*", place)

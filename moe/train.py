@@ -147,14 +147,14 @@ def train(config: Config, folder: Path) -> Plain | None:
     loggers = StageLoggers(config.logger, folder, config.plain(), stages[-1].name)
     team = ddp.Team(world) if world > 1 else None
     job = replace(job, logger=loggers.open, team=team)
+    entries: dict[str, Entry] = {}
+    reused: dict[str, bool] = {}
     try:
-        entries: dict[str, Entry] = {}
-        reused: dict[str, bool] = {}
         for number, stage in enumerate(stages):
             stages[number], entries[stage.name], reused[stage.name] = obtain(job, stage, entries)
         results = record.record(job, stages, entries, reused, loggers)
     except BaseException:
-        loggers.close(failed=True)
+        loggers.close(done=entries.keys() - {stages[-1].name})  # the last one's has what was tested, too
         raise
     finally:
         if team is not None:

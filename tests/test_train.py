@@ -329,16 +329,18 @@ def test_wandb_offline_has_one_run_a_stage_and_the_numbers_of_results(
         assert sum(f"val/branch/{leaf}/accuracy" in item for item in curves) == 2
 
 
-def test_a_crash_marks_the_wandb_run_failed_and_leaves_no_results(
+def test_a_crash_marks_its_stages_wandb_run_failed_and_leaves_no_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
-    code, run = train(tmp_path, "logger=wandb", "base.recipe.optimizer.lr=1e30", "base.recipe.epochs=5")
+    specialist = ("expert.recipe.optimizer.lr=1e30", "expert.recipe.epochs=5")
+    code, run = train(tmp_path, "logger=wandb", "base.recipe.epochs=1", *specialist)
     assert code == 1
     said = capsys.readouterr().err.strip().splitlines()
-    assert len([line for line in said if line.startswith("moe: base: the loss or a gradient was NaN")]) == 1
+    assert len([line for line in said if line.startswith("moe: curved: the loss or a gradient was NaN")]) == 1
     assert not (run / "results.json").exists()
-    assert json.loads(wandb_inspect(wandb_runs(run)["base"], "--summary"))["exit_code"] == 1
+    codes = {name: json.loads(wandb_inspect(file, "--summary"))["exit_code"] for name, file in wandb_runs(run).items()}
+    assert codes == {"base": 0, "curved": 1}
 
 
 def test_csv_logger_writes_every_epoch(trained: Path, tmp_path: Path) -> None:
