@@ -37,12 +37,12 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("command", re.findall(r"python -m moe\.train experiment=demo [^`\n]+", README))
-def test_extensions_train(changed: Path, command: str, commands: Commands) -> None:
+def test_extensions_train(changed: Path, tmp_path: Path, command: str, commands: Commands) -> None:
     arguments = shlex.split(command)[1:]
-    flags = (*QUICK, "logger=none", "report=false", "trainer.enable_progress_bar=false", "hydra.run.dir=run")
+    flags = (*QUICK, "logger=none", "report=false", "trainer.enable_progress_bar=false", f"hydra.run.dir={tmp_path}")
     ran = commands.run([*arguments, *flags], changed, {**os.environ, "PYTHONPATH": str(changed)})
     assert ran.returncode == 0, ran.stderr
-    found = json.loads((changed / "run" / "results.json").read_text())
+    found = json.loads((tmp_path / "results.json").read_text())
     wanted = {"net@base.net=softmax": ("base", "net", "_target_"), "gate=trusting": ("gate", "_target_")}
     for option, keys in wanted.items():
         if option in command:

@@ -17,3 +17,4 @@ for seed in "$@"; do
             hydra.run.dir="experiments/notebook/results/$arm/$seed"
     done
 done
+${PYTHON:-python} experiments/notebook/curves.py
