@@ -104,6 +104,13 @@ def test_random_values(plan: Callable[[Config], None], long: bool, tally: Tally)
     assert tally["random overrides", "a plan"] > 5  # it is not all refused
 
 
+def test_every_value_taken_away(plan: Callable[[Config], None], long: bool, tally: Tally) -> None:
+    if not long:
+        pytest.skip("make faults")
+    for key in overrides.known():
+        tally["a value taken away", outcome(lambda key=key: plan(compose(*DEMO, f"~{key}")))] += 1
+
+
 def test_random_groups_and_garbage(plan: Callable[[Config], None], long: bool, tally: Tally) -> None:
     def act(given: list[str]) -> None:
         command_line.check(given)
