@@ -149,7 +149,7 @@ def _some(names: Sequence[str]) -> str:
 
 def check_shape(ensemble: "Ensemble", dataset: "DataSet") -> None:
     """Raise DataError unless a data set's images have the channels, height and width that the run takes."""
-    shape = tuple(dataset.test.images.shape[1:])
+    shape = dataset.test.shape
     if shape != ensemble.in_shape:
         said, own = ("x".join(map(str, sizes)) for sizes in (shape, ensemble.in_shape))
         raise DataError(f"the images of {dataset.name} are {said} (channels, height, width), but the run takes {own}")

@@ -170,7 +170,7 @@ def _data(job: Job) -> Plain:
     return {
         "name": job.dataset.name,
         "classes": list(job.dataset.classes),
-        "shape": list(job.dataset.train.images.shape[1:]),
+        "shape": list(job.dataset.train.shape),
         "fingerprint": job.dataset.fingerprint,
         "sizes": {**sizes, "test": len(job.dataset.test.labels)},
         "protocol": job.config.data.splits.protocol,

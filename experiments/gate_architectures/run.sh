@@ -1,6 +1,6 @@
 #!/bin/sh
 # Every kind of gate with every kind of weights, over the frozen experts of each seed. Given again it runs what is missing.
-# Narrow networks (widths 16, 64, 64), so that two CPU cores train those of three seeds within an hour.
+# Narrow networks (widths 16, 64, 64), so that two CPU cores can train those of three seeds.
 #   experiments/gate_architectures/run.sh [SEEDS, 0,1,2]
 set -eu
 cd "$(dirname "$0")/../.."

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The width of the gate, 16 to 1024, over the frozen experts of each seed. Given again it runs what is missing.
-# Narrow networks (widths 16, 64, 64), so that two CPU cores train those of three seeds within an hour.
+# Narrow networks (widths 16, 64, 64), so that two CPU cores can train those of three seeds.
 #   experiments/gate_widths/run.sh [SEEDS, 0,1,2]
 set -eu
 cd "$(dirname "$0")/../.."

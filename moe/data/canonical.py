@@ -65,8 +65,7 @@ def fingerprint(train: Images, test: Images, n_classes: int) -> str:
 
     No name of a class or file is in it, so every source of the same images gives the same one.
     """
-    shape = tuple(train.images.shape[1:])
-    digest = hashlib.sha256(f"classes {n_classes} shape {shape}".encode())
+    digest = hashlib.sha256(f"classes {n_classes} shape {train.shape}".encode())
     for name, split in (("train", train), ("test", test)):
         digest.update(f" {name} {len(split.labels)} ".encode())
         digest.update(split.digests.tobytes())
