@@ -1,0 +1,93 @@
+"""What a run says of itself, and what the next one reuses: the real command on digits."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from moe.store import Store
+from tests.train.command import NETWORKS, copy_of, results, train
+
+
+def test_results_hold_what_the_predictions_say(trained: Path) -> None:
+    found = results(trained / "run")
+    told = load_file(trained / "run" / "predictions.safetensors")
+    right = told["probabilities"].argmax(dim=1) == told["labels"]
+    assert found["test"]["accuracy"] == pytest.approx(right.double().mean().item(), abs=1e-9)
+    curved = torch.isin(told["labels"], torch.tensor([0, 3, 6, 8, 9]))
+    assert found["test"]["branch"]["curved"]["count"] == int(curved.sum())
+    assert found["test"]["branch"]["curved"]["accuracy"] == pytest.approx(right[curved].double().mean().item())
+    assert found["test"]["router"]["accuracy"] == pytest.approx(
+        (told["route"] == (~curved).long()).double().mean().item()
+    )
+    assert torch.allclose(told["probabilities"].sum(dim=1), torch.ones(len(right)), atol=1e-5)
+
+
+def test_results_name_everything_that_decides_them(trained: Path) -> None:
+    found = results(trained / "run")
+    # 1,797 digits, a fifth of each class for testing: 1,438 and 359; 200 each held out for gates and choices.
+    assert found["data"]["sizes"] == {"train": 1038, "gate": 200, "val": 200, "test": 359}
+    assert found["data"]["protocol"] == "held_out"
+    assert set(found["stages"]) == {*NETWORKS, "gates"}
+    assert found["config"]["gate"]["width"] == 512
+    assert {"python", "torch", "pytorch-lightning", "hydra-core"} <= set(found["versions"])
+    assert all(not stage["reused"] for stage in found["seconds"].values())
+
+
+def test_second_run_trains_nothing_and_says_the_same(trained: Path, tmp_path: Path) -> None:
+    copy_of(trained, tmp_path)
+    code, run = train(tmp_path, "logger=none", "report=false")
+    assert code == 0
+    again, first = results(run), results(trained / "run")
+    assert all(stage["reused"] for stage in again["seconds"].values())
+    for section in ("test", "val", "baselines", "verdict", "cost", "key"):
+        assert again[section] == first[section]
+
+
+def test_another_gate_width_trains_only_the_gates(trained: Path, tmp_path: Path) -> None:
+    copy_of(trained, tmp_path)
+    code, run = train(tmp_path, "logger=none", "report=false", "gate.width=16")
+    assert code == 0
+    assert {name for name, stage in results(run)["seconds"].items() if not stage["reused"]} == {"gates"}
+
+
+def test_same_seed_gives_the_same_weights_bit_for_bit(trained: Path, tmp_path: Path) -> None:
+    code, _ = train(tmp_path, "logger=none", "report=false")
+    assert code == 0
+    first, second = Store(trained / "store"), Store(tmp_path / "store")
+    keys = [entry.key for entry in first.entries() if entry.record["kind"] != "outputs"]
+    assert len(keys) == 5
+    for key in keys:
+        one, two = first.get(key), second.get(key)
+        assert one is not None and two is not None
+        assert one.record["sha256"] == two.record["sha256"]
+
+
+def test_reuse_never_changes_a_later_stage(trained: Path, tmp_path: Path) -> None:
+    """The router is trained alone here, and after three other networks there."""
+    code, _ = train(tmp_path, "logger=none", "report=false", "target=router")
+    assert code == 0
+    (router,) = (entry for entry in Store(tmp_path / "store").entries() if entry.record["kind"] == "router")
+    there = Store(trained / "store").get(router.key)
+    assert there is not None and there.record["sha256"] == router.record["sha256"]
+
+
+def test_plan_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, run = train(tmp_path, "logger=none", "plan=true")
+    assert code == 0
+    assert not (run / "results.json").exists()
+    assert not Store(tmp_path / "store").entries()
+
+
+@pytest.mark.parametrize("target", ["base", "router", "experts"])
+def test_other_targets_train_only_what_they_need(trained: Path, tmp_path: Path, target: str) -> None:
+    copy_of(trained, tmp_path)
+    code, run = train(tmp_path, "logger=none", f"target={target}")
+    assert code == 0
+    found = results(run)
+    needed = {"base": {"base"}, "router": {"router"}, "experts": {"base", "curved", "straight"}}[target]
+    assert set(found["stages"]) == needed
+    assert all(stage["reused"] for stage in found["seconds"].values())
+    assert found["verdict"] is None
+    assert (run / "report.html").exists()
