@@ -26,6 +26,9 @@ from moe.modules.lookahead import Lookahead
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
 
+# What of torch says that a CPU multiplies in bf16; not public, so it may go.
+CPU_BF16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+
 
 @dataclass
 class Fitted:
@@ -52,12 +55,12 @@ class StageProgress(RichProgressBar):
 def precision_for(trainer: Plain) -> str:
     """Lightning's precision for `trainer.precision`: `auto` is bf16 autocast where the hardware gains by it.
 
-    That is a GPU with bf16, or a CPU with AMX: AVX-512's bf16 instructions alone are slower than fp32 (see
-    `experiments/benchmarks/precision.py`).
+    That is a GPU with bf16, or a CPU that multiplies in it (AMX, AVX512-BF16): one that does not is slower than in
+    fp32 (see `experiments/benchmarks/precision.py`).
     """
     if trainer["precision"] != "auto":
         return str(trainer["precision"])
-    fast = torch.cuda.is_bf16_supported() if _on_gpu(trainer) else _cpu_has_amx()
+    fast = torch.cuda.is_bf16_supported() if _on_gpu(trainer) else _cpu_multiplies_bf16()
     return "bf16-mixed" if fast else "32-true"
 
 
@@ -65,9 +68,9 @@ def _on_gpu(trainer: Plain) -> bool:
     return trainer["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
 
 
-def _cpu_has_amx() -> bool:
-    supported = getattr(torch.cpu, "_is_amx_tile_supported", None)  # not public, so it may go
-    return bool(supported and supported())
+def _cpu_multiplies_bf16() -> bool:
+    asked = [getattr(torch.cpu, name, None) for name in CPU_BF16]
+    return any(supported() for supported in asked if supported)
 
 
 def fit(

@@ -204,20 +204,28 @@ def test_precision_that_is_named_is_taken(precision: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("accelerator", "cuda", "gpu_bf16", "amx", "expected"),
+    ("accelerator", "cuda", "gpu_bf16", "cpu_has", "expected"),
     [
-        ("cpu", False, False, False, "32-true"),
-        ("cpu", False, False, True, "bf16-mixed"),
-        ("cpu", True, True, False, "32-true"),  # a GPU that is not asked for says nothing
-        ("auto", True, True, False, "bf16-mixed"),
-        ("gpu", True, False, True, "32-true"),
-        ("auto", False, True, True, "bf16-mixed"),
+        ("cpu", False, False, None, "32-true"),
+        ("cpu", False, False, "_is_amx_tile_supported", "bf16-mixed"),
+        ("cpu", False, False, "_is_avx512_bf16_supported", "bf16-mixed"),
+        ("cpu", False, False, "_is_avx512_supported", "32-true"),  # AVX-512 alone does not multiply in bf16
+        ("cpu", True, True, None, "32-true"),  # a GPU that is not asked for says nothing
+        ("auto", True, True, None, "bf16-mixed"),
+        ("gpu", True, False, "_is_amx_tile_supported", "32-true"),
+        ("auto", False, True, "_is_amx_tile_supported", "bf16-mixed"),
     ],
 )
 def test_auto_is_bf16_where_the_hardware_gains_by_it(
-    accelerator: str, cuda: bool, gpu_bf16: bool, amx: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+    accelerator: str,
+    cuda: bool,
+    gpu_bf16: bool,
+    cpu_has: str | None,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu_bf16)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported", "_is_avx512_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda name=name: name == cpu_has)
     assert precision_for({"precision": "auto", "accelerator": accelerator}) == expected
