@@ -1,13 +1,16 @@
 """What a config's values may be, and one sentence for each that is wrong. Imports no torch: it must be quick."""
 
+import ast
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from moe.combinations import check_combinations
 from moe.errors import ConfigError, nearest
 
+NETS = Path(__file__).parent / "nets"
 # Networks: a class or builder of one of these modules, by its own name. Users add theirs in moe/nets/.
 NETWORK_MODULES = ("moe.nets", "torchvision.models")
 # Of torchvision.models, what does not build a network but looks one up or loads weights.
@@ -153,6 +156,12 @@ def check(values: Mapping[str, Any]) -> None:
     check_combinations(values)
 
 
+def check_whole(key: str, value: Any) -> None:
+    """Raise ConfigError where the value of a key that is not in the config is no whole number above 0."""
+    if isinstance(value, bool) or not POSITIVE_INT[0](value):
+        raise ConfigError(f"{key} must be {POSITIVE_INT[1]}, not {value!r}")
+
+
 def _check_names(values: Any, key: str = "") -> None:
     """YAML's mappings have numbers for names too, which neither a file of JSON nor an argument of a network has."""
     if isinstance(values, Mapping):
@@ -189,6 +198,30 @@ def _check_targets(values: Mapping[str, Any]) -> None:
     for key in _underscored(values):
         if key not in allowed:
             raise ConfigError(f"{key} is not allowed: only networks and optimisers are built, from plain values")
+    for name in ("base", "expert", "router", "gate"):
+        net, key = (values[name], name) if name == "gate" else (values[name]["net"], f"{name}.net")
+        _check_ours(net, f"{key}._target_")
+
+
+def _check_ours(net: Mapping[str, Any], key: str) -> None:
+    """Of a class of `moe.nets` whether it is there and takes its arguments, as far as its source says without torch."""
+    module, _, name = str(net["_target_"]).rpartition(".")
+    if module == "torchvision.models":
+        return
+    file = NETS / f"{module.rpartition('.')[2]}.py"
+    try:
+        body = ast.parse(file.read_text()).body if file.is_file() else []
+    except SyntaxError as error:
+        raise ConfigError(f"{key}: {module} is no Python: line {error.lineno}: {error.msg}") from None
+    found = next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
+    if found is None:
+        raise ConfigError(f"{key}: there is no {name} in {module}")
+    for node in found.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__" and node.args.kwarg is None:
+            takes = [argument.arg for argument in (*node.args.args[1:], *node.args.kwonlyargs)]
+            for argument in (name for name in net if name not in ("_target_", *takes)):
+                place = key.removesuffix("_target_") + argument
+                raise ConfigError(f"{place}: {net['_target_']} takes no {argument}{nearest(argument, takes)}")
 
 
 def check_optimizer(target: Any, key: str) -> None:

@@ -59,7 +59,10 @@ def _check_members(values: Mapping[str, Any]) -> None:
 def _check_specialists(values: Mapping[str, Any]) -> None:
     base, expert = values["base"], values["expert"]
     if expert["init"] == "base" and expert["net"] != base["net"]:
-        raise ConfigError("expert.init=base needs expert.net to be base.net: its weights are where a specialist starts")
+        raise ConfigError(
+            "expert.init=base needs expert.net to be base.net: its weights are where a specialist starts; "
+            "or set expert.init=scratch"
+        )
     if expert["trunk"] == "shared":
         if expert["init"] != "base":
             raise ConfigError("expert.trunk=shared is the base's own trunk; set expert.init=base too")

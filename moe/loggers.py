@@ -18,8 +18,9 @@ from moe.checks import scalars
 from moe.config import Plain
 from moe.stages import Stage
 from moe.sweep import names
+from moe.sweep.callback import begun
 from moe.sweep.record import Sweep, sweep_of
-from moe.wandb_session import AgentRun, wandb_mode
+from moe.wandb_session import AgentRun, offline_lines, wandb_mode
 
 log = logging.getLogger(__name__)
 FLUSH_SECONDS = 0.5  # what kill -9 may cost; W&B's own 15 would lose a whole short stage
@@ -174,10 +175,9 @@ class StageLoggers:
             except Exception as error:  # what was trained is safe, and so is the run's file
                 log.warning("W&B could not finish %s (%s)", run.name, _line(error))
                 log.warning("            to upload the rest: wandb sync %s", shlex.quote(str(Path(run.dir).parent)))
-        if any(run.offline for run in runs.values()):
-            place = shlex.quote(str(self.place))
-            log.info("W&B         offline; to see the curves: wandb leet %s/wandb", place)
-            log.info("            to upload them: wandb sync %s/wandb/offline-run-*", place)
+        if any(run.offline for run in runs.values()) and begun() is None:  # a sweep says it at its end
+            for line in offline_lines(self.place):
+                log.info(line)
 
 
 def swept_values(sweep: Sweep, folder: Path, config: Plain) -> Iterator[tuple[str, Any]]:

@@ -50,7 +50,8 @@ def check(config: Config, tree: Tree, stages: list[Stage]) -> int:
                 _check_takes(net, (channels, height, width), f"{section}.net")
                 if stage.inputs["recipe"].get("muon") and not kernels(net):
                     raise ConfigError(f"{section}.recipe.muon is for convolutions, of which the network has none")
-            build_optimizer(stage.inputs["recipe"]["optimizer"], [nn.Parameter(torch.empty(1))])
+            learned = [nn.Parameter(torch.empty(1))]
+            build_optimizer(stage.inputs["recipe"]["optimizer"], learned, f"{section}.recipe.optimizer")
     return world
 
 

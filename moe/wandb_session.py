@@ -3,10 +3,12 @@
 import logging
 import netrc
 import os
+import shlex
 import ssl
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -54,23 +56,41 @@ class AgentRun:
         return {"project": os.environ.get("WANDB_PROJECT", project), "entity": os.environ.get("WANDB_ENTITY", entity)}
 
 
-def wandb_mode(wanted: str) -> str:
+@cache
+def _say(level: int, sentence: str) -> None:
+    """Log a sentence once a process: a sweep's jobs would all say the same."""
+    log.log(level, sentence)
+
+
+def wandb_mode(wanted: str, say: Callable[[int, str], None] = _say) -> str:
     """W&B's mode for `logger.mode`: `auto` obeys WANDB_MODE, then is online where a key is set, else offline.
 
-    Says so, within seconds, where `online` was asked for or a key is set and it has to be offline all the same.
+    Where it has to be offline though that was not asked for, `say` is told so within seconds, with logging's level.
     """
     asked = os.environ.get("WANDB_MODE", "") if wanted == "auto" else wanted
     if asked not in ("", "online"):
         return asked
     server = server_url()
     if not has_key(server):
-        if asked == "online":
-            log.warning("W&B has no API key (WANDB_API_KEY, or wandb login); this run is logged offline")
+        level = logging.WARNING if asked == "online" else logging.INFO
+        say(level, "W&B has no API key (WANDB_API_KEY, or wandb login); what runs is logged offline")
         return "offline"
     if not answers(server):
-        log.warning("W&B: %s does not answer within %.0f s; this run is logged offline", server, ANSWER_SECONDS)
+        silent = f"W&B: {server} does not answer within {ANSWER_SECONDS:.0f} s"
+        say(logging.WARNING, f"{silent}; what runs is logged offline")
         return "offline"
     return "online"
+
+
+def offline_lines(place: Path) -> tuple[str, ...]:
+    """How to see and upload what was logged offline in a folder; nothing where there is no such run."""
+    if not any(place.glob("wandb/offline-run-*")):
+        return ()
+    quoted = shlex.quote(str(place))
+    return (
+        f"W&B         offline; to see the curves: wandb leet {quoted}/wandb",
+        f"            to upload them: wandb sync {quoted}/wandb/offline-run-*",
+    )
 
 
 def server_url() -> str:

@@ -1,6 +1,7 @@
 """Each wrong value is answered with its key and what would be right."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -241,3 +242,20 @@ def test_only_truth_values_and_the_word_say_how_to_flip() -> None:
     assert sentence("base.recipe.augment.flip=1").startswith(
         "base.recipe.augment.flip must be true, false or alternating"
     )
+
+
+def test_a_network_of_the_users_own_is_read_without_being_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("vgg", "gates"):  # what the others are
+        (tmp_path / f"{name}.py").write_text("class VGG: ...\nclass MLPGate: ...\n")
+    monkeypatch.setattr(checks, "NETS", tmp_path)
+    values = changed("base.net", {"_target_": "moe.nets.mine.Net", "depth": 3, "widht": 8})
+    assert refusal(values) == "base.net._target_: there is no Net in moe.nets.mine"
+    (tmp_path / "mine.py").write_text("class Net:\n    def __init__(self\n")
+    assert refusal(values).startswith("base.net._target_: moe.nets.mine is no Python: line ")
+    (tmp_path / "mine.py").write_text("class Net:\n    def __init__(self, in_shape, *, depth, width): ...\n")
+    assert refusal(values) == "base.net.widht: moe.nets.mine.Net takes no widht; did you mean width?"
+    # What a class hands on to another is found out when it is built.
+    (tmp_path / "mine.py").write_text("class Net:\n    def __init__(self, depth, **more): ...\n")
+    checks.check(values)

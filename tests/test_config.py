@@ -155,7 +155,7 @@ def test_groups_are_chosen_at_their_places() -> None:
         "net@base.net=tiny_vgg",
         "base.net.hidden=7",
         "net@expert.net=vgg11_bn",
-        "router.net._target_=moe.nets.mine.Net",
+        "router.net._target_=torchvision.models.vgg11",
         "gate=confidence",
         "recipe@gate.recipe=adam",
         "base.recipe.epochs=3",
@@ -168,7 +168,7 @@ def test_groups_are_chosen_at_their_places() -> None:
     assert config.base.net == {**yaml.safe_load((CONF / "net/tiny_vgg.yaml").read_text()), "hidden": 7}
     assert config.expert.net == {"_target_": "torchvision.models.vgg11_bn", "dropout": 0.5}
     # By its target: whether there is such a network shows when it is built.
-    assert (config.router.net["_target_"], config.router.net["hidden"]) == ("moe.nets.mine.Net", 512)
+    assert (config.router.net["_target_"], config.router.net["hidden"]) == ("torchvision.models.vgg11", 512)
     assert config.gate.net == yaml.safe_load((CONF / "gate/confidence.yaml").read_text())
     assert (config.gate.weights, config.gate.fit_on, config.gate.frozen) == ("joint", "gate", "stored")
     assert (config.gate.recipe.patience, config.base.recipe.epochs, config.router.recipe.epochs) == (2, 3, 100)
@@ -323,15 +323,22 @@ def test_wrong_configs_fail_before_torch_is_imported() -> None:
         "from moe.errors import ConfigError\n"
         "heavy = ('torch', 'torchvision', 'pytorch_lightning', 'wandb', 'matplotlib', 'sklearn', 'numpy')\n"
         "print([name for name in heavy if name in sys.modules])\n"
-        "try:\n"
-        "    moe.compose('gate.width=0')\n"
-        "except ConfigError as error:\n"
-        "    print(error)\n"
+        "for override in ('gate.width=0', 'base.net._target_=moe.nets.vgg.VG', '+base.net.sise=s'):\n"
+        "    try:\n"
+        "        moe.compose(override)\n"
+        "    except ConfigError as error:\n"
+        "        print(error)\n"
         "print('torch' in sys.modules)\n"
     )
     root = Path(moe.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["[]", "gate.width must be a whole number above 0, not 0", "False"]
+    assert done.stdout.splitlines() == [
+        "[]",
+        "gate.width must be a whole number above 0, not 0",
+        "base.net._target_: there is no VG in moe.nets.vgg",
+        "base.net.sise: moe.nets.fast_vgg.FastVGG takes no sise; did you mean size?",
+        "False",
+    ]
 
 
 def test_a_config_of_an_earlier_version_gets_what_it_lacks() -> None:

@@ -211,7 +211,7 @@ def test_without_a_network_a_command_says_so_at_once_and_goes_on(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    told = lines.index("W&B: http://127.0.0.1:1 does not answer within 3 s; this run is logged offline")
+    told = lines.index("W&B: http://127.0.0.1:1 does not answer within 3 s; what runs is logged offline")
     assert told < next(number for number, line in enumerate(lines) if line.startswith("base: reused"))
     place = tmp_path / "run" / "wandb"
     assert lines[-2:] == [

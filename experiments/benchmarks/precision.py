@@ -2,8 +2,8 @@
 
     python experiments/benchmarks/precision.py
 
-Writes precision.json beside this file. `trainer.precision=auto` takes bf16 where the CPU multiplies in it: elsewhere, as
-this shows, bf16 loses.
+Writes precision.json beside this file. `trainer.precision=auto` takes bf16 where the CPU multiplies in it:
+elsewhere, as this shows, bf16 loses.
 """
 
 import json
@@ -63,7 +63,7 @@ def main() -> None:
     }
     found = {
         "machine": machine(torch.device("cpu")),
-        "bf16": [name.removeprefix("_is_").removesuffix("_supported") for name in CPU_BF16 if getattr(torch.cpu, name)()],
+        "bf16": [name for name in CPU_BF16 if getattr(torch.cpu, name)()],
         "fp32_over_bf16": {name: round(ratio, 2) for name, ratio in ratios.items()},
     }
     Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")

@@ -64,7 +64,10 @@ def together(found: dict[str, Any]) -> Iterator[str]:
 def precision(found: dict[str, Any]) -> Iterator[str]:
     rows = [[name, f"{ratio:.2f}"] for name, ratio in found["fp32_over_bf16"].items()]
     yield markdown(["fp32's time over bf16's", "ratio"], rows)
-    has = " and ".join(found["bf16"]) or "no instructions"
+    has = (
+        " and ".join(name.removeprefix("_is_").removesuffix("_supported") for name in found["bf16"])
+        or "no instructions"
+    )
     yield f"On {found['machine']}, which has {has} to multiply in bf16. Below 1, bf16 is slower."
 
 

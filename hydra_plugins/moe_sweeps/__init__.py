@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,16 +110,22 @@ class _CommandLauncher(Launcher):
 
     def commands(self, job_overrides: Sequence[Overrides]) -> Any:
         """The command of every job; what is left of an earlier try that failed goes."""
-        from moe.sweep.jobs import Command
+        from moe.sweep.jobs import Command, hydra_flags
         from moe.sweep.record import FAILURE
+        from moe.wandb_session import wandb_mode
 
-        sources = self.config.hydra.runtime.config_sources
-        flags = [flag for s in sources if s.provider == "command-line" for flag in ("--config-dir", s.path)]
-        found = []
+        flags, found, modes = hydra_flags(self.config), [], set()
         for overrides in job_overrides:
-            folder = job_folder(self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides)))
+            composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+            folder = job_folder(composed)
             (folder / FAILURE).unlink(missing_ok=True)
             found.append(Command(list(overrides), folder, flags))
+            if composed.logger.kind == "wandb" and not composed.plan:
+                modes.add(str(composed.logger.mode))
+        with suppress(Exception):  # each job deals with W&B's trouble itself
+            for mode in sorted(modes):
+                # So that it is said here what the jobs say where nobody may look.
+                wandb_mode(mode, lambda _, said: print(said, flush=True))
         return found
 
     def returned(self, command: Any) -> JobReturn:
@@ -127,13 +134,14 @@ class _CommandLauncher(Launcher):
         from moe.sweep import record
 
         done = JobReturn(overrides=list(command.overrides), working_dir=os.getcwd())
-        results = record.results(command.folder)
-        if results is None:
-            done.status = JobStatus.FAILED
-            done.return_value = UserError(record.read_failure(command.folder) or "it ended without a word")
-        else:
+        try:
+            results = record.results(command.folder)
+            if results is None and not record.planned(command.folder):
+                raise UserError(record.read_failure(command.folder) or "it ended without a word")
+            done.return_value = None if results is None else record.objective(results)
             done.status = JobStatus.COMPLETED
-            done.return_value = record.objective(results)
+        except UserError as error:
+            done.return_value, done.status = error, JobStatus.FAILED
         return done
 
 
@@ -149,8 +157,12 @@ class ProcessLauncher(_CommandLauncher):
 
     def launch(self, job_overrides: Sequence[Overrides], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs and wait for all of them. Ctrl-C or SIGTERM ends those that run."""
-        from moe.sweep import gpus, jobs
+        from moe.checks import check_whole
+        from moe.sweep import gpus, jobs, record
 
+        for key, value in (("n_jobs", self.n_jobs), ("threads", self.threads)):
+            if value is not None:
+                check_whole(f"hydra.launcher.{key}", value)
         devices = gpus.visible()
         at_once = self.n_jobs or len(devices) or 1
         threads = self.threads or max(1, (os.cpu_count() or 1) // at_once)
@@ -171,8 +183,11 @@ class ProcessLauncher(_CommandLauncher):
             jobs.run(command, devices, environment, started, stop.is_set)
             if stop.is_set():
                 return
-            said = self.returned(command)
-            ended = "done" if said.status == JobStatus.COMPLETED else f"failed: {said._return_value}"
+            if record.planned(command.folder):
+                print((command.folder / jobs.OUTPUT).read_text(errors="replace"), end="", flush=True)
+                return
+            why = None if record.results(command.folder) else record.read_failure(command.folder)
+            ended = "done" if why is None else f"failed: {why}"
             print(f"{head}  {ended} after {time.monotonic() - begun:.0f} s", flush=True)
 
         with ThreadPoolExecutor(at_once) as pool:
@@ -225,7 +240,10 @@ class SubmititLauncher(_CommandLauncher):
             import submitit
         except ModuleNotFoundError:
             raise ConfigError("hydra/launcher=slurm_local and slurm need submitit: pip install submitit") from None
-        executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
+        try:
+            executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
+        except RuntimeError as raised:
+            raise ConfigError(f"hydra/launcher=slurm: {raised}") from None
         executor.update_parameters(**{k: v for k, v in self.parameters.items() if v is not None})
         # Slurm gives each job its own; on one machine the jobs share what this process sees.
         devices = gpus.visible() if self.cluster == "local" else []

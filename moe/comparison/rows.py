@@ -9,8 +9,9 @@ from statistics import fmean
 from typing import Any
 
 from moe.comparison.estimate import Estimate, estimate
-from moe.comparison.runs import AGAINST, NO_DIFFERENCE, Run
+from moe.comparison.runs import AGAINST, Run
 from moe.config import Plain
+from moe.settings import NO_DIFFERENCE
 
 
 @dataclass(frozen=True)

@@ -3,25 +3,18 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from moe.checks import scalars
-from moe.config import Config, Plain, from_plain
+from moe.config import Config, Plain
 from moe.errors import ConfigError, StoreError
 from moe.results import read
+from moe.settings import NO_DIFFERENCE, differences, settings
 
 # What a run is compared with, of its results' verdicts.
 AGAINST = ("uniform", "base")
 VERDICT = ("difference", "ci95", "mcnemar_p")
-# Where a run was, how it was shown, and what has a column of its own: no difference in what it learnt.
-NO_DIFFERENCE = (
-    *("experiment", "seed", "plan", "report", "checkpoint_seconds", "paths.", "logger."),
-    *("data.name", "data.root", "data.download", "data.fingerprint"),
-    *("trainer.enable_progress_bar", "trainer.log_every_n_steps"),
-)
 
 
 @dataclass(frozen=True)
@@ -105,17 +98,15 @@ def collect(given: Sequence[Path]) -> tuple[list[Run], list[str]]:
 def refuse_other(folder: Path, config: Config) -> None:
     """Raise ConfigError where `folder` holds a finished run of another config, naming up to five keys that differ."""
     try:
-        found = _settings(read(folder / "results.json")["config"])
+        found = read(folder / "results.json")["config"]
+        differ = list(differences(found, config.plain(), tuple(key for key in NO_DIFFERENCE if key != "seed")))
     except (StoreError, KeyError, TypeError, AttributeError):
         return  # none, or none that could be lost
-    ours = _settings(config.plain())
-    keys = [key for key in ours | found if key == "seed" or not key.startswith(NO_DIFFERENCE)]
-    told = [(key, *(json.dumps(said.get(key), default=str) for said in (found, ours))) for key in keys]
-    differ = [f"{key} ({there}, not {here})" for key, there, here in told if there != here]
     if differ:
+        told = ", ".join(f"{key} ({there}, not {here})" for key, there, here in differ[:5])
         more = f" and {len(differ) - 5} more" if len(differ) > 5 else ""
         raise ConfigError(
-            f"{folder} holds a finished run that differs in {', '.join(differ[:5])}{more}; "
+            f"{folder} holds a finished run that differs in {told}{more}; "
             "set hydra.run.dir to another folder, or remove that run"
         )
 
@@ -157,7 +148,7 @@ def _run(path: Path, results: Plain) -> Run:
             routed=flops.get("routed"),
             dense=flops.get("dense"),
             seconds=sum(stage["seconds"] for stage in results["seconds"].values()),
-            config=_settings(results["config"]),
+            config=settings(results["config"]),
             # Runs from before these were recorded have none.
             training_flops=(cost.get("training_flops") or {}).get("total"),
             regret=test.get("regret") or {},
@@ -166,15 +157,6 @@ def _run(path: Path, results: Plain) -> Run:
         )
     except (KeyError, TypeError, AttributeError):
         raise StoreError(f"{path / 'results.json'} is damaged: it is not the results.json of a run") from None
-
-
-def _settings(config: Plain) -> Plain:
-    """Every value of a config by its dotted key; a tree of branches is one value."""
-    with suppress(ConfigError, KeyError, TypeError):  # as it is where this version would refuse it
-        config = from_plain(config).plain()  # keys that its version did not have get their defaults
-    tree = config["taxonomy"]["branches"]
-    settings = dict(scalars({**config, "taxonomy": {**config["taxonomy"], "branches": None}}))
-    return {**settings, "taxonomy.branches": tree}
 
 
 def differing(runs: Sequence[Run]) -> list[str]:

@@ -84,8 +84,10 @@ def parameter_groups(module: nn.Module, recipe: Mapping[str, Any], but: Collecti
     return groups
 
 
-def build_optimizer(config: Mapping[str, Any], learned: Iterable[Any]) -> torch.optim.Optimizer:
-    """The optimiser of `recipe.optimizer`, fused where it can be. Raises ConfigError for wrong arguments."""
+def build_optimizer(
+    config: Mapping[str, Any], learned: Iterable[Any], key: str = "recipe.optimizer"
+) -> torch.optim.Optimizer:
+    """The optimiser of a recipe, fused where it can be. Raises ConfigError, naming `key`, for wrong arguments."""
     arguments = dict(config)
     target = arguments.pop("_target_")
     name = target.rpartition(".")[2]
@@ -95,7 +97,7 @@ def build_optimizer(config: Mapping[str, Any], learned: Iterable[Any]) -> torch.
     try:
         optimizer: torch.optim.Optimizer = getattr(torch.optim, name)(learned, **arguments)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"recipe.optimizer: {target} cannot be built: {error}") from None
+        raise ConfigError(f"{key}: {target} cannot be built: {error}") from None
     return optimizer
 
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from moe.sweep import names
+from moe.sweep.jobs import hydra_flags
 from moe.sweep.record import Sweep
 
 _begun: list[Sweep] = []
@@ -21,7 +22,8 @@ class SweepCallback(Callback):
         swept = names.swept(config.hydra.overrides.task, OmegaConf.select(config, "hydra.sweeper.params"))
         with suppress(OmegaConfBaseException):  # a folder of the user's own may need what only a job has
             OmegaConf.select(config, "hydra.sweep.subdir")  # jobs are named by what is swept, which is known here
-        sweep = Sweep(Path(str(config.hydra.sweep.dir)), list(config.hydra.overrides.task), swept)
+        folder, overrides = Path(str(config.hydra.sweep.dir)), list(config.hydra.overrides.task)
+        sweep = Sweep(folder, overrides, swept, flags=hydra_flags(config))
         sweep.write()
         _begun.append(sweep)
 

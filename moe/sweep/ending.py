@@ -8,6 +8,7 @@ from moe.errors import UserError
 from moe.sweep import record
 from moe.sweep.jobs import Command
 from moe.sweep.record import Failure, Sweep
+from moe.wandb_session import offline_lines
 
 if TYPE_CHECKING:
     from moe.comparison import Run
@@ -24,6 +25,8 @@ def end(sweep: Sweep, error: Exception | None) -> int:
     failed = record.failures(sweep)
     if any(sweep.folder.rglob(record.RESULTS)):
         _compare(sweep, failed)
+    for line in offline_lines(sweep.folder):
+        print(line)
     if failed:
         print(f"\n{_failures(failed)}", file=sys.stderr)
     if error is not None:
@@ -73,5 +76,6 @@ def _failures(failed: list[Failure]) -> str:
     """What failed, why, and the command that runs it again."""
     lines = [f"{len(failed)} failed; the sweep's command runs them again, or one by one:"]
     for failure in failed:
-        lines += [f"  {failure.folder}", f"    {failure.error}", f"    {Command(failure.overrides, failure.folder)}"]
+        command = Command(failure.overrides, failure.folder, failure.flags)
+        lines += [f"  {failure.folder}", f"    {failure.error}", f"    {command}"]
     return "\n".join(lines)

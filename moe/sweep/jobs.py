@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from omegaconf import DictConfig
+
 from moe.sweep import gpus
-from moe.sweep.record import RESULTS, read_failure, write_failure
+from moe.sweep.record import RESULTS, planned, read_failure, write_failure
 
 OUTPUT = "output.txt"
 STOP_SECONDS = 30.0
@@ -32,6 +34,12 @@ class Command:
 
     def __str__(self) -> str:
         return shlex.join(["python", "-m", "moe.train", *self.arguments()])
+
+
+def hydra_flags(config: DictConfig) -> list[str]:
+    """Hydra's own options of this command that each of its jobs needs, too: where else configs are (--config-dir)."""
+    sources = config.hydra.runtime.config_sources
+    return [flag for s in sources if s.provider == "command-line" for flag in ("--config-dir", str(s.path))]
 
 
 def quoted(value: str) -> str:
@@ -77,7 +85,8 @@ def run(
             held.close()  # the job's own process holds it now
     started(process, held.gpu if held is not None else None)
     code = process.wait()
-    if not (command.folder / RESULTS).is_file() and read_failure(command.folder) is None and not stopped():
+    silent = not (command.folder / RESULTS).is_file() and read_failure(command.folder) is None
+    if silent and not stopped() and not (code == 0 and planned(command.folder)):
         write_failure(command.folder, _why(code, command.folder / OUTPUT))
 
 

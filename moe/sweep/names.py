@@ -24,14 +24,15 @@ def sweep_name(overrides: Sequence[str], params: Any = None) -> str:
     what = given.get("sweep") or given.get("experiment", "gates")
     parts = [what if not _is_sweep(what) else "experiments"]
     if "sweep" not in given:
-        parts += [short(key) for key in swept(overrides, params) if key != "experiment"]
+        parts += [_called(key) for key in swept(overrides, params) if key != "experiment"]
     space = dict(params or {})
     return f"{_slug('_'.join(parts))}-{_hash([*overrides, *(f'{key}={space[key]}' for key in space)])}"
 
 
 def job_name(overrides: Sequence[str], swept: Sequence[str]) -> str:
     """The folder of one job: its values of what is swept, as far as they are short, and a hash of all its overrides."""
-    parts = [f"{short(key)}-{value[:LONGEST_VALUE]}" for key, value in map(_split, overrides) if key in swept]
+    named = [(_called(key), _value(key, value)) for key, value in map(_split, overrides) if key in swept]
+    parts = [f"{key}-{value[:LONGEST_VALUE]}" for key, value in named]
     return f"{_slug('_'.join(parts))}-{_hash(overrides)}".lstrip("-")
 
 
@@ -44,6 +45,15 @@ def swept(overrides: Sequence[str], params: Any = None) -> list[str]:
 def short(key: str) -> str:
     """The last part of a dotted key: `width` for `gate.width`."""
     return key.lstrip("+~").rpartition(".")[2].rpartition("@")[2]
+
+
+def _called(key: str) -> str:
+    """A swept key in a folder's name, where `_target_` would be taken for something to build."""
+    return short(key.removesuffix("._target_"))
+
+
+def _value(key: str, value: str) -> str:
+    return value.rpartition(".")[2] if key.endswith("._target_") else value
 
 
 def _split(override: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from moe.config import Config, Plain
 from moe.errors import ConfigError, StoreError, UserError
+from moe.settings import PLACES, differences
 from moe.store import write_whole
 
 log = logging.getLogger(__name__)
@@ -20,12 +21,16 @@ SWEEP, FAILURE, RESULTS = "sweep.json", "failure.json", "results.json"
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep's folder and what was asked for: the command's overrides, the keys they sweep, every job by folder."""
+    """A sweep's folder and what was asked for: the command's overrides, the keys they sweep, every job by folder.
+
+    `flags` are Hydra's own options of the command that a job alone needs, too (--config-dir).
+    """
 
     folder: Path
     overrides: list[str]
     swept: list[str]
     jobs: dict[str, list[str]] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -41,11 +46,12 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that has no results: its overrides, its folder, and why in one line."""
+    """A job that has no results: its overrides, its folder, why in one line, and Hydra's options for it."""
 
     overrides: list[str]
     folder: Path
     error: str
+    flags: list[str] = field(default_factory=list)
 
 
 def write(path: Path, content: Plain) -> None:
@@ -57,7 +63,8 @@ def read_sweep(folder: Path) -> Sweep | None:
     """The sweep whose folder this is, or None. Raises StoreError where its record is damaged."""
     try:
         said = json.loads((folder / SWEEP).read_text())
-        return Sweep(folder, list(said["overrides"]), list(said["swept"]), dict(said["jobs"]))
+        flags = list(said.get("flags", []))  # sweeps from before they were recorded have none
+        return Sweep(folder, list(said["overrides"]), list(said["swept"]), dict(said["jobs"]), flags)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -79,9 +86,20 @@ def results(run: Path) -> Plain | None:
 
 
 def finished(run: Path, config: Config) -> Plain | None:
-    """The results of a run that is complete and was of this very config, or None."""
+    """The results of a run that is complete and was of this very config, wherever its networks are; or None."""
     found = results(run)
-    return found if found and found.get("config") == json.loads(json.dumps(config.plain())) else None
+    try:
+        return None if found is None or any(differences(found["config"], config.plain(), PLACES)) else found
+    except (KeyError, TypeError, AttributeError):  # not the results of a run
+        return None
+
+
+def planned(run: Path) -> bool:
+    """Whether a job was asked only for what it would train, and said it."""
+    from omegaconf import OmegaConf
+
+    said = run / "hydra" / "config.yaml"
+    return said.is_file() and not (run / FAILURE).exists() and bool(OmegaConf.select(OmegaConf.load(said), "plan"))
 
 
 def objective(found: Plain) -> float:
@@ -115,12 +133,13 @@ def read_failure(run: Path) -> str | None:
 
 
 def failures(sweep: Sweep) -> list[Failure]:
-    """The sweep's jobs that have no results, in order."""
+    """The sweep's jobs that have no results and should, in order."""
     found = []
     for name, overrides in (sweep.jobs or _started(sweep)).items():
         run = sweep.folder / name
-        if not (run / RESULTS).is_file():
-            found.append(Failure(list(overrides), run, read_failure(run) or "it ended without a word"))
+        if not (run / RESULTS).is_file() and not planned(run):
+            silent = "it ended without a word" if run.is_dir() else "it was not started"
+            found.append(Failure(list(overrides), run, read_failure(run) or silent, sweep.flags))
     return found
 
 

@@ -34,6 +34,14 @@ def test_a_job_is_named_by_its_swept_values_and_a_hash_of_all() -> None:
     assert job_name(["experiment=soft", "gate.width=32", "seed=0"], ["gate.width", "seed"])[-8:] != one[-8:]
 
 
+def test_what_is_swept_by_its_target_is_named_by_what_it_belongs_to() -> None:
+    # A folder's name goes through the command line, where `_target_` is what may not be built.
+    job = ["gate.recipe.optimizer._target_=torch.optim.AdamW"]
+    assert job_name(job, ["gate.recipe.optimizer._target_"]).startswith("optimizer-AdamW-")
+    swept_targets = ["experiment=gates", "gate.recipe.optimizer._target_=torch.optim.Adam,torch.optim.SGD"]
+    assert sweep_name(swept_targets).startswith("gates_optimizer-")
+
+
 def test_a_name_holds_no_character_that_a_shell_or_hydra_would_read() -> None:
     name = job_name(["taxonomy.branches={a:[0,1],b:'x y'}"], ["taxonomy.branches"])
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,80}", name)

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from hydra_plugins.moe_sweeps import ProcessLauncher
+from moe.errors import ConfigError
 from tests.conftest import TINY
 
 Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -150,12 +152,35 @@ def test_two_sweeps_at_once_over_one_store(sweep: Sweep, tmp_path: Path) -> None
     assert len(list((tmp_path / "store").glob("gates-*"))) == 3  # two of the sweep, one of the session's run
 
 
-def test_submitit_runs_each_job_and_a_wrong_one_fails_alone(sweep: Sweep, tmp_path: Path) -> None:
-    pytest.importorskip("submitit")
-    done = sweep("gate.width=4,-1,8", "gate.recipe.optimizer.lr=0.001,1e38", "hydra/launcher=slurm_local")
-    assert done.returncode == 1, done.stdout + done.stderr
+def test_jobs_that_are_only_planned_have_not_failed(sweep: Sweep, tmp_path: Path) -> None:
+    for launcher in ("basic", "processes"):
+        done = sweep("gate.width=4,8", "plan=true", f"hydra/launcher={launcher}", folder=launcher)
+        assert done.returncode == 0 and not done.stderr, done.stdout + done.stderr
+        # Every job says what it would train: the gates, of which there are none of these widths.
+        assert len(re.findall(r"^gates +train", done.stdout, re.MULTILINE)) == 2
+        assert not list((tmp_path / launcher).rglob("failure.json"))
+
+
+def test_jobs_without_an_accuracy_to_search_by_are_done_and_wandbs_trouble_is_said_first(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789" * 4)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:1")  # nobody listens there
+    done = sweep("target=router,base", "hydra/launcher=processes", "logger=wandb", "base.recipe.epochs=1")
+    assert done.returncode == 0, done.stdout + done.stderr
     assert len(results(tmp_path / "sweep")) == 2
-    assert "4 failed" in done.stderr
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.startswith("job") and " done " in line][1:]
+    warned = lines.index("W&B: http://127.0.0.1:1 does not answer within 3 s; what runs is logged offline")
+    assert warned < next(number for number, line in enumerate(lines) if line.startswith("job 1  started"))
+    assert lines[-1] == f"            to upload them: wandb sync {tmp_path / 'sweep'}/wandb/offline-run-*"
+
+
+@pytest.mark.parametrize("settings", [{"n_jobs": -1}, {"n_jobs": "two"}, {"threads": 0}])
+def test_a_launcher_is_told_what_it_cannot_do(settings: dict[str, Any]) -> None:
+    (key,) = settings
+    with pytest.raises(ConfigError, match=rf"^hydra\.launcher\.{key} must be a whole number above 0, not "):
+        ProcessLauncher(**settings).launch([], 0)
 
 
 def test_optuna_goes_on_past_a_failed_trial(sweep: Sweep, tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""A config as its values by their dotted keys, and in which of them two runs differ."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+
+from moe.checks import scalars
+from moe.config import Plain, from_plain
+from moe.errors import ConfigError
+
+# Where a run's networks and downloads are, which is no part of what it is.
+PLACES = ("paths.",)
+# What tells a run from another and yet makes no other row of a comparison: where it was, how it was shown, and what has
+# a column of its own.
+NO_DIFFERENCE = (
+    *PLACES,
+    *("experiment", "seed", "plan", "report", "checkpoint_seconds", "logger."),
+    *("data.name", "data.root", "data.download", "data.fingerprint"),
+    *("trainer.enable_progress_bar", "trainer.log_every_n_steps"),
+)
+
+
+def settings(config: Plain) -> Plain:
+    """Every value of a config by its dotted key; a tree of branches is one value."""
+    with suppress(ConfigError, KeyError, TypeError):  # as it is where this version would refuse it
+        config = from_plain(config).plain()  # keys that its version did not have get their defaults
+    tree = config["taxonomy"]["branches"]
+    found = dict(scalars({**config, "taxonomy": {**config["taxonomy"], "branches": None}}))
+    return {**found, "taxonomy.branches": tree}
+
+
+def differences(one: Plain, other: Plain, but: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
+    """The keys, but those that begin like one of `but`, in which two configs differ, with each one's value as JSON."""
+    there, here = settings(one), settings(other)
+    for key in here | there:
+        # As JSON, since 1, 1.0 and true are equal to Python.
+        values = [json.dumps(said.get(key), default=str) for said in (there, here)]
+        if values[0] != values[1] and not key.startswith(but):
+            yield key, values[0], values[1]

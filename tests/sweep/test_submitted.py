@@ -1,0 +1,89 @@
+"""Jobs by submitit, on this machine and on a pretended Slurm cluster; what each may see of the GPUs."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hydra_plugins.moe_sweeps import SubmititLauncher
+from moe.errors import ConfigError
+from tests.sweep import pretended_slurm
+from tests.sweep.test_sweep import arguments, processes, results, wait
+
+pytest.importorskip("submitit")
+Started = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(run: Path, store: Path, tmp_path: Path) -> Started:
+    """Starts `python -m moe.train -m` with the tiny networks' overrides, and with a changed environment."""
+    shutil.copytree(store, tmp_path / "store")
+
+    def started(*overrides: str, **environment: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "moe.train", *arguments(tmp_path, *overrides)]
+        root = str(Path(__file__).parents[2])
+        given: dict[str, Any] = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": root, **environment}
+        return subprocess.Popen(command, cwd=tmp_path, env=given, stdout=-1, stderr=-1, text=True)
+
+    return started
+
+
+def seen_gpus(where: Path, widths: tuple[int, ...]) -> dict[int, str]:
+    """Of each job, by its gate's width, CUDA_VISIBLE_DEVICES as its own process has it, while it runs."""
+    found: dict[int, str] = {}
+
+    def look() -> bool:
+        for width in widths:
+            for process in processes(f"gate.width={width}\0", f"hydra.run.dir={where}"):
+                try:
+                    said = Path(f"/proc/{process}/environ").read_bytes().decode()
+                except OSError:  # it has ended
+                    continue
+                if match := re.search(r"(?:^|\0)CUDA_VISIBLE_DEVICES=([^\0]*)", said):
+                    found[width] = match[1]
+        return len(found) == len(widths)
+
+    wait(look)
+    return found
+
+
+def test_jobs_on_this_machine_have_a_gpu_to_themselves_and_a_wrong_one_fails_alone(
+    start: Started, tmp_path: Path
+) -> None:
+    pretended = {"CUDA_VISIBLE_DEVICES": "4,6", "MOE_GPU_LOCKS": str(tmp_path / "locks")}
+    started = start("gate.width=4,-1,8", "hydra/launcher=slurm_local", **pretended)
+    # submitit itself would hide all GPUs from its jobs.
+    assert sorted(seen_gpus(tmp_path, (4, 8)).values()) == ["4", "6"]
+    out, err = started.communicate(timeout=300)
+    assert started.returncode == 1, out + err
+    assert len(results(tmp_path / "sweep")) == 2
+    assert "1 failed" in err and "gate.width must be a whole number above 0, not -1" in err
+
+
+def test_a_slurm_cluster_gets_one_array_of_jobs_with_the_launchers_limits(start: Started, tmp_path: Path) -> None:
+    pretended_slurm.install(tmp_path / "bin")
+    started = start(
+        *("gate.width=4,8", "hydra/launcher=slurm", "hydra.launcher.timeout_min=30", "hydra.launcher.cpus_per_task=2"),
+        *("hydra.launcher.slurm_partition=gpu", "+hydra.launcher.slurm_account=mine"),
+        PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+    )
+    assert seen_gpus(tmp_path, (4, 8)) == {4: "0", 8: "1"}  # the cluster's choice
+    out, err = started.communicate(timeout=300)
+    assert started.returncode == 0, out + err
+    assert len(results(tmp_path / "sweep")) == 2
+    asked = dict(re.findall(r"#SBATCH --([a-z-]+)=(.*)", (tmp_path / "bin" / "batch.sh").read_text()))
+    expected = {"array": "0-1%2", "partition": "gpu", "account": "mine", "time": "30", "gpus-per-node": "1"}
+    expected |= {"cpus-per-task": "2", "mem": "32GB"}
+    assert {key: asked.get(key) for key in expected} == expected
+
+
+def test_where_there_is_no_slurm_that_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"^hydra/launcher=slurm: Could not detect \"srun\""):
+        SubmititLauncher("slurm", str(tmp_path)).launch([], 0)
