@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from moe.store import Entry, Store
 
 log = logging.getLogger(__name__)
+NO_FOLDER = (errno.ENOTDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
 GOES_ON = "; the same command goes on from the last checkpoint"
 
 
@@ -61,9 +62,12 @@ def _command() -> int:
 
 
 def _named(error: OSError) -> Exception:
-    """An error of a full or read-only disk, which does not say what was written, as one that a user can mend."""
+    """An error of a full or read-only disk, or of a folder that cannot be, as one that a user can mend."""
     if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return DataError(f"the run's folder cannot be written: {error.strerror}; make room, or set hydra.run.dir=DIR")
+    if error.errno in NO_FOLDER:
+        place = "hydra.run.dir=DIR (hydra.sweep.dir=DIR with -m)"
+        return DataError(f"{error.filename} cannot be written: {error.strerror}; set {place}")
     return error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import moe
 from moe.config import CONF, PACKAGE
@@ -25,7 +26,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the code with the README's own network and gate added."""
+    """A copy of the code with the README's own network, gate and data set added, and images for the last."""
     folder = tmp_path_factory.mktemp("changed")
     shutil.copytree(PACKAGE, folder / "moe", ignore=shutil.ignore_patterns("__pycache__"))
     if not (folder / "moe" / "conf").exists():
@@ -33,6 +34,13 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for block in blocks("python") + blocks("yaml"):
         if path := re.match(r"# ((?:moe|conf)/\S+)\n", block):
             (folder / path[1]).write_text(block)
+    generator = torch.Generator().manual_seed(0)
+    for split, count in (("train", 16), ("test", 4)):
+        for name, bright in (("cat", 0), ("dog", 90), ("bus", 180)):
+            (folder / "images" / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = torch.randint(bright, bright + 60, (8, 8, 3), generator=generator, dtype=torch.uint8)
+                Image.fromarray(pixels.numpy()).save(folder / "images" / split / name / f"{number}.png")
     return folder
 
 
@@ -50,12 +58,15 @@ def test_extensions_train(changed: Path, tmp_path: Path, command: str, commands:
             for key in keys:
                 value = value[key]
             assert option.rpartition("=")[2] in value
-    if "taxonomy" in command:
+    if "data=mine" in command:
+        assert found["data"]["sizes"] == {"train": 36, "gate": 6, "val": 6, "test": 12}
+        assert set(found["test"]["branch"]) == {"animals", "vehicles"}
+    elif "taxonomy" in command:
         assert set(found["test"]["branch"]) == {"one", "two", "none"}
 
 
 def test_extensions_are_shown() -> None:
-    assert len(re.findall(r"python -m moe\.train experiment=demo [^`\n]+", README)) >= 3
+    assert len(re.findall(r"python -m moe\.train experiment=demo [^`\n]+", README)) >= 4
 
 
 def test_from_python(run: Path) -> None:

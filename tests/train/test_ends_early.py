@@ -60,7 +60,8 @@ def test_output_folder_that_cannot_be_written_is_found_before_training(
     (tmp_path / "file").write_text("")
     code, _ = train(tmp_path, "logger=none", f"hydra.run.dir={tmp_path / 'file' / 'run'}")
     assert code == 1
-    assert "Not a directory" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("moe: ") and "Not a directory; set hydra.run.dir=DIR" in said
     assert not (tmp_path / "store").exists()
 
 
