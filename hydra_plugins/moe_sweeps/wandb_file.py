@@ -75,12 +75,10 @@ class WandbSweeper(Sweeper):
 
     def _command(self, folder: Path, fixed: list[str]) -> list[str]:
         """What W&B's agent runs: `${env}` and `${args_no_hyphens}` (KEY=VALUE each) are its own words."""
-        from moe.sweep.jobs import quoted
+        from moe.sweep.jobs import Command, hydra_flags
 
-        sources = self.composed.hydra.runtime.config_sources
-        flags = [flag for s in sources if s.provider == "command-line" for flag in ("--config-dir", s.path)]
-        where = f"hydra.run.dir={quoted(f'{folder}/{RUN}')}"
-        return ["${env}", "python", "-m", "moe.train", *flags, *fixed, where, "${args_no_hyphens}"]
+        alone = Command(fixed, folder / RUN, hydra_flags(self.composed)).arguments()
+        return ["${env}", "python", "-m", "moe.train", *alone, "${args_no_hyphens}"]
 
     def _checked(self, overrides: list[str]) -> Any:
         """The config of the sweep's first run. Raises ConfigError where it would end before it trained."""

@@ -79,6 +79,7 @@ def test_the_file_says_what_was_asked_for(written: Callable[..., Path]) -> None:
         "program": "moe.train",
         "command": [
             *("${env}", "python", "-m", "moe.train", "experiment=gates", "logger.entity=team"),
+            "hydra.mode=RUN",  # also of an experiment that is a sweep by itself each is one run
             f"hydra.run.dir='multirun/{path.parent.name}/${{oc.env:WANDB_RUN_ID}}'",
             "${args_no_hyphens}",
         ],
@@ -90,6 +91,18 @@ def test_the_file_says_what_was_asked_for(written: Callable[..., Path]) -> None:
     assert sorted(file.name for file in path.parent.iterdir()) == ["sweep.json", "wandb_sweep.yaml"]
     sweep = sweep_of(path.parent / "abc123")
     assert sweep is not None and sweep.swept == ["gate.width", "seed"]
+
+
+def test_an_experiment_that_is_a_sweep_by_itself_is_searched_by_its_own_values(
+    written: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written("experiment=verdict", "seed=3,4")
+    said: Any = load_sweep_config(str(path))
+    assert said["parameters"]["seed"] == {"values": [3, 4]}
+    rivals = said["parameters"]["rival"]["values"]
+    assert len(rivals) == 9 and "hydra.mode=RUN" in said["command"]
+    chosen = composed(agent(path, {"rival": rivals[0], "seed": 4}, tmp_path, monkeypatch).command)
+    assert (chosen.experiment, chosen.rival, chosen.seed) == ("verdict", rivals[0], 4)
 
 
 def test_every_value_survives_the_file_and_the_agent(
