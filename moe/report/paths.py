@@ -54,8 +54,8 @@ def draw_path(tree: Tree, image: Tensor, predictions: Predictions, label: int | 
     """The way that an image uint8 (C, H, W) took, from its own `predictions` (N = 1), as a matplotlib figure.
 
     Shows the image, the tree with the way taken and each branch's probability where it is known (what hard
-    routing did not run says nothing), the first three classes of every expert with a say and its share of the
-    gate's weight, and the mixture's. `label` marks the true class.
+    routing did not run says nothing), the first three classes of every expert with a say and its part of the
+    mixture, and the mixture's. `label` marks the true class.
     """
     from matplotlib.figure import Figure
 

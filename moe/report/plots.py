@@ -76,7 +76,7 @@ def confusion(names: Sequence[str], counts: Sequence[Sequence[int]]) -> "Figure"
 
 
 def gate_shares(rows: Mapping[str, Tensor], experts: Sequence[str]) -> "Figure":
-    """How an expert's share of a gate's weight spreads over images: a box an expert in each row.
+    """How an expert's part of the mixture spreads over images: a box an expert in each row.
 
     `rows` holds for each row's name the shares (N, len(experts)). Boxes span the middle half, whiskers 5% to 95%.
     """
@@ -107,7 +107,7 @@ def gate_shares(rows: Mapping[str, Tensor], experts: Sequence[str]) -> "Figure":
         )
         axes.plot([], [], color=colour, linewidth=5, alpha=0.6, label=short(name))
     axes.set_xlim(-0.02, 1.02)
-    axes.set_xlabel("part of the gate's weight")
+    axes.set_xlabel("part of the mixture")
     add_legend(figure, axes)
     return figure
 
