@@ -46,22 +46,23 @@ def check_combinations(values: Mapping[str, Any]) -> None:
 
 def _check_members(values: Mapping[str, Any]) -> None:
     base, several = values["base"], values["base"]["members"] > 1
+    found = base["match"] in ("members", "members_epochs")
     if values["target"] != "base":
         for key, own in (("members", 1), ("match", "none"), ("cascade", None)):
             if base[key] != own:
                 raise ConfigError(f"base.{key} is for a base that speaks without a mixture; set target=base")
-    if several and base["match"] == "members":
-        raise ConfigError("base.match=members finds the number of members itself; leave base.members at 1")
-    if base["cascade"] is not None and not several and base["match"] != "members":
+    if several and found:
+        raise ConfigError(f"base.match={base['match']} finds the number of members itself; leave base.members at 1")
+    if base["cascade"] is not None and not several and not found:
         raise ConfigError("base.cascade asks one member after another; set base.members above 1, or base.match=members")
 
 
 def _check_specialists(values: Mapping[str, Any]) -> None:
     base, expert = values["base"], values["expert"]
-    if expert["init"] == "base" and expert["net"] != base["net"]:
+    if expert["init"] != "scratch" and expert["net"] != base["net"]:
         raise ConfigError(
-            "expert.init=base needs expert.net to be base.net: its weights are where a specialist starts; "
-            "or set expert.init=scratch"
+            f"expert.init={expert['init']} needs expert.net to be base.net: a base's weights are where a specialist "
+            "starts; or set expert.init=scratch"
         )
     if expert["trunk"] == "shared":
         if expert["init"] != "base":

@@ -105,10 +105,10 @@ def module(
         shared = inputs.get("trunk") == "shared"
         expert = Expert(inputs["net"], inputs["in_shape"], num_outputs(inputs), inputs["recipe"], shared)
         if "needs" in inputs:
-            base = next(entry for entry in entries.values() if entry.key == inputs["needs"][0])
-            places = by_position(base.record["inputs"]["outputs"])
+            start = next(entry for entry in entries.values() if entry.key == inputs["needs"][0])
+            places = by_position(start.record["inputs"]["outputs"])
             own = [places[label] for label in inputs["outputs"]]
-            start_from_(expert.net, base.tensors(), own, head_names(inputs["net"], tuple(inputs["in_shape"])))
+            start_from_(expert.net, start.tensors(), own, head_names(inputs["net"], tuple(inputs["in_shape"])))
         else:
             data.prepare_network(expert.net)
         return expert, "net."

@@ -1,4 +1,4 @@
-"""A base that costs as much as the mixture: so wide, of so many members, or so long in training (`base.match`)."""
+"""A base that costs as much as the mixture: so wide, of so many members, so long in training (`base.match`)."""
 
 import logging
 from bisect import bisect_left
@@ -38,13 +38,14 @@ def matched(job: Job) -> Config:
     if base.match == "none":
         return config
     if base.match == "epochs":
-        return _as_long(job, shape)
+        return _as_long(job, config)
     wanted = _of_mixture(config, tree, shape)
     own = _of_base(config, base.net, shape, tree)
-    if base.match == "members":
+    if base.match in ("members", "members_epochs"):
         count = max(2, round(wanted / own))
         log.info("base.match=members: %d members cost %.3g times what the mixture does", count, count * own / wanted)
-        return replace(config, base=replace(base, members=count))
+        several = replace(config, base=replace(base, members=count))
+        return _as_long(job, several) if base.match == "members_epochs" else several
 
     def of_base(narrowest: int) -> int:
         return _of_base(config, wider(base.net, narrowest), shape, tree)
@@ -58,15 +59,16 @@ def matched(job: Job) -> Config:
     return replace(config, base=replace(base, net=nearest))
 
 
-def _as_long(job: Job, shape: tuple[int, int, int]) -> Config:
-    """The config with a base that is trained for as many epochs as the mixture's networks take."""
-    config, base = job.config, job.config.base
-    networks = [stage for stage in _of_whole(config, job.tree, shape) if stage.kind != "gates"]
+def _as_long(job: Job, config: Config) -> Config:
+    """The config with a base whose members learn for as many epochs as the networks of the job's mixture take."""
+    base, shape = config.base, job.dataset.train.shape
+    networks = [stage for stage in _of_whole(job.config, job.tree, shape) if stage.kind != "gates"]
     epoch = {stage.name: epoch_flops(job, stage) for stage in networks}
     wanted = sum(epoch[stage.name] * stage.inputs["recipe"]["epochs"] for stage in networks)
-    own = epoch[networks[0].name]
+    own = base.members * epoch[networks[0].name]
     epochs = max(1, round(wanted / own))
-    log.info("base.match=epochs: %d epochs cost %.3g times what the mixture's do", epochs, epochs * own / wanted)
+    share = epochs * own / wanted
+    log.info("base.match=%s: %d epochs cost %.3g times what the mixture's do", base.match, epochs, share)
     return replace(config, base=replace(base, recipe=replace(base.recipe, epochs=epochs)))
 
 

@@ -30,7 +30,7 @@ def resolved(config: Config, say: bool = True) -> Config:
     found = replace(
         config,
         base=_resolved("base", config.base, accelerator, chosen),
-        expert=_resolved("expert", config.expert, accelerator, chosen, 2 if config.expert.init == "base" else 1),
+        expert=_resolved("expert", config.expert, accelerator, chosen, 1 if config.expert.init == "scratch" else 2),
         router=_resolved("router", config.router, accelerator, {} if config.router.source == "base" else chosen),
         gate=_resolved("gate", config.gate, accelerator, chosen),
     )

@@ -60,7 +60,10 @@ def plan(config: Config, tree: Tree, fingerprint: str, in_shape: Sequence[int], 
         "seed": config.seed,
     }
     base = _expert(common, "base", tree.root, config.base, list(tree.root.labels))
-    specialists = [_specialist(common, config, tree, node, base) for node in tree.experts[1:] if len(node.labels) > 1]
+    # What specialists start from, where that is no part of the mixture.
+    starts = [_member(base, 2)] if config.expert.init == "member" else []
+    start = starts[0] if starts else base
+    specialists = [_specialist(common, config, tree, node, start) for node in tree.experts[1:] if len(node.labels) > 1]
     trained = tree.routers if config.router.source == "network" else []
     routers = [_router(common, node, config.router, node is tree.root) for node in trained]
     if config.target == "base":
@@ -68,10 +71,11 @@ def plan(config: Config, tree: Tree, fingerprint: str, in_shape: Sequence[int], 
     if config.target == "router":
         return routers
     if config.target == "experts":
-        return [base, *specialists]
+        return [base, *starts, *specialists]
     frozen = [base, *specialists, *(() if config.mixture.routing == "none" else routers)]
-    folds = _folds(config, frozen) if config.gate.fit_on == "folds" else []
-    return [*frozen, *folds, _gates(common, config, tree, [*frozen, *folds])]
+    networks = [base, *starts, *frozen[1:]]
+    folds = _folds(config, networks) if config.gate.fit_on == "folds" else []
+    return [*networks, *folds, _gates(common, config, tree, [*frozen, *folds])]
 
 
 def code_digest(target: str) -> str:
@@ -113,28 +117,28 @@ def _member(base: Stage, number: int) -> Stage:
     return replace(base, name=f"{base.name}-{number}", inputs={**base.inputs, "member": number})
 
 
-def _specialist(common: Plain, config: Config, tree: Tree, node: Node, base: Stage) -> Stage:
+def _specialist(common: Plain, config: Config, tree: Tree, node: Node, start: Stage) -> Stage:
     expert = config.expert
     outputs = list(tree.root.labels if expert.outputs == "all" else node.labels)
     stage = _expert(common, "expert", node, expert, outputs)
     if expert.outputs == "rest":
         stage.inputs["rest"] = expert.rest
-    if expert.init == "base":
-        stage.inputs.update(trunk=expert.trunk, needs=[base.key])
+    if expert.init != "scratch":
+        stage.inputs.update(trunk=expert.trunk, needs=[start.key])
     return stage
 
 
 def _folds(config: Config, frozen: Sequence[Stage]) -> list[Stage]:
-    """Each frozen network again for each fold, learning from all others; what started as the base does so too."""
+    """Each network again for each fold, learning from all others; what started as another does so too."""
     found: list[Stage] = []
     for number in range(config.gate.folds):
-        base: Stage | None = None
+        here: dict[str, Stage] = {}
         for stage in frozen:
             inputs = {**stage.inputs, "fold": [number, config.gate.folds, config.data.splits.seed]}
-            if "needs" in inputs and base is not None:
-                inputs["needs"] = [base.key]
-            found.append(replace(stage, name=fold_name(stage.name, number), inputs=inputs))
-            base = base or found[-1]
+            if "needs" in inputs:
+                inputs["needs"] = [here[key].key for key in inputs["needs"]]
+            here[stage.key] = replace(stage, name=fold_name(stage.name, number), inputs=inputs)
+        found += here.values()
     return found
 
 

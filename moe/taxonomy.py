@@ -16,7 +16,7 @@ ROOT = "base"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 KEY = "taxonomy.branches"
 # Names that stages have; a branch of that name could not be told from them.
-RESERVED = re.compile(r"base|router|router-.*|gates|accuracy")
+RESERVED = re.compile(r"(base|router)(-.*)?|gates|accuracy")
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ RIVALS = {
     "longer": ("base", "hard", "own", None, "epochs"),
     "wider": ("base", "hard", "own", None, "width"),
     "ensemble": ("base", "hard", "own", None, "members"),
+    "long_ensemble": ("base", "hard", "own", None, "members_epochs"),
     "cascade": ("base", "hard", "own", 0.9, "members"),
 }
 
@@ -107,7 +108,9 @@ def test_members_are_for_a_base_without_a_mixture() -> None:
     assert sentence("target=base", "base.cascade=0.5") == alone
     assert sentence("target=base", "base.cascade=0.5", "base.match=width") == alone
     compose("target=base", "base.cascade=0.5", "base.members=2")
-    assert sentence("target=base", "base.members=2", "base.match=members").endswith("leave base.members at 1")
+    for match in ("members", "members_epochs"):
+        assert sentence("target=base", "base.members=2", f"base.match={match}").endswith("leave base.members at 1")
+        compose("target=base", "base.cascade=0.5", f"base.match={match}")
     assert sentence("target=base", "base.members=0") == "base.members must be a whole number from 1 to 100, not 0"
     assert sentence("target=base", "base.match=depth").startswith("base.match must be one of none, width, members")
 

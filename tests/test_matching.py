@@ -72,6 +72,16 @@ def test_as_long_as_all_the_mixtures_networks_learn() -> None:
     assert base("base.match=epochs", "base.recipe.epochs=4", *shared).base.recipe.epochs == 9
 
 
+def test_as_many_members_that_learn_as_long_together() -> None:
+    # Three members, as above, and the mixture's training is 9.97 epochs of one: 3.32 of three.
+    epochs = ("base.recipe.epochs=4", "expert.recipe.epochs=3", "router.recipe.epochs=3")
+    found = base("base.match=members_epochs", *epochs)
+    assert (found.base.members, found.base.recipe.epochs) == (3, 3)
+    # Specialists that start as a second base: that one's 4 epochs count, too. 13.97 / 3 = 4.66.
+    found = base("base.match=members_epochs", "expert.init=member", *epochs)
+    assert (found.base.members, found.base.recipe.epochs) == (3, 5)
+
+
 def test_a_base_as_long_is_another_network_and_learns_so_long() -> None:
     long = job("base.match=epochs", "base.recipe.epochs=1", "expert.recipe.epochs=1", "router.recipe.epochs=1")
     data = digits()[0]

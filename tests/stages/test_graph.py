@@ -87,6 +87,27 @@ def test_every_frozen_network_is_trained_again_for_each_fold() -> None:
     from_base = stages(changed(**{"gate.fit_on": "folds", "expert.init": "base"}))
     assert from_base["natural/3"].inputs["needs"] == [from_base["base/3"].key]
     assert from_base["natural"].inputs["needs"] == [from_base["base"].key]
+    # What starts as a second base starts as that fold's second base.
+    from_member = stages(changed(**{"gate.fit_on": "folds", "expert.init": "member"}))
+    assert from_member["natural/3"].inputs["needs"] == [from_member["base-2/3"].key]
+    assert from_member["base-2/3"].inputs["fold"] == [3, 5, 0]
+
+
+def test_specialists_that_start_as_a_second_base_need_it_and_the_mixture_does_not() -> None:
+    found = stages(changed(**{"expert.init": "member"}))
+    assert list(found) == ["base", "base-2", "artificial", "natural", "router", "gates"]
+    # It is the second one of an ensemble.
+    members = stages(changed(**{"target": "base", "base.members": 2}))
+    assert found["base-2"] == members["base-2"]
+    assert found["artificial"].inputs["needs"] == found["natural"].inputs["needs"] == [found["base-2"].key]
+    assert found["gates"].inputs["needs"] == [
+        stage.key for name, stage in found.items() if name not in ("base-2", "gates")
+    ]
+    assert list(stages(changed(**{"expert.init": "member", "target": "experts"})))[:3] == [
+        "base",
+        "base-2",
+        "artificial",
+    ]
 
 
 def test_members_are_the_base_of_the_seed_and_others_that_draw_like_no_stage_of_any_seed() -> None:

@@ -56,7 +56,13 @@ def test_kinds_of_mixture(trained: Path, tmp_path: Path, overrides: tuple[str, .
 
 
 @pytest.mark.parametrize(
-    "overrides", [("expert.init=base", "expert.trunk=shared"), ("expert.outputs=rest",), ("expert.init=base",)]
+    "overrides",
+    [
+        ("expert.init=base", "expert.trunk=shared"),
+        ("expert.outputs=rest",),
+        ("expert.init=base",),
+        ("expert.init=member",),
+    ],
 )
 def test_kinds_of_specialists(trained: Path, tmp_path: Path, overrides: tuple[str, ...]) -> None:
     copy_of(trained, tmp_path)
@@ -64,7 +70,8 @@ def test_kinds_of_specialists(trained: Path, tmp_path: Path, overrides: tuple[st
     assert code == 0
     found = results(run)
     trained_now = {name for name, stage in found["seconds"].items() if not stage["reused"]}
-    assert trained_now == {"curved", "straight", "gates"}
+    started = {"base-2"} if "expert.init=member" in overrides else set()
+    assert trained_now == {"curved", "straight", "gates"} | started
     ensemble = moe.load(run)
     test = sources.load(ensemble.config.data, tmp_path / "data").test
     recorded = load_file(run / "predictions.safetensors")["probabilities"]
