@@ -67,7 +67,7 @@ def read_sweep(folder: Path) -> Sweep | None:
         return Sweep(folder, list(said["overrides"]), list(said["swept"]), dict(said["jobs"]), flags)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise StoreError(f"{folder / SWEEP} is damaged; remove it, and give the sweep's command again") from None
 
 

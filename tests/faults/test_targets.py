@@ -1,5 +1,6 @@
 """`_target_`s of what is no network or optimiser: refused before anything is built, wherever they stand."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,8 @@ PLACES = (
     "+base.net.x={{y:[{{_target_:{0}}}]}}",
     "base.net={{_target_:{0},command:x}}",
     "++gate.recipe.optimizer={{_target_:torch.optim.Adam,lr:{{_target_:{0}}}}}",
-    "router.net._target_=torchvision.models.resnet18,{0}",
+    "base.net={{_target_:{0}}},{{_target_:moe.nets.vgg.VGG}}",
+    "router.net._target_='${{oc.decode:{0}}}',torchvision.models.resnet18",
     "+evil={{_target_:{0}}}",
     "+trainer.profiler={{_target_:{0}}}",
     "hydra.launcher._target_={0}",
@@ -39,6 +41,15 @@ def test_no_place_of_the_command_line_takes_them(target: str) -> None:
     for place in PLACES:
         with pytest.raises(ConfigError, match=r"not allowed|not an allowed|must be one of"):
             command_line.check([place.format(target)])
+
+
+@pytest.mark.parametrize("target", EVIL)
+@pytest.mark.parametrize("key", sorted(command_line.NETWORKS | command_line.OPTIMIZERS))
+def test_swept_by_its_name_it_is_refused_by_its_own_job(key: str, target: str) -> None:
+    """So that the sweep's other jobs run; Hydra builds nothing of these keys, and a job's config is checked first."""
+    command_line.check([f"{key}=torchvision.models.resnet18,{target}"])
+    with pytest.raises(ConfigError, match=rf"^{re.escape(key)}.*(not an allowed network|must be one of)"):
+        compose("experiment=demo", f"{key}={target}")
 
 
 @pytest.mark.parametrize("override", [place for place in PLACES if "hydra." not in place and "," not in place])
