@@ -19,6 +19,8 @@ from moe.results import read
 
 MARKS = ("<!-- table: experiments/gate_table.py -->", "<!-- end of table -->")
 PLOT = "plot.svg"
+# What the plot shows: whether it is against the gate's width.
+TITLES = {True: "Test accuracy against the gate's width", False: "Each gate's difference to the uniform average"}
 
 
 def kind(row: Row) -> str:
@@ -28,6 +30,11 @@ def kind(row: Row) -> str:
 def width(row: Row) -> float | None:
     found = row.first.config.get("gate.width")
     return None if found is None else float(found)
+
+
+def by_width(made: Sequence[Row]) -> bool:
+    """Whether the rows' widths are what is studied."""
+    return len({width(row) for row in made}) > 2
 
 
 def verdict(found: Estimate | None) -> str:
@@ -68,6 +75,8 @@ def table(made: Sequence[Row]) -> str:
             "Test accuracy in %, mean and half of the 95% interval (Student's t) over the seeds "
             f"{', '.join(map(str, seeds))}; differences are paired within each seed, in bold where their interval "
             f"leaves out zero. Rows are in the order of val. On {'; '.join(machines)}.",
+            "",
+            f"![{TITLES[by_width(made)]}]({PLOT})",
         ]
     )
 
@@ -76,14 +85,14 @@ def plot(made: Sequence[Row]) -> str:
     """Accuracy against width where widths differ, else each row's difference to the uniform average, as SVG."""
     first = made[0]
     with style():
-        if len({width(row) for row in made}) > 2:
+        if by_width(made):
             points = sorted((w, row.test) for row in made if (w := width(row)) is not None and row.test is not None)
             found = {name: first.baseline(name) for name in ("base", "uniform")}
             levels = {name: level for name, level in found.items() if level is not None}
-            return svg(against_width([Line(kind(first), points)], levels), "test accuracy against the gate's width")
+            return svg(against_width([Line(kind(first), points)], levels), TITLES[True])
         names = [f"{kind(row)}, {row.first.config['gate.weights']}" for row in made]
         series = {"less the uniform average": [row.against("uniform") for row in made]}
-        return svg(zero(by_row(names, series, "points of test accuracy")), "difference to the uniform average")
+        return svg(zero(by_row(names, series, "points of test accuracy")), TITLES[False])
 
 
 def main() -> None:

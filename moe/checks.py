@@ -1,21 +1,12 @@
 """What a config's values may be, and one sentence for each that is wrong. Imports no torch: it must be quick."""
 
-import ast
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from moe.combinations import check_combinations
 from moe.errors import ConfigError, nearest
-
-NETS = Path(__file__).parent / "nets"
-# Networks: a class or builder of one of these modules, by its own name. Users add theirs in moe/nets/.
-NETWORK_MODULES = ("moe.nets", "torchvision.models")
-# Of torchvision.models, what does not build a network but looks one up or loads weights.
-NO_NETWORK = ("get_model", "get_model_builder", "get_model_weights", "get_weight", "list_models", "register_model")
-OPTIMIZERS = tuple(f"torch.optim.{name}" for name in ("Adam", "AdamW", "NAdam", "RMSprop", "SGD"))
+from moe.targets import check_targets
 
 # Lightning's trainer keys that a recipe owns, and the recipe's key.
 RECIPE_OWNS = {
@@ -151,7 +142,7 @@ def check(values: Mapping[str, Any]) -> None:
         wrong = (isinstance(value, bool) and last != "flip") or not test(value)
         if meaning and not (value is None and last in OPTIONAL) and wrong:
             raise ConfigError(f"{key} must be {meaning}, not {value!r}")
-    _check_targets(values)
+    check_targets(values)
     _check_trainer(values["trainer"])
     check_combinations(values)
 
@@ -185,71 +176,6 @@ def scalars(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from scalars(value, f"{key}.{name}" if key else str(name))
     elif key:
         yield key, values
-
-
-def _check_targets(values: Mapping[str, Any]) -> None:
-    for name in ("base", "expert", "router", "gate"):
-        net = values[name] if name == "gate" else values[name]["net"]
-        key = f"{name}._target_" if name == "gate" else f"{name}.net._target_"
-        check_network(net.get("_target_"), key)
-        check_optimizer(values[name]["recipe"]["optimizer"].get("_target_"), f"{name}.recipe.optimizer._target_")
-    allowed = {f"{n}.net._target_" for n in ("base", "expert", "router")} | {"gate._target_"}
-    allowed |= {f"{n}.recipe.optimizer._target_" for n in ("base", "expert", "router", "gate")}
-    for key in _underscored(values):
-        if key not in allowed:
-            raise ConfigError(f"{key} is not allowed: only networks and optimisers are built, from plain values")
-    for name in ("base", "expert", "router", "gate"):
-        net, key = (values[name], name) if name == "gate" else (values[name]["net"], f"{name}.net")
-        _check_ours(net, f"{key}._target_")
-
-
-def _check_ours(net: Mapping[str, Any], key: str) -> None:
-    """Of a class of `moe.nets` whether it is there and takes its arguments, as far as its source says without torch."""
-    module, _, name = str(net["_target_"]).rpartition(".")
-    if module == "torchvision.models":
-        return
-    file = NETS / f"{module.rpartition('.')[2]}.py"
-    try:
-        body = ast.parse(file.read_text()).body if file.is_file() else []
-    except SyntaxError as error:
-        raise ConfigError(f"{key}: {module} is no Python: line {error.lineno}: {error.msg}") from None
-    found = next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
-    if found is None:
-        raise ConfigError(f"{key}: there is no {name} in {module}")
-    for node in found.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "__init__" and node.args.kwarg is None:
-            takes = [argument.arg for argument in (*node.args.args[1:], *node.args.kwonlyargs)]
-            for argument in (name for name in net if name not in ("_target_", *takes)):
-                place = key.removesuffix("_target_") + argument
-                raise ConfigError(f"{place}: {net['_target_']} takes no {argument}{nearest(argument, takes)}")
-
-
-def check_optimizer(target: Any, key: str) -> None:
-    """Raise ConfigError unless `target` is one of the allowed optimisers."""
-    if target not in OPTIMIZERS:
-        raise ConfigError(f"{key} must be one of {', '.join(OPTIMIZERS)}, not {target!r}")
-
-
-def check_network(target: Any, key: str) -> None:
-    """Raise ConfigError unless `target` names something directly inside an allowed module of networks."""
-    module, _, name = str(target).rpartition(".")
-    inside = module == "torchvision.models" or re.fullmatch(r"moe\.nets\.[a-z0-9_]+", module)
-    if not inside or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in NO_NETWORK:
-        raise ConfigError(
-            f"{key}: {target!r} is not an allowed network; allowed are moe.nets.MODULE.CLASS "
-            "and the builders torchvision.models.NAME"
-        )
-
-
-def _underscored(values: Any, key: str = "") -> Iterator[str]:
-    items: Any = (
-        values.items() if isinstance(values, Mapping) else enumerate(values) if isinstance(values, list) else ()
-    )
-    for name, value in items:
-        here = f"{key}.{name}" if key else str(name)
-        if str(name).startswith("_"):
-            yield here
-        yield from _underscored(value, here)
 
 
 def _check_trainer(trainer: Mapping[str, Any]) -> None:

@@ -12,11 +12,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.errors import HydraException
 
-from moe import checks
 from moe.errors import ConfigError
+from moe.targets import NETWORKS, OPTIMIZERS, check_network, check_optimizer
 
-NETWORKS = {"base.net._target_", "expert.net._target_", "router.net._target_", "gate._target_"}
-OPTIMIZERS = {f"{name}.recipe.optimizer._target_" for name in ("base", "expert", "router", "gate")}
 # What makes Hydra build something, and what makes Python's logging do so.
 BUILDS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 HANDLERS = ("class", "()")
@@ -46,9 +44,9 @@ def check(arguments: Sequence[str]) -> None:
 def _check(key: str, value: Any, argument: str) -> None:
     parts = key.split(".")
     if key in NETWORKS:
-        checks.check_network(value, key)
+        check_network(value, key)
     elif key in OPTIMIZERS:
-        checks.check_optimizer(value, key)
+        check_optimizer(value, key)
     elif parts[:2] == ["hydra", "callbacks"] and len(parts) > 2:
         raise ConfigError(f"{key} is not allowed: what Hydra calls is the project's own")
     elif any(part in BUILDS for part in parts):

@@ -8,13 +8,10 @@ from moe.checks import scalars
 from moe.config import Plain, from_plain
 from moe.errors import ConfigError
 
-# Where a run's networks and downloads are, which is no part of what it is.
-PLACES = ("paths.",)
 # What tells a run from another and yet makes no other row of a comparison: where it was, how it was shown, and what has
 # a column of its own.
 NO_DIFFERENCE = (
-    *PLACES,
-    *("experiment", "seed", "plan", "report", "checkpoint_seconds", "logger."),
+    *("experiment", "seed", "plan", "report", "checkpoint_seconds", "paths.", "logger."),
     *("data.name", "data.root", "data.download", "data.fingerprint"),
     *("trainer.enable_progress_bar", "trainer.log_every_n_steps"),
 )
@@ -27,6 +24,11 @@ def settings(config: Plain) -> Plain:
     tree = config["taxonomy"]["branches"]
     found = dict(scalars({**config, "taxonomy": {**config["taxonomy"], "branches": None}}))
     return {**found, "taxonomy.branches": tree}
+
+
+def places(config: Plain) -> tuple[str, ...]:
+    """The keys of where things are, no part of what a run is: images are known by their fingerprint, if any."""
+    return ("paths.", *(("data.root", "data.download") if config["data"]["fingerprint"] is not None else ()))
 
 
 def differences(one: Plain, other: Plain, but: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:

@@ -58,7 +58,16 @@ def _made_by() -> dict[str, Any]:
 
 
 # The files that take longest, so that no process is left alone with one of them at the end.
-DEAR = ("test_sweep", "test_company", "test_ddp", "test_kinds", "test_verdict", "test_config_fuzz", "test_resuming")
+DEAR = (
+    "test_sweep",
+    "test_company",
+    "test_ddp",
+    "test_ddp_ends",
+    "test_kinds",
+    "test_verdict",
+    "test_config_fuzz",
+    "test_resuming",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

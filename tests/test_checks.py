@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moe import checks
+from moe import checks, targets
 from moe.config import compose, from_plain
 from moe.errors import ConfigError
 from tests.configs import changed, refusal, sentence
@@ -145,7 +145,7 @@ def test_only_networks_of_the_project_and_of_torchvision_are_built(target: Any) 
 
 @pytest.mark.parametrize("name", ["vgg11_bn", "resnet18", "VGG"])
 def test_torchvisions_builders_are_allowed_by_their_names(name: str) -> None:
-    checks.check_network(f"torchvision.models.{name}", "base.net._target_")
+    targets.check_network(f"torchvision.models.{name}", "base.net._target_")
 
 
 @pytest.mark.parametrize("place", ["expert.net._target_", "router.net._target_", "gate._target_"])
@@ -249,11 +249,11 @@ def test_a_network_of_the_users_own_is_read_without_being_imported(
 ) -> None:
     for name in ("vgg", "gates"):  # what the others are
         (tmp_path / f"{name}.py").write_text("class VGG: ...\nclass MLPGate: ...\n")
-    monkeypatch.setattr(checks, "NETS", tmp_path)
+    monkeypatch.setattr(targets, "NETS", tmp_path)
     values = changed("base.net", {"_target_": "moe.nets.mine.Net", "depth": 3, "widht": 8})
     assert refusal(values) == "base.net._target_: there is no Net in moe.nets.mine"
     (tmp_path / "mine.py").write_text("class Net:\n    def __init__(self\n")
-    assert refusal(values).startswith("base.net._target_: moe.nets.mine is no Python: line ")
+    assert refusal(values).startswith("base.net._target_: moe.nets.mine is no Python: ")
     (tmp_path / "mine.py").write_text("class Net:\n    def __init__(self, in_shape, *, depth, width): ...\n")
     assert refusal(values) == "base.net.widht: moe.nets.mine.Net takes no widht; did you mean width?"
     # What a class hands on to another is found out when it is built.

@@ -1,16 +1,11 @@
 import copy
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
-import moe
 from moe import checks
 from moe.config import CONF, compose, from_plain
-from moe.overrides import config_error
 from tests.configs import changed, composed, sentence
 
 SIMPLE, FAT, TINY = [[32, 32], [64, 64]], [[32, 32], [64, 64], [128, 128, 128]], [[16], [32]]
@@ -34,9 +29,6 @@ EXPERIMENTS = {
     "demo": ("gates", "hard", *HELD_OUT, "scratch", "network", True, TINY, TINY, TINY),
 }
 SHIPPED = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-
-
-# ---- what is shipped
 
 
 def test_every_shipped_experiment_has_an_expectation() -> None:
@@ -67,6 +59,20 @@ def test_a_shipped_experiment_composes_to_what_it_says(name: str) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_an_experiment_is_a_diff_of_at_most_thirty_lines(name: str) -> None:
     assert len((CONF / "experiment" / f"{name}.yaml").read_text().splitlines()) <= 30
+
+
+def test_the_presets_sweep_what_they_are_for() -> None:
+    params = {
+        name: yaml.safe_load((CONF / "sweep" / f"{name}.yaml").read_text())["hydra"]["sweeper"]["params"]
+        for name in ("gate_widths", "gate_architectures")
+    }
+    assert params["gate_widths"] == {"gate.width": "16,32,64,128,256,512,1024", "seed": "0,1,2"}
+    # Every kind of gate with every kind of weights.
+    kinds, weights, seeds = (params["gate_architectures"][key].split(",") for key in ("gate", "gate.weights", "seed"))
+    assert sorted(kinds) == sorted(path.stem for path in (CONF / "gate").glob("*.yaml"))
+    assert sorted(weights) == sorted(checks.CHOICES["gate.weights"]) and seeds == ["0", "1", "2"]
+    for name in params:
+        assert composed(f"sweep={name}", "gate=conv", "gate.weights=per_class").gate.weights == "per_class"
 
 
 RIVALS = {
@@ -195,9 +201,6 @@ def test_folders_name_their_own_store_and_data_by_the_environment(monkeypatch: p
     assert (config.paths.store, config.paths.data) == ("elsewhere/store", "data")
 
 
-# ---- the taxonomy on the command line
-
-
 def test_branches_on_the_command_line_replace_the_whole_tree() -> None:
     config = composed("taxonomy.branches={wheels:[automobile,truck],rest:{air:[0,bird],other:[3,4,5,6,7,8]}}")
     assert config.taxonomy.branches == {
@@ -212,9 +215,6 @@ def test_a_branch_may_have_the_name_of_a_key(name: str) -> None:
     # "seed" and "fruit" are fair names of branches; what holds for the key `seed` says nothing of them.
     for branches in ({name: [0, 1, 2], "fruit": [3, 4]}, {"plants": {name: [0], "fruit": [1, 2]}, "rest": [3, 4]}):
         checks.check(changed("taxonomy.branches", branches))
-
-
-# ---- plain values and back
 
 
 @pytest.mark.parametrize("name", ["gates", "notebook", "demo"])
@@ -233,115 +233,6 @@ def test_reading_plain_values_leaves_them_as_they_were() -> None:
     before = copy.deepcopy(values)
     from_plain(values)
     assert values == before
-
-
-# ---- misspelt names
-
-
-@pytest.mark.parametrize(
-    ("override", "expected"),
-    [
-        ("gate.widht=64", "gate.widht: there is no such key; did you mean gate.width?"),
-        ("base.recipe.epoch=3", "base.recipe.epoch: there is no such key; did you mean base.recipe.epochs?"),
-        ("tagret=base", "tagret: there is no such key; did you mean target?"),
-        ("data.splits.vall=5", "data.splits.vall: there is no such key; did you mean data.splits.val?"),
-        ("experiment=gatez", "experiment=gatez: there is no such option; did you mean gates?"),
-        ("gate=mpl", "gate=mpl: there is no such option; did you mean mlp?"),
-        ("net@base.net=fat_vg", "net=fat_vg: there is no such option; did you mean fat_vgg?"),
-    ],
-)
-def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expected: str) -> None:
-    assert sentence(override).startswith(expected)
-
-
-@pytest.mark.parametrize(
-    ("said", "expected"),
-    [
-        (
-            "Could not find 'hydra/sweeper/optuna'\n\nAvailable options in 'hydra/sweeper':\n\tbasic\n\tgrid",
-            "hydra/sweeper=optuna needs a package that is not installed: pip install hydra-optuna-sweeper",
-        ),
-        (
-            "Unknown plugin class : 'hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher'",
-            "hydra/launcher=ray needs a package that is not installed: pip install hydra-ray-launcher",
-        ),
-        ("Unknown plugin class : 'a.B'", "a.B is no plugin of Hydra that is installed"),
-    ],
-)
-def test_a_plugin_that_is_not_installed_is_named_with_its_package(said: str, expected: str) -> None:
-    assert str(config_error(Exception(said))) == expected
-
-
-@pytest.mark.parametrize(
-    ("group", "key"), [("gate=uniform", "gate.width"), ("net@base.net=vgg11_bn", "base.net.hidden")]
-)
-def test_a_key_that_the_chosen_option_lacks_is_not_answered_with_itself(group: str, key: str) -> None:
-    said = sentence(group, f"{key}=64")
-    assert said.startswith(f"{key}: ")
-    assert f"did you mean {key}?" not in said
-
-
-@pytest.mark.parametrize(("override", "key"), [("~base=None", "base"), ("~gate.width=7", "gate.width")])
-def test_what_deletes_another_value_is_said_without_it(override: str, key: str) -> None:
-    assert sentence(override) == f"{override} deletes nothing: {key} has another value"
-
-
-@pytest.mark.parametrize("override", ["mixture.cascade=${base}", "gate.weights=" + "x" * 5000])
-def test_of_a_value_that_is_a_whole_section_or_long_the_middle_is_left_out(override: str) -> None:
-    said = sentence(override)
-    assert len(said) == 300 + len(" ... ") + 150
-    assert said.startswith((f"{override.split('=')[0]}: Value '{{'net'", "gate.weights must be one of joint, "))
-    assert said.endswith(("could not be converted to Float", "xxx'"))
-
-
-@pytest.mark.parametrize("override", ["experiment=null", "foo", "gate={"])
-def test_what_hydra_cannot_read_is_a_config_error_of_one_line(override: str) -> None:
-    assert sentence(override)
-
-
-def test_a_value_that_is_required_is_asked_for_by_its_key() -> None:
-    assert sentence("data=folder", "taxonomy.branches={x:[0],y:[1]}") == (
-        "data.root has no value; give it one with data.root=VALUE"
-    )
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        *("trainer.accelerator", "trainer.precision", "trainer.enable_progress_bar", "trainer.log_every_n_steps"),
-        *("base.net", "expert.recipe.optimizer", "gate.weights", "router.recipe.epochs", "mixture.routing"),
-    ],
-)
-def test_a_value_that_is_required_cannot_be_taken_away(key: str) -> None:
-    assert sentence(f"~{key}") == f"{key} has no value; give it one with {key}=VALUE"
-
-
-# ---- quick
-
-
-def test_wrong_configs_fail_before_torch_is_imported() -> None:
-    # A process of its own: this one has torch already.
-    code = (
-        "import sys, moe, moe.train, moe.config, moe.checks, moe.taxonomy\n"
-        "from moe.errors import ConfigError\n"
-        "heavy = ('torch', 'torchvision', 'pytorch_lightning', 'wandb', 'matplotlib', 'sklearn', 'numpy')\n"
-        "print([name for name in heavy if name in sys.modules])\n"
-        "for override in ('gate.width=0', 'base.net._target_=moe.nets.vgg.VG', '+base.net.sise=s'):\n"
-        "    try:\n"
-        "        moe.compose(override)\n"
-        "    except ConfigError as error:\n"
-        "        print(error)\n"
-        "print('torch' in sys.modules)\n"
-    )
-    root = Path(moe.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
-        "[]",
-        "gate.width must be a whole number above 0, not 0",
-        "base.net._target_: there is no VG in moe.nets.vgg",
-        "base.net.sise: moe.nets.fast_vgg.FastVGG takes no sise; did you mean size?",
-        "False",
-    ]
 
 
 def test_a_config_of_an_earlier_version_gets_what_it_lacks() -> None:

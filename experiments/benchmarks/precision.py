@@ -2,8 +2,8 @@
 
     python experiments/benchmarks/precision.py
 
-Writes precision.json beside this file. `trainer.precision=auto` takes bf16 where the CPU multiplies in it:
-elsewhere, as this shows, bf16 loses.
+Puts this machine into precision.json beside this file. `trainer.precision=auto` takes bf16 where the CPU
+multiplies in it: elsewhere, as this shows, bf16 loses.
 """
 
 import json
@@ -66,7 +66,11 @@ def main() -> None:
         "bf16": [name for name in CPU_BF16 if getattr(torch.cpu, name)()],
         "fp32_over_bf16": {name: round(ratio, 2) for name, ratio in ratios.items()},
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    path = Path(__file__).with_suffix(".json")
+    others = (
+        [one for one in json.loads(path.read_text()) if one["machine"] != found["machine"]] if path.exists() else []
+    )
+    path.write_text(json.dumps([*others, found], indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
 

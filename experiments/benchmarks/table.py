@@ -61,14 +61,20 @@ def together(found: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def precision(found: dict[str, Any]) -> Iterator[str]:
-    rows = [[name, f"{ratio:.2f}"] for name, ratio in found["fp32_over_bf16"].items()]
-    yield markdown(["fp32's time over bf16's", "ratio"], rows)
-    has = (
-        " and ".join(name.removeprefix("_is_").removesuffix("_supported") for name in found["bf16"])
-        or "no instructions"
-    )
-    yield f"On {found['machine']}, which has {has} to multiply in bf16. Below 1, bf16 is slower."
+def precision(found: list[dict[str, Any]]) -> Iterator[str]:
+    rows = [[name, *(f"{one['fp32_over_bf16'][name]:.2f}" for one in found)] for name in found[0]["fp32_over_bf16"]]
+    yield markdown(["fp32's time over bf16's", *(one["machine"] for one in found)], rows)
+    for one in found:
+        yield f"{one['machine']}: {_multiplies(one)}."
+    yield "Below 1, bf16 is slower."
+
+
+def _multiplies(found: dict[str, Any]) -> str:
+    """With what instructions a CPU multiplies in bf16, as far as its record says."""
+    if "bf16" not in found:
+        return f"{'with' if found['amx'] else 'without'} AMX; whether with AVX512-BF16 was not recorded"
+    names = [name.removeprefix("_is_").removesuffix("_supported") for name in found["bf16"]]
+    return f"multiplies in bf16 by {' and '.join(names)}" if names else "has no instructions to multiply in bf16"
 
 
 def throughput(found: dict[str, Any]) -> Iterator[str]:

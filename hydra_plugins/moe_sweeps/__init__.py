@@ -128,6 +128,15 @@ class _CommandLauncher(Launcher):
                 wandb_mode(mode, lambda _, said: print(said, flush=True))
         return found
 
+    def said_plan(self, command: Any) -> bool:
+        """Whether a job was only planned; it is printed what it would train."""
+        from moe.sweep import jobs, record
+
+        planned = record.planned(command.folder)
+        if planned:
+            print((command.folder / jobs.OUTPUT).read_text(errors="replace"), end="", flush=True)
+        return planned
+
     def returned(self, command: Any) -> JobReturn:
         """What Hydra is told of a job that has ended: its accuracy on `val`, or its failure."""
         from moe.errors import UserError
@@ -183,8 +192,7 @@ class ProcessLauncher(_CommandLauncher):
             jobs.run(command, devices, environment, started, stop.is_set)
             if stop.is_set():
                 return
-            if record.planned(command.folder):
-                print((command.folder / jobs.OUTPUT).read_text(errors="replace"), end="", flush=True)
+            if self.said_plan(command):
                 return
             why = None if record.results(command.folder) else record.read_failure(command.folder)
             ended = "done" if why is None else f"failed: {why}"
@@ -254,6 +262,7 @@ class SubmititLauncher(_CommandLauncher):
             print(f"submitted {job.job_id}  {command.folder}", flush=True)
         for command, job in zip(commands, submitted, strict=True):
             error = job.exception()
+            self.said_plan(command)
             if error is not None and record.results(command.folder) is None:
                 record.write_failure(command.folder, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}")
         return [self.returned(command) for command in commands]

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torchvision.models import list_models
 
-from moe import checks
 from moe.errors import ConfigError
+from moe.targets import check_network
 
 Shape = tuple[int, int, int]
 
@@ -51,7 +51,7 @@ def _build(net: Mapping[str, Any], key: str, **given: Any) -> nn.Module:
 
 def _builder(target: str, key: str) -> Callable[..., nn.Module]:
     """The network's class, defined in the module that `target` names, or torchvision's registered builder."""
-    checks.check_network(target, key)
+    check_network(target, key)
     module, _, name = target.rpartition(".")
     try:
         found = getattr(import_module(module), name)

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from moe.config import Config, Plain
 from moe.errors import ConfigError, StoreError, UserError
-from moe.settings import PLACES, differences
+from moe.settings import differences, places
 from moe.store import write_whole
 
 log = logging.getLogger(__name__)
@@ -86,10 +86,10 @@ def results(run: Path) -> Plain | None:
 
 
 def finished(run: Path, config: Config) -> Plain | None:
-    """The results of a run that is complete and was of this very config, wherever its networks are; or None."""
-    found = results(run)
+    """The results of a run that is complete and was of this very config, wherever things are; or None."""
+    found, plain = results(run), config.plain()
     try:
-        return None if found is None or any(differences(found["config"], config.plain(), PLACES)) else found
+        return None if found is None or any(differences(found["config"], plain, places(plain))) else found
     except (KeyError, TypeError, AttributeError):  # not the results of a run
         return None
 
@@ -97,9 +97,15 @@ def finished(run: Path, config: Config) -> Plain | None:
 def planned(run: Path) -> bool:
     """Whether a job was asked only for what it would train, and said it."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
-    said = run / "hydra" / "config.yaml"
-    return said.is_file() and not (run / FAILURE).exists() and bool(OmegaConf.select(OmegaConf.load(said), "plan"))
+    if (run / FAILURE).exists():
+        return False
+    try:
+        return bool(OmegaConf.select(OmegaConf.load(run / "hydra" / "config.yaml"), "plan"))
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException):  # it ended before that, or while it was written
+        return False
 
 
 def objective(found: Plain) -> float:

@@ -9,6 +9,7 @@ import pytest
 from moe import command_line
 from moe.config import compose
 from moe.errors import ConfigError
+from moe.targets import NETWORKS, OPTIMIZERS
 
 pytestmark = pytest.mark.fault("_target_ of os.system and its like")
 EVIL = ("os.system", "shutil.copyfile", "builtins.open", "torch.load", "torch.hub.load", "subprocess.Popen")
@@ -44,7 +45,7 @@ def test_no_place_of_the_command_line_takes_them(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", EVIL[::3])
-@pytest.mark.parametrize("key", sorted(command_line.NETWORKS | command_line.OPTIMIZERS))
+@pytest.mark.parametrize("key", sorted(NETWORKS | OPTIMIZERS))
 def test_swept_by_its_name_it_is_refused_by_its_own_job(key: str, target: str) -> None:
     """So that the sweep's other jobs run; Hydra builds nothing of these keys, and a job's config is checked first."""
     command_line.check([f"{key}=torchvision.models.resnet18,{target}"])

@@ -1,0 +1,88 @@
+"""What a config may name to be built: networks and optimisers, each at its own key, and nothing else anywhere.
+
+Imports no torch: a class of `moe.nets` is looked for in its source.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from moe.errors import ConfigError, nearest
+
+NETS = Path(__file__).parent / "nets"
+# The keys that name a network: a class of moe.nets, where users add theirs, or a builder of torchvision.models.
+NETWORKS = {"base.net._target_", "expert.net._target_", "router.net._target_", "gate._target_"}
+# Of torchvision.models, what does not build a network but looks one up or loads weights.
+NO_NETWORK = ("get_model", "get_model_builder", "get_model_weights", "get_weight", "list_models", "register_model")
+# The keys that name an optimiser, and which there are.
+OPTIMIZERS = {f"{name}.recipe.optimizer._target_" for name in ("base", "expert", "router", "gate")}
+KNOWN_OPTIMIZERS = tuple(f"torch.optim.{name}" for name in ("Adam", "AdamW", "NAdam", "RMSprop", "SGD"))
+
+
+def check_targets(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError for the first target that is not allowed, is not there or takes no such argument."""
+    for name in ("base", "expert", "router", "gate"):
+        net, key = _network(values, name)
+        check_network(net.get("_target_"), key)
+        check_optimizer(values[name]["recipe"]["optimizer"].get("_target_"), f"{name}.recipe.optimizer._target_")
+    for key in _underscored(values):
+        if key not in NETWORKS | OPTIMIZERS:
+            raise ConfigError(f"{key} is not allowed: only networks and optimisers are built, from plain values")
+    for name in ("base", "expert", "router", "gate"):
+        _check_ours(*_network(values, name))
+
+
+def check_optimizer(target: Any, key: str) -> None:
+    """Raise ConfigError unless `target` is one of the allowed optimisers."""
+    if target not in KNOWN_OPTIMIZERS:
+        raise ConfigError(f"{key} must be one of {', '.join(KNOWN_OPTIMIZERS)}, not {target!r}")
+
+
+def check_network(target: Any, key: str) -> None:
+    """Raise ConfigError unless `target` names something directly inside an allowed module of networks."""
+    module, _, name = str(target).rpartition(".")
+    inside = module == "torchvision.models" or re.fullmatch(r"moe\.nets\.[a-z0-9_]+", module)
+    if not inside or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in NO_NETWORK:
+        raise ConfigError(
+            f"{key}: {target!r} is not an allowed network; allowed are moe.nets.MODULE.CLASS "
+            "and the builders torchvision.models.NAME"
+        )
+
+
+def _network(values: Mapping[str, Any], name: str) -> tuple[Mapping[str, Any], str]:
+    """A network's config, and the key of its target."""
+    return (values[name], "gate._target_") if name == "gate" else (values[name]["net"], f"{name}.net._target_")
+
+
+def _check_ours(net: Mapping[str, Any], key: str) -> None:
+    """Of a class of `moe.nets` whether it is there and takes its arguments, as far as its source says."""
+    module, _, name = str(net["_target_"]).rpartition(".")
+    if module == "torchvision.models":
+        return
+    file = NETS / f"{module.rpartition('.')[2]}.py"
+    try:
+        body = ast.parse(file.read_text(), file.name).body if file.is_file() else []
+    except (SyntaxError, ValueError) as error:
+        raise ConfigError(f"{key}: {module} is no Python: {error}") from None
+    found = next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
+    if found is None:
+        raise ConfigError(f"{key}: there is no {name} in {module}")
+    for node in found.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__" and node.args.kwarg is None:
+            takes = [argument.arg for argument in (*node.args.args[1:], *node.args.kwonlyargs)]
+            for argument in (name for name in net if name not in ("_target_", *takes)):
+                place = key.removesuffix("_target_") + argument
+                raise ConfigError(f"{place}: {net['_target_']} takes no {argument}{nearest(argument, takes)}")
+
+
+def _underscored(values: Any, key: str = "") -> Iterator[str]:
+    items: Any = (
+        values.items() if isinstance(values, Mapping) else enumerate(values) if isinstance(values, list) else ()
+    )
+    for name, value in items:
+        here = f"{key}.{name}" if key else str(name)
+        if str(name).startswith("_"):
+            yield here
+        yield from _underscored(value, here)

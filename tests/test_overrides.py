@@ -1,0 +1,114 @@
+"""Overrides that are wrong are answered in a sentence, and before torch is imported."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import moe
+from moe.overrides import config_error
+from tests.configs import sentence
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("gate.widht=64", "gate.widht: there is no such key; did you mean gate.width?"),
+        ("base.recipe.epoch=3", "base.recipe.epoch: there is no such key; did you mean base.recipe.epochs?"),
+        ("tagret=base", "tagret: there is no such key; did you mean target?"),
+        ("data.splits.vall=5", "data.splits.vall: there is no such key; did you mean data.splits.val?"),
+        ("experiment=gatez", "experiment=gatez: there is no such option; did you mean gates?"),
+        ("gate=mpl", "gate=mpl: there is no such option; did you mean mlp?"),
+        ("net@base.net=fat_vg", "net=fat_vg: there is no such option; did you mean fat_vgg?"),
+    ],
+)
+def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expected: str) -> None:
+    assert sentence(override).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            "Could not find 'hydra/sweeper/optuna'\n\nAvailable options in 'hydra/sweeper':\n\tbasic\n\tgrid",
+            "hydra/sweeper=optuna needs a package that is not installed: pip install hydra-optuna-sweeper",
+        ),
+        (
+            "Unknown plugin class : 'hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher'",
+            "hydra/launcher=ray needs a package that is not installed: pip install hydra-ray-launcher",
+        ),
+        ("Unknown plugin class : 'a.B'", "a.B is no plugin of Hydra that is installed"),
+    ],
+)
+def test_a_plugin_that_is_not_installed_is_named_with_its_package(said: str, expected: str) -> None:
+    assert str(config_error(Exception(said))) == expected
+
+
+@pytest.mark.parametrize(
+    ("group", "key"), [("gate=uniform", "gate.width"), ("net@base.net=vgg11_bn", "base.net.hidden")]
+)
+def test_a_key_that_the_chosen_option_lacks_is_not_answered_with_itself(group: str, key: str) -> None:
+    said = sentence(group, f"{key}=64")
+    assert said.startswith(f"{key}: ")
+    assert f"did you mean {key}?" not in said
+
+
+@pytest.mark.parametrize(("override", "key"), [("~base=None", "base"), ("~gate.width=7", "gate.width")])
+def test_what_deletes_another_value_is_said_without_it(override: str, key: str) -> None:
+    assert sentence(override) == f"{override} deletes nothing: {key} has another value"
+
+
+@pytest.mark.parametrize("override", ["mixture.cascade=${base}", "gate.weights=" + "x" * 5000])
+def test_of_a_value_that_is_a_whole_section_or_long_the_middle_is_left_out(override: str) -> None:
+    said = sentence(override)
+    assert len(said) == 300 + len(" ... ") + 150
+    assert said.startswith((f"{override.split('=')[0]}: Value '{{'net'", "gate.weights must be one of joint, "))
+    assert said.endswith(("could not be converted to Float", "xxx'"))
+
+
+@pytest.mark.parametrize("override", ["experiment=null", "foo", "gate={"])
+def test_what_hydra_cannot_read_is_a_config_error_of_one_line(override: str) -> None:
+    assert sentence(override)
+
+
+def test_a_value_that_is_required_is_asked_for_by_its_key() -> None:
+    assert sentence("data=folder", "taxonomy.branches={x:[0],y:[1]}") == (
+        "data.root has no value; give it one with data.root=VALUE"
+    )
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("trainer.accelerator", "trainer.precision", "trainer.enable_progress_bar", "trainer.log_every_n_steps"),
+        *("base.net", "expert.recipe.optimizer", "gate.weights", "router.recipe.epochs", "mixture.routing"),
+    ],
+)
+def test_a_value_that_is_required_cannot_be_taken_away(key: str) -> None:
+    assert sentence(f"~{key}") == f"{key} has no value; give it one with {key}=VALUE"
+
+
+def test_wrong_configs_fail_before_torch_is_imported() -> None:
+    # A process of its own: this one has torch already.
+    code = (
+        "import sys, moe, moe.train, moe.config, moe.checks, moe.taxonomy\n"
+        "from moe.errors import ConfigError\n"
+        "heavy = ('torch', 'torchvision', 'pytorch_lightning', 'wandb', 'matplotlib', 'sklearn', 'numpy')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+        "for override in ('gate.width=0', 'base.net._target_=moe.nets.vgg.VG', '+base.net.sise=s'):\n"
+        "    try:\n"
+        "        moe.compose(override)\n"
+        "    except ConfigError as error:\n"
+        "        print(error)\n"
+        "print('torch' in sys.modules)\n"
+    )
+    root = Path(moe.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "[]",
+        "gate.width must be a whole number above 0, not 0",
+        "base.net._target_: there is no VG in moe.nets.vgg",
+        "base.net.sise: moe.nets.fast_vgg.FastVGG takes no sise; did you mean size?",
+        "False",
+    ]
