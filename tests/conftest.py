@@ -61,6 +61,7 @@ def _made_by() -> dict[str, Any]:
 DEAR = (
     "test_sweep",
     "test_company",
+    "test_submitted",
     "test_ddp",
     "test_ddp_ends",
     "test_kinds",

@@ -1,76 +1,13 @@
-from typing import Any
-
 import pytest
 import torch
-from pytorch_lightning import Callback, Trainer
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from moe.errors import NonFiniteError
 from moe.modules.callbacks import FiniteGuard
-from moe.modules.recipe import RecipeModule
-from tests.modules.scripts import INF, NAN, OPTIMIZERS, Batches, plain_recipe
+from tests.modules.scripts import NAN, OPTIMIZERS, Line, plain_recipe, rows, trained
 
 # What Lightning 2.6.6 asks of torch 2.15 and what torch says of it; moe.modules.fit keeps it from users.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec")
-
-
-class Line(RecipeModule):
-    """Learns weights from rows of numbers; its loss or gradient can be spoilt at one step."""
-
-    def __init__(self, recipe: dict[str, Any], bad_step: int = -1, fault: str = "") -> None:
-        super().__init__(recipe)
-        generator = torch.Generator().manual_seed(0)
-        self.weight = nn.Parameter(torch.randn(2, 3, generator=generator))
-        self.bias = nn.Parameter(torch.randn(2, generator=generator))
-        self.bad_step, self.fault, self.error = bad_step, fault, ""
-        self.bias.register_hook(self._spoil)
-
-    def _spoil(self, gradient: Tensor) -> Tensor | None:
-        if self.global_step == self.bad_step and self.fault.endswith("gradient"):
-            return gradient.clone().fill_(NAN if self.fault.startswith("NaN") else INF)
-        return None
-
-    def training_step(self, batch: Tensor, batch_index: int) -> Tensor:
-        loss = (batch @ self.weight.T + self.bias).pow(2).mean()
-        if self.global_step == self.bad_step and self.fault.endswith("loss"):
-            loss = loss * (NAN if self.fault.startswith("NaN") else INF)
-        return loss
-
-
-class Weights(Callback):
-    """All weights as one vector: before the first step, then after each."""
-
-    def __init__(self) -> None:
-        self.seen: list[Tensor] = []
-
-    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
-        self.seen.append(nn.utils.parameters_to_vector(pl_module.parameters()).detach().clone())
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
-        self.on_train_start(trainer, pl_module)
-
-
-def rows(steps: int) -> list[Tensor]:
-    return list(torch.randn(steps, 4, 3, generator=torch.Generator().manual_seed(1)))
-
-
-def trained(module: Line, batches: list[Tensor], *callbacks: Callback, epochs: int = 1) -> list[Tensor]:
-    seen = Weights()
-    trainer = Trainer(
-        accelerator="cpu",
-        max_epochs=epochs,
-        callbacks=[*callbacks, seen],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    try:
-        trainer.fit(module, Batches(batches))
-    except NonFiniteError as error:
-        module.error = str(error)
-    return seen.seen
 
 
 @pytest.mark.parametrize("fault", ["NaN loss", "infinite loss", "NaN gradient", "infinite gradient"])

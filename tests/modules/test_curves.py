@@ -9,7 +9,6 @@ import pytest
 import torch
 from pytorch_lightning import Trainer
 from quick import TRAINER
-from torch import Tensor, nn
 
 from moe.data.batches import Pixels
 from moe.data.canonical import assemble
@@ -19,44 +18,9 @@ from moe.errors import NonFiniteError
 from moe.modules.callbacks import Curves
 from moe.modules.expert import Expert
 from moe.modules.fit import Fitted, fit
-from moe.modules.recipe import RecipeModule
-from tests.modules.scripts import INF, NAN, Batches, plain_recipe, recipe
+from tests.modules.scripts import INF, NAN, Scripted, Two, plain_recipe, recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec")
-
-
-class Scripted(RecipeModule):
-    """Says a loss of its own for each epoch; its weight counts the steps, two an epoch."""
-
-    def __init__(self, val_nll: list[float]) -> None:
-        super().__init__({**plain_recipe(), "optimizer": {"_target_": "torch.optim.SGD", "lr": 1.0}})
-        self.weight = nn.Parameter(torch.zeros(()))
-        self.val_nll = val_nll
-
-    def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        return -self.weight  # a gradient of -1 at a rate of 1
-
-    def on_train_epoch_end(self) -> None:
-        self.log("train/loss", 10.0 + self.current_epoch)
-
-    def validation_step(self, batch: Any, batch_index: int) -> None:
-        pass
-
-    def on_validation_epoch_end(self) -> None:
-        self.log("val/nll", self.val_nll[self.current_epoch])
-
-
-class Two(ImageDataModule):
-    """Two batches of nothing an epoch."""
-
-    def __init__(self) -> None:
-        super().__init__(*[None] * 3, {}, None, 0)  # type: ignore[arg-type]
-
-    def train_dataloader(self) -> Any:
-        return Batches([torch.zeros(1)] * 2)
-
-    def val_dataloader(self) -> Any:
-        return Batches([torch.zeros(1)])
 
 
 def scripted(val_nll: list[float], folder: Path, **changes: Any) -> Fitted:

@@ -7,13 +7,13 @@ import pytest
 import torch
 from pytorch_lightning import Trainer
 from quick import TRAINER
-from test_callbacks import Line, Scripted, Two, Weights, plain_recipe, recipe, rows, trained
 
 from moe.config import Lookahead as Settings
 from moe.errors import NonFiniteError
 from moe.modules.callbacks import FiniteGuard
 from moe.modules.fit import fit
 from moe.modules.lookahead import Lookahead
+from tests.modules.scripts import Line, Scripted, Two, Weights, plain_recipe, recipe, rows, trained
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec")
 

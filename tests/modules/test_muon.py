@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import Trainer
-from test_callbacks import Batches, Weights, plain_recipe, rows
 from torch import Tensor, nn
 
 from moe.errors import NonFiniteError
 from moe.modules.callbacks import FiniteGuard
 from moe.modules.muon import MuonBeside
 from moe.modules.recipe import RecipeModule, kernels, optimizer_of
+from tests.modules.scripts import Batches, Weights, plain_recipe, rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec")
 RECIPE = {**plain_recipe("SGD with momentum"), "muon": {"lr": 0.2, "momentum": 0.6}}
