@@ -7,8 +7,8 @@ typed config of a command. Both import what they need when they are called.
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from moe.config import Config
     from moe.runs import Ensemble
+    from moe.schema import Config
 
 __all__ = ["compose", "load"]
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from moe.config import Config
 from moe.errors import StoreError
 from moe.nets.build import build_gate, build_network
 from moe.nets.class_expert import ClassExpert
@@ -12,6 +11,7 @@ from moe.nets.initial import tie
 from moe.nets.members import Members
 from moe.nets.mixture import Mixture
 from moe.nets.views import Views
+from moe.schema import Config
 from moe.stages import num_outputs
 from moe.store import Entry
 from moe.taxonomy import Tree

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from moe import frozen
-from moe.config import Config
 from moe.data.batches import Pixels
 from moe.data.canonical import Images
 from moe.data.subset import by_position, filter_labels
+from moe.schema import Config
 from moe.store import Entry, Store
 from moe.taxonomy import Tree
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from moe import command
 from moe.checks import scalars
-from moe.config import Plain
+from moe.schema import Plain
 
 if TYPE_CHECKING:
     from moe.comparison import Row

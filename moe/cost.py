@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from moe.config import Plain
 from moe.inference import Predictions
 from moe.nets.class_expert import ClassExpert
 from moe.nets.members import Members
 from moe.nets.mixture import Mixture
+from moe.schema import Plain
 from moe.taxonomy import Tree
 
 

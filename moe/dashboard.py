@@ -13,8 +13,9 @@ from typing import Any
 
 from moe import command
 from moe.checks import scalars
-from moe.config import Plain, compose
+from moe.config import compose
 from moe.errors import ConfigError, StoreError, UserError
+from moe.schema import Plain
 from moe.sweep.record import Sweep, read_sweep, results, sweep_of
 
 PATH = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)")

@@ -25,10 +25,10 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 from pytorch_lightning.loggers import Logger
 
 from moe import errors
-from moe.config import Plain
 from moe.errors import ConfigError, RankError, UserError
 from moe.modules.fit import Fitted, make_trainer
 from moe.modules.place import Place
+from moe.schema import Plain
 
 # What says, in the environment, that a launcher has started this command so many times.
 COPIES = {

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe import command
-from moe.config import Data, Plain, compose
+from moe.config import compose
 from moe.errors import ConfigError, DataError, StoreError, UserError
+from moe.schema import Data, Plain
 
 if TYPE_CHECKING:
     import torch

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from moe import assembly, inference
-from moe.config import Config
 from moe.data.batches import Pixels
 from moe.data.canonical import Images
 from moe.data.splits import folds
 from moe.nets.mixture import Frozen
 from moe.nets.routing import hard_route, leaf_probabilities, route_by_base
+from moe.schema import Config
 from moe.stages import digest, fold_name
 from moe.store import Entry, Store
 from moe.taxonomy import Tree

@@ -9,7 +9,6 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from moe import assembly, calibration, frozen, inference
-from moe.config import Config, Network, Recipe
 from moe.data.batches import Pixels
 from moe.data.canonical import DataSet, Images
 from moe.data.module import ImageDataModule, split_images
@@ -23,6 +22,7 @@ from moe.modules.router import Router
 from moe.nets.build import head_names
 from moe.nets.initial import start_from_
 from moe.nets.mixture import Frozen
+from moe.schema import Config, Network, Recipe
 from moe.stages import Stage, num_outputs
 from moe.store import Entry, Store
 from moe.taxonomy import Tree

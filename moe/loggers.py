@@ -13,9 +13,9 @@ from typing import Any
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
-from moe import config as configs
+from moe import schema
 from moe.checks import scalars
-from moe.config import Plain
+from moe.schema import Plain
 from moe.stages import Stage
 from moe.sweep import names
 from moe.sweep.callback import begun
@@ -59,7 +59,7 @@ class StageLoggers:
     Whether W&B can be online is found out here, once, before anything is trained.
     """
 
-    def __init__(self, settings: configs.Logger, folder: Path, config: Plain, last: str) -> None:
+    def __init__(self, settings: schema.Logger, folder: Path, config: Plain, last: str) -> None:
         self.settings, self.folder, self.config, self.last = settings, folder, config, last
         self.runs: dict[str, Any] = {}
         self.sweep = sweep_of(folder)

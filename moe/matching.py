@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from moe import assembly, cost
-from moe.config import Config, Plain
 from moe.errors import ConfigError
 from moe.job import Job
 from moe.nets.build import build_network
@@ -18,6 +17,7 @@ from moe.nets.class_expert import ClassExpert
 from moe.nets.fast_vgg import SIZES
 from moe.nets.mixture import Mixture
 from moe.nets.views import Views
+from moe.schema import Config, Plain
 from moe.stages import Stage, num_outputs, plan
 from moe.taxonomy import Tree
 from moe.training_cost import epoch_flops

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe import command
-from moe.config import Plain
 from moe.errors import DataError
+from moe.schema import Plain
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,7 +19,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from safetensors.torch import save_file
 
-from moe.config import Plain, from_plain
+from moe.config import from_plain
 from moe.data import sources, splits
 from moe.ddp import WEIGHTS
 from moe.errors import UserError
@@ -27,6 +27,7 @@ from moe.job import Job
 from moe.matching import matched
 from moe.modules.fit import Fitted, precision_for
 from moe.modules.place import Place
+from moe.schema import Plain
 from moe.stages import plan
 from moe.store import Entry, Store
 from moe.taxonomy import parse

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from moe import assembly, cost, frozen, inference, metrics, results
 from moe.checks import scalars
-from moe.config import Plain
 from moe.data.module import split_images
 from moe.data.subset import by_group, by_position, filter_labels
 from moe.job import Job
@@ -20,6 +19,7 @@ from moe.modules.fit import precision_for
 from moe.nets.gates import shares
 from moe.nets.routing import hard_route
 from moe.provenance import git_revision, versions
+from moe.schema import Plain
 from moe.stages import Stage, digest
 from moe.store import Entry, sweep
 from moe.training import machine

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from yaml import YAMLError
 
 from moe import assembly, inference, results
-from moe.config import Config, Plain, from_plain
+from moe.config import from_plain
 from moe.data.batches import Pixels
 from moe.errors import StoreError
 from moe.nets.mixture import Mixture
+from moe.schema import Config, Plain
 from moe.store import Entry, Store
 from moe.taxonomy import Tree, parse
 

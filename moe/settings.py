@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from moe.checks import scalars
-from moe.config import Plain, from_plain
+from moe.config import from_plain
 from moe.errors import ConfigError
+from moe.schema import Plain
 
 # What tells a run from another and yet makes no other row of a comparison: where it was, how it was shown, and what has
 # a column of its own.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from moe.config import Config, Network, Plain
+from moe.schema import Config, Network, Plain
 
 log = logging.getLogger(__name__)
 AUTO = "auto"

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
-from moe.config import PACKAGE, Config, Network, Plain
+from moe.config import PACKAGE
+from moe.schema import Config, Network, Plain
 from moe.store import digest as digest
 from moe.taxonomy import Node, Tree
 

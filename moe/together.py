@@ -15,7 +15,6 @@ from pytorch_lightning import seed_everything
 from torch import nn
 
 from moe import assembly, stages, training
-from moe.config import Config, Plain
 from moe.errors import ConfigError, NonFiniteError, StoreError
 from moe.job import Job, datamodule, module
 from moe.modules.checkpoint import Checkpoints
@@ -23,6 +22,7 @@ from moe.modules.ensemble import GatedEnsemble
 from moe.modules.together import GatesTogether, fit_together, obstacle
 from moe.nets.mixture import Mixture
 from moe.nets.stacked import StackedMixture, stackable
+from moe.schema import Config, Plain
 from moe.sizes import resolved
 from moe.stages import Stage, code_digest, digest
 from moe.store import Entry

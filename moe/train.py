@@ -17,9 +17,10 @@ from omegaconf import DictConfig
 
 from hydra_plugins import moe_sweeps
 from moe import command, command_line
-from moe.config import CONF, Config, Plain, hydra_errors, parse
+from moe.config import CONF, hydra_errors, parse
 from moe.data.sources import class_names
 from moe.errors import DataError
+from moe.schema import Config, Plain
 from moe.sizes import resolved
 from moe.sweep import record as sweeps
 from moe.sweep.callback import begun

@@ -11,7 +11,6 @@ from pytorch_lightning import seed_everything
 from torch import Tensor, nn
 
 from moe import assembly, ddp
-from moe.config import Config, Plain
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
 from moe.job import Job, datamodule, module, recipe
@@ -20,6 +19,7 @@ from moe.modules.fit import Fitted, fit
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule, build_optimizer, kernels
 from moe.nets.build import build_network
+from moe.schema import Config, Plain
 from moe.stages import Stage, num_outputs
 from moe.store import Entry
 from moe.taxonomy import Tree

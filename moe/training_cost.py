@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from moe import assembly, cost
-from moe.config import Plain
 from moe.data.module import ImageDataModule
 from moe.job import Job, datamodule
 from moe.nets.build import build_network
+from moe.schema import Plain
 from moe.stages import Stage, num_outputs
 from moe.store import Entry
 

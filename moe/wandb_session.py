@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from omegaconf import OmegaConf
 
-from moe.config import Plain
+from moe.schema import Plain
 
 log = logging.getLogger(__name__)
 # W&B's own server has two names; a key for one is good for the other.

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from moe import checks
-from moe.config import Config, Plain, compose
+from moe.config import compose
 from moe.errors import ConfigError
+from moe.schema import Config, Plain
 
 
 @functools.cache

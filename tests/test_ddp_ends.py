@@ -64,13 +64,14 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 
 @needs_proc
 @pytest.mark.fault("NaN or infinite loss or gradient")
-def test_a_loss_that_is_no_number_ends_all_with_one_sentence(tmp_path: Path) -> None:
-    with running(tmp_path, "base.recipe.optimizer.lr=1e38") as (process, mark):
-        said = process.communicate(timeout=TIMEOUT)[1]
-        assert process.returncode == 1
-        assert said.startswith("moe: base: the loss or a gradient was NaN or infinite at step 1;")
-        assert said.count("\n") == 1
-        assert not ranks(mark) and not entries(tmp_path)
+def test_a_loss_that_is_no_number_ends_all_with_one_sentence(tmp_path: Path, commands: Commands) -> None:
+    mark = f"MOE_TEST_{uuid.uuid4().hex}"
+    diverging = command("target=base", *TWO, "base.recipe.optimizer.lr=1e38")[1:]
+    said = commands.run(diverging, tmp_path, environment(**{mark: "1"}))
+    assert said.returncode == 1
+    assert said.stderr.startswith("moe: base: the loss or a gradient was NaN or infinite at step 1;")
+    assert said.stderr.count("\n") == 1
+    assert not ranks(mark) and not entries(tmp_path)
 
 
 @needs_proc

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from moe.config import Config, compose
+from moe.config import compose
 from moe.data import sources, splits
 from moe.data.canonical import DataSet
 from moe.errors import ConfigError
 from moe.job import Job, recipe
 from moe.matching import matched, wider
+from moe.schema import Config
 from moe.stages import plan
 from moe.store import Store
 from moe.taxonomy import parse

@@ -18,7 +18,6 @@ import torch
 
 import moe
 from moe import assembly, inference, stages
-from moe.config import Config
 from moe.data import sources, splits
 from moe.data.batches import Pixels
 from moe.data.module import split_images
@@ -26,6 +25,7 @@ from moe.frozen import outputs
 from moe.modules.ensemble import mixture_nll
 from moe.modules.fit import precision_for
 from moe.nets.mixture import Frozen, Mixture
+from moe.schema import Config
 from moe.store import Store
 from moe.taxonomy import parse
 from moe.training import machine

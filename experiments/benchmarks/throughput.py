@@ -32,7 +32,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from turns import CLASSES, DEVICE, SHAPE, now, over, random_images, seconds
 
 import moe
-from moe.config import Classifier, Config
 from moe.data.batches import Pixels
 from moe.data.canonical import DataSet, Images
 from moe.data.module import ImageDataModule
@@ -40,6 +39,7 @@ from moe.data.splits import SplitIndices
 from moe.modules.expert import Expert
 from moe.modules.fit import fit, precision_for
 from moe.modules.recipe import optimizer_of
+from moe.schema import Classifier, Config
 from moe.sizes import resolved
 from moe.training import machine
 

@@ -27,7 +27,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import moe
-from moe.config import Config
 from moe.data.batches import Pixels
 from moe.data.canonical import DataSet, Images
 from moe.data.module import ImageDataModule
@@ -38,6 +37,7 @@ from moe.modules.fit import fit
 from moe.modules.together import GatesTogether, fit_together, mixture_nlls
 from moe.nets.mixture import Frozen
 from moe.nets.stacked import StackedMixture
+from moe.schema import Config
 from moe.training import machine
 
 COMPANIES = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from moe.config import Plain
+from moe.schema import Plain
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from moe.comparison.estimate import Estimate, estimate
 from moe.comparison.runs import AGAINST, Run
-from moe.config import Plain
+from moe.schema import Plain
 from moe.settings import NO_DIFFERENCE
 
 

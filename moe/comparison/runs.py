@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from moe.config import Config, Plain
 from moe.errors import ConfigError, StoreError
 from moe.results import read
+from moe.schema import Config, Plain
 from moe.settings import NO_DIFFERENCE, differences, settings
 
 # What a run is compared with, of its results' verdicts.

@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 from moe.errors import ConfigError
 
 if TYPE_CHECKING:
-    from moe.config import Augment
+    from moe.schema import Augment
 
 
 def flip(images: Tensor, generator: Generator) -> Tensor:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moe.config import Augment
 from moe.data.augment import alternating, augment, normalise
+from moe.schema import Augment
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor, nn
 
-from moe.config import Recipe
 from moe.data.batches import Batches, Examples, Pixels
 from moe.data.canonical import DataSet, Images
 from moe.data.splits import SplitIndices, folds
 from moe.data.subset import filter_labels, with_others
+from moe.schema import Recipe
 
 # As many as the paper takes; more change no filter by much.
 PREPARED = 5000

@@ -17,8 +17,8 @@ from moe.data import folders
 from moe.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from moe.config import Data
     from moe.data.canonical import DataSet, Parts
+    from moe.schema import Data
 
 log = logging.getLogger(__name__)
 UNPACKED = ".unpacked-"

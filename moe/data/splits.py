@@ -12,7 +12,7 @@ from moe.data.canonical import DataSet, Images
 from moe.errors import ConfigError
 
 if TYPE_CHECKING:
-    from moe.config import Splits
+    from moe.schema import Splits
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ import torch
 from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from moe.config import Plain
 from moe.errors import StoreError
+from moe.schema import Plain
 from moe.store import write_whole
 
 log = logging.getLogger(__name__)

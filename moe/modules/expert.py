@@ -16,7 +16,7 @@ class Expert(RecipeModule):
     """Learns to classify the images of a node's classes by cross-entropy.
 
     All arguments are plain values: `net` a network's config, `in_shape` the images' (C, H, W), `num_classes`
-    the number of outputs, `recipe` a `moe.config.Recipe` as nested values; with `frozen_trunk` all but the
+    the number of outputs, `recipe` a `moe.schema.Recipe` as nested values; with `frozen_trunk` all but the
     network's last block and head stays as it is. Batches are (images fp32 (B, C, H, W), targets (B,)).
     """
 

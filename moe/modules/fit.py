@@ -17,7 +17,6 @@ from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
-from moe.config import Plain, Recipe
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
 from moe.modules.callbacks import AveragedWeights, Curves, EarlyParameters, FiniteGuard, KeepBest
@@ -25,6 +24,7 @@ from moe.modules.checkpoint import Checkpoints, SaveProgress, VerifiedCheckpoint
 from moe.modules.lookahead import Lookahead
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
+from moe.schema import Plain, Recipe
 
 # What of torch says that a CPU multiplies in bf16; not public, so it may go.
 CPU_BF16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")

@@ -16,7 +16,7 @@ FUSED = ("Adam", "AdamW", "SGD")
 
 
 class RecipeModule(LightningModule):
-    """A LightningModule that learns by a recipe: a `moe.config.Recipe` as plain nested values.
+    """A LightningModule that learns by a recipe: a `moe.schema.Recipe` as plain nested values.
 
     Its training loss is a mean over the batch's images. Of several processes each has its part of a batch; `share` is
     what that part counts (see `moe.data.batches.Batches.share`), so that the mean of their gradients is the batch's.

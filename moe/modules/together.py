@@ -16,7 +16,6 @@ import torch
 from pytorch_lightning import Callback
 from torch import Generator, Tensor
 
-from moe.config import Plain, Recipe
 from moe.data.module import ImageDataModule
 from moe.errors import NonFiniteError
 from moe.modules.callbacks import REMEDY
@@ -25,6 +24,7 @@ from moe.modules.fit import Fitted, StageProgress, make_trainer, precision_for, 
 from moe.modules.recipe import FUSED, RecipeModule
 from moe.nets.mixture import Frozen, Mixture
 from moe.nets.stacked import StackedMixture
+from moe.schema import Plain, Recipe
 
 log = logging.getLogger(__name__)
 # The keys of the trainer's config that say nothing of the loop.

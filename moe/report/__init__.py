@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from moe import results as words
-from moe.config import Plain
 from moe.inference import Predictions
 from moe.metrics import right
 from moe.nets.gates import shares
@@ -20,6 +19,7 @@ from moe.report import page, plots
 from moe.report.figure import style, svg
 from moe.report.paths import choose, draw_path, only
 from moe.results.table import CAVEAT, cost_sentence, regret_sentence, router_sentence
+from moe.schema import Plain
 from moe.store import write_whole
 from moe.taxonomy import Tree
 

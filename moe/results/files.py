@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from moe.config import Plain
 from moe.errors import NonFiniteError, StoreError
 from moe.inference import Predictions
+from moe.schema import Plain
 from moe.store import write_whole
 
 SCHEMA = 1

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from moe import metrics
-from moe.config import Plain
 from moe.data.batches import Pixels
 from moe.inference import Predictions, mix_stored
 from moe.nets.gates import UniformGate, shares
 from moe.nets.mixture import Frozen, Mixture
 from moe.results.bits import pack
+from moe.schema import Plain
 from moe.taxonomy import Tree
 
 

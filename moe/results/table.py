@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Mapping
 
-from moe.config import Plain
+from moe.schema import Plain
 
 WIDTH = 80
 BASELINES = ("base", "specialists", "uniform", "oracle_router", "oracle_expert")

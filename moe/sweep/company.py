@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from moe.config import Config
+from moe.schema import Config
 
 _jobs: list[Config] = []
 

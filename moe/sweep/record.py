@@ -10,8 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from moe.config import Config, Plain
 from moe.errors import ConfigError, StoreError, UserError
+from moe.schema import Config, Plain
 from moe.settings import differences, places
 from moe.store import write_whole
 

@@ -12,12 +12,12 @@ import torch
 
 from moe import runs
 from moe.comparison import Row
-from moe.config import Config
 from moe.data import sources
 from moe.data.batches import Pixels
 from moe.data.canonical import DataSet
 from moe.errors import StoreError
 from moe.inference import best_device
+from moe.schema import Config
 from moe.store import write_durably
 from moe.training import machine
 

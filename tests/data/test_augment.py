@@ -5,9 +5,9 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
-from moe.config import Augment
 from moe.data.augment import alternating, augment, cutout, flip, normalise, shift
 from moe.errors import ConfigError
+from moe.schema import Augment
 
 
 def generator(seed: int = 0) -> Generator:

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from moe.config import Augment
 from moe.data.batches import Batches, Examples, Pixels
+from moe.schema import Augment
 
 RAW = Pixels((0.0,), (1.0,))
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from moe.config import Augment, Recipe
 from moe.data.batches import Batches, Pixels
 from moe.data.canonical import DataSet, assemble
 from moe.data.module import ImageDataModule, split_images
@@ -14,6 +13,7 @@ from moe.data.splits import SplitIndices
 from moe.data.subset import by_group, by_position, filter_labels, with_others
 from moe.modules.fit import fit
 from moe.modules.recipe import RecipeModule
+from moe.schema import Augment, Recipe
 
 RAW = Pixels((0.0,), (1.0,))
 RECIPE = Recipe(

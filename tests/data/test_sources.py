@@ -10,17 +10,17 @@ import pytest
 import torch
 from tiny import NAMES, TRAIN, config, same, write_batch, write_class_folders
 
-from moe.config import Data
 from moe.data import sources
 from moe.data.sources import class_names, load
 from moe.errors import ConfigError, DataError, UserError
+from moe.schema import Data
 
 
 def test_class_names_need_no_torch(tmp_path: Path) -> None:
     for name in ("ant", "bee"):
         (tmp_path / "train" / name).mkdir(parents=True)
     code = (
-        "import sys, pathlib; from moe.config import Data;"
+        "import sys, pathlib; from moe.schema import Data;"
         "from moe.data.sources import class_names;"
         "names = class_names(Data(source='digits', name='d'), pathlib.Path('absent'));"
         "assert names == tuple('0123456789'), names;"

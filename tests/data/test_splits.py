@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from moe.config import Data, Splits
 from moe.data.canonical import DataSet, Images, assemble
 from moe.data.sources import load
 from moe.data.splits import SplitIndices, folds, largest_remainder, split
 from moe.errors import ConfigError
+from moe.schema import Data, Splits
 
 TEST = torch.tensor([250, 251], dtype=torch.uint8).view(2, 1, 1, 1)
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from moe.config import Data
 from moe.data.canonical import DataSet
+from moe.schema import Data
 
 NAMES = ("ant", "bee", "cow")
 # Splits of a made-up CIFAR-10: pixels (N, 3, 32, 32) and labels (N,), five train batches of six.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from moe.config import Augment, Recipe
+from moe.schema import Augment, Recipe
 
 TRAINER: dict[str, Any] = {
     "accelerator": "cpu",

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from noise import data, ensemble
 from quick import TRAINER, short_recipe
-from test_together import data, ensemble
 
-from moe.config import Lookahead, Recipe
 from moe.errors import NonFiniteError, StoreError
 from moe.modules.checkpoint import HEAD, Checkpoints, VerifiedCheckpointIO, random_states, restore_random
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.fit import fit, make_trainer
 from moe.modules.together import GatesTogether, fit_together
+from moe.schema import Lookahead, Recipe
 from moe.store import files
 
 

@@ -10,7 +10,6 @@ from pytorch_lightning import seed_everything
 from quick import TRAINER
 from torch import Tensor, nn
 
-from moe.config import Augment, Recipe
 from moe.data.batches import Pixels
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError, NonFiniteError
@@ -19,6 +18,7 @@ from moe.modules.fit import Fitted, fit, make_trainer, precision_for
 from moe.modules.recipe import RecipeModule
 from moe.modules.router import Router
 from moe.nets.fast_vgg import whitening_filters
+from moe.schema import Augment, Recipe
 from tests.modules.tiny import NET, SHAPE, data, recipe
 
 

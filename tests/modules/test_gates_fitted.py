@@ -10,7 +10,6 @@ import torch
 from quick import TRAINER
 from torch import Tensor
 
-from moe.config import Recipe
 from moe.data.batches import Batches, Pixels
 from moe.data.canonical import DataSet, assemble
 from moe.data.module import ImageDataModule
@@ -20,6 +19,7 @@ from moe.modules.ensemble import GatedEnsemble
 from moe.modules.fit import Fitted, fit
 from moe.nets.class_expert import ClassExpert
 from moe.nets.mixture import Frozen
+from moe.schema import Recipe
 from tests.modules.mixtures import CONSTANT, SHAPE, TWO, constants, ensemble, recipe
 
 RAW = Pixels((0.0,), (1.0,))

@@ -8,11 +8,11 @@ import torch
 from pytorch_lightning import Trainer
 from quick import TRAINER
 
-from moe.config import Lookahead as Settings
 from moe.errors import NonFiniteError
 from moe.modules.callbacks import FiniteGuard
 from moe.modules.fit import fit
 from moe.modules.lookahead import Lookahead
+from moe.schema import Lookahead as Settings
 from tests.modules.scripts import Line, Scripted, Two, Weights, plain_recipe, recipe, rows, trained
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec")

@@ -7,45 +7,20 @@ from typing import Any
 
 import pytest
 import torch
+from noise import data, ensemble
 from quick import TRAINER, short_recipe
 from torch import Tensor
 
-from moe.config import Recipe
-from moe.data.batches import Pixels
-from moe.data.canonical import assemble
-from moe.data.module import ImageDataModule
-from moe.data.splits import SplitIndices
 from moe.errors import NonFiniteError
 from moe.modules.checkpoint import Checkpoints
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.fit import Fitted, fit
 from moe.modules.together import End, GatesTogether, fit_together, obstacle
+from moe.schema import Recipe
 
-BRANCHES = {"x": ["a", "b"], "y": ["c"]}
 recipe = partial(
     short_recipe, optimizer={"_target_": "torch.optim.Adam", "lr": 0.01}, epochs=8, batch_size=8, select="best"
 )
-
-
-def data(recipe: Recipe) -> ImageDataModule:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (70, 1, 4, 4), dtype=torch.uint8, generator=generator)
-    labels = torch.arange(70) % 3
-    dataset = assemble("noise", ["a", "b", "c"], (images[:60], labels[:60], images[60:], labels[60:]))
-    indices = SplitIndices(torch.arange(0), torch.arange(40), torch.arange(40, 60))
-    along = {}
-    for split, count in (("gate", 40), ("val", 20)):
-        experts = torch.rand(count, 3, 3, generator=generator).softmax(dim=2)
-        leaves = torch.rand(count, 2, generator=generator).softmax(dim=1)
-        along[split] = (experts, leaves, leaves.argmax(dim=1))
-    targets = {label: label for label in range(3)}
-    return ImageDataModule(dataset, indices, Pixels((0.5,), (0.3,)), targets, recipe, 3, "gate", "val", along)
-
-
-def ensemble(width: int, dropout: float, recipe: Recipe, routing: str = "hard") -> GatedEnsemble:
-    torch.manual_seed(7)
-    gate = {"_target_": "moe.nets.gates.MLPGate", "width": width, "dropout": dropout}
-    return GatedEnsemble(gate, "joint", [1, 4, 4], ["a", "b", "c"], BRANCHES, routing, asdict(recipe))
 
 
 def alone(folder: Path, recipe: Recipe, module: GatedEnsemble) -> Fitted:

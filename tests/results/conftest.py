@@ -1,6 +1,6 @@
 import pytest
 
-from moe.config import Plain
+from moe.schema import Plain
 from tests.results.worked import GATES, measured
 
 

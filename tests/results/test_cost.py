@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from moe import results
-from moe.config import Plain
 from moe.inference import Predictions
 from moe.nets.class_expert import ClassExpert
 from moe.nets.gates import Gate
 from moe.nets.mixture import Mixture
+from moe.schema import Plain
 from moe.taxonomy import Tree
 from tests.results.worked import TREE
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from moe import results
-from moe.config import Plain
 from moe.errors import NonFiniteError, StoreError
+from moe.schema import Plain
 from tests.results.worked import GATES, LABELS, NOTHING, complete, measured
 
 

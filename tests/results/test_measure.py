@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from moe import results
-from moe.config import Plain
 from moe.errors import StoreError
 from moe.inference import predict, predict_stored
 from moe.results.measure import _regret
+from moe.schema import Plain
 from tests.results.worked import BASE, GATES, IMAGES, LABELS, PIXELS, TREE, measured, mixture
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from moe import results
-from moe.config import Plain
+from moe.schema import Plain
 from tests.results.worked import BASE, LABELS, NOTHING, TREE, complete
 
 

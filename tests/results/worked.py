@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from moe import results
-from moe.config import Plain
 from moe.data.batches import Pixels
 from moe.inference import Predictions, predict
 from moe.nets.class_expert import ClassExpert
 from moe.nets.gates import Gate
 from moe.nets.mixture import Mixture
+from moe.schema import Plain
 from moe.taxonomy import parse
 from tests.nets.tables import Table
 

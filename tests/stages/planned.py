@@ -5,7 +5,8 @@ import functools
 from dataclasses import is_dataclass
 from typing import Any
 
-from moe.config import Config, compose
+from moe.config import compose
+from moe.schema import Config
 from moe.stages import Stage, plan
 from moe.taxonomy import parse
 

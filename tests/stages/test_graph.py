@@ -2,7 +2,7 @@
 
 import pytest
 
-from moe.config import Plain
+from moe.schema import Plain
 from tests.stages.planned import ALL, NESTED, NETWORKS, changed, default, differing, keys, stages
 
 

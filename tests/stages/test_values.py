@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from moe import checks
-from moe.config import Lookahead, Muon
 from moe.errors import ConfigError
+from moe.schema import Lookahead, Muon
 from tests.stages.planned import ALL, NETWORKS, REACHES, changed, default, differing, keys
 
 RECIPE = {

@@ -14,8 +14,8 @@ from moe import compare
 from moe.report import comparison
 from moe.sweep import ending
 from moe.sweep.record import Sweep
-from tests.sweep.test_sweep import arguments
-from tests.test_report_comparison import Tables
+from tests.pages import Tables
+from tests.sweep.sweeps import arguments
 
 T1 = 12.706205  # Student's t of one degree of freedom, 97.5 %
 

@@ -17,8 +17,8 @@ from wandb.sdk.launch.sweeps.utils import load_sweep_config
 
 import moe
 from hydra_plugins.moe_sweeps.wandb_file import parameter
-from moe.config import Config
 from moe.errors import ConfigError
+from moe.schema import Config
 from moe.sweep.record import sweep_of
 from tests.conftest import TINY
 from tests.wandb_files import offline_runs

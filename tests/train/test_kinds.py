@@ -163,15 +163,16 @@ def test_two_thousand_images_of_cifar10(tmp_path: Path) -> None:
             (tmp_path / "images" / split / folder.name).mkdir(parents=True)
             for image in sorted(folder.iterdir())[:count]:
                 (tmp_path / "images" / split / folder.name / image.name).symlink_to(image)
-    networks = [f"net@{name}.net={net}" for name, net in (("base", "simple_vgg"), ("router", "simple_vgg"))]
     overrides = ("data=cifar10", "taxonomy=cifar10", f"data.root={tmp_path / 'images'}", "data.fingerprint=null")
-    sizes = ("data.splits.gate=200", "data.splits.val=200", "base.recipe.epochs=4", "router.recipe.epochs=4")
+    sizes = ("data.splits.gate=200", "data.splits.val=200", "base.recipe.epochs=4")
+    networks = ("net@base.net=simple_vgg", "router.source=base")
     code, run = train(tmp_path, "logger=none", "report=false", *overrides, *sizes, *networks)
     assert code == 0
     found = results(run)
     assert found["data"]["sizes"] == {"train": 1200, "gate": 200, "val": 200, "test": 400}
-    # Far from chance (0.1 and 0.5) after a few epochs on 1,200 images, so labels and images belong together.
+    # Far from chance (0.1, and 0.6 if all were natural) after a few epochs on 1,200 images, so labels and images belong
+    # together.
     assert found["stages"]["base"]["test"]["accuracy"] > 0.2
-    assert found["test"]["router"]["accuracy"] > 0.6
+    assert found["test"]["router"]["accuracy"] > 0.65
     images = moe.load(str(run)).predict(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
     assert images.probabilities.shape == (1, 10)
