@@ -1,6 +1,6 @@
 """Networks put back together from the store's entries."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -47,10 +47,11 @@ def experts(
     return found
 
 
-def members(config: Config, entries: Mapping[str, Entry]) -> Members:
+def members(config: Config, entries: Mapping[str, Entry], temperatures: Sequence[float] | None = None) -> Members:
     """The bases of a run without a mixture, in evaluation mode. Raises StoreError where one is damaged."""
     bases = [entry for entry in entries.values() if entry.record["kind"] == "base"]
-    return Members([classifier(entry, config.base.views) for entry in bases], config.base.cascade).eval()
+    nets = [classifier(entry, config.base.views) for entry in bases]
+    return Members(nets, config.base.cascade, temperatures).eval()
 
 
 def routers(config: Config, tree: Tree, entries: Mapping[str, Entry]) -> list[nn.Module]:

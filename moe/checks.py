@@ -67,9 +67,11 @@ WIDTHS: Rule = (
     lambda v: isinstance(v, list) and all(isinstance(b, list) and b and all(POSITIVE_INT[0](w) for w in b) for b in v),
     "a list of blocks, each a list of whole numbers above 0",
 )
+SWITCH: Rule = (lambda v: isinstance(v, bool), "true or false")
 NUMBERS: Rule = (lambda v: isinstance(v, list) and all(map(_number, v)), "a list of numbers")
 WORDS: Rule = (lambda v: isinstance(v, list) and all(isinstance(word, str) for word in v), "a list of names")
 FOLDER: Rule = (lambda v: isinstance(v, str) and v != "", "a folder's path")
+SWITCHED = ("flip", "whitening", "dirac")  # keys of a network or recipe that may be true or false
 OPTIONAL = ("averaging", "clip", "patience", "decay", "early_epochs", "widths", "convs", "cascade", "root", "classes")
 # By a key's last part, wherever it stands but in a taxonomy, whose names are the user's.
 RULES: dict[str, Rule] = {
@@ -98,6 +100,8 @@ RULES: dict[str, Rule] = {
     "checkpoint_seconds": (lambda v: _number(v) and v >= 0, "a number of seconds, 0 or above"),
     "clip": POSITIVE,
     "flip": (lambda v: isinstance(v, bool) or v == "alternating", "true, false or alternating"),
+    "whitening": SWITCH,
+    "dirac": SWITCH,
     "decay": FRACTION,
     "rest": POSITIVE,
     "folds": (lambda v: isinstance(v, int) and 1 < v <= 100, "a whole number from 2 to 100"),
@@ -139,7 +143,7 @@ def check(values: Mapping[str, Any]) -> None:
         if choices and value not in choices:
             raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}")
         test, meaning = RULES.get(last, (lambda _: True, ""))
-        wrong = (isinstance(value, bool) and last != "flip") or not test(value)
+        wrong = (isinstance(value, bool) and last not in SWITCHED) or not test(value)
         if meaning and not (value is None and last in OPTIONAL) and wrong:
             raise ConfigError(f"{key} must be {meaning}, not {value!r}")
     check_targets(values)

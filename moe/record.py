@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moe import assembly, cost, frozen, inference, metrics, results
+from moe import assembly, calibration, cost, frozen, inference, metrics, results
 from moe.checks import scalars
 from moe.data.module import split_images
 from moe.data.subset import by_group, by_position, filter_labels
@@ -17,12 +17,13 @@ from moe.job import Job
 from moe.loggers import StageLoggers
 from moe.modules.fit import precision_for
 from moe.nets.gates import shares
+from moe.nets.members import Members
 from moe.nets.routing import hard_route
 from moe.provenance import git_revision, versions
 from moe.schema import Plain
 from moe.stages import Stage, digest
 from moe.store import Entry, sweep
-from moe.training import machine
+from moe.training import machine, peak_memory
 from moe.training_cost import training_flops
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ def record(
         "versions": versions(),
         "git": git_revision(),
         "machine": machine(job.device),
+        "peak_memory_bytes": peak_memory(),
         "precision": precision_for(config.trainer),
         "seconds": {
             name: {**{key: entry.record[key] for key in SPENT if key in entry.record}, "reused": reused[name]}
@@ -78,10 +80,13 @@ def record(
         # The report shows how probable the ways not taken were, too.
         drawn = replace(predictions, leaves=dense.leaves)
     elif config.target == "base":
-        members = assembly.members(config, entries)
-        chosen_by, _ = members.combine(_bases(job, stages, entries, job.select_on))
+        temperatures = _temperatures(job, stages, entries)
+        for stage, temperature in zip(stages, temperatures or (), strict=temperatures is not None):
+            found["stages"][stage.name]["temperature"] = temperature
+        members = assembly.members(config, entries, temperatures)
+        chosen_by, _ = members.combine(_said(job, stages, entries, job.select_on, members))
         found["val"] = _scores(chosen_by, _labels(job, job.select_on))
-        probabilities, asked = members.combine(_bases(job, stages, entries, "test"))
+        probabilities, asked = members.combine(_said(job, stages, entries, "test", members))
         found["test"] = results.measure_classifier(tree, probabilities, test.labels)
         found["cost"] = results.members_cost(members, test.shape, asked)
         found["cost"]["training_flops"] = training_flops(job, stages, entries)
@@ -210,12 +215,25 @@ def _labels(job: Job, split: str) -> Tensor:
     return split_images(job.dataset, job.indices, split).labels
 
 
-def _bases(job: Job, stages: list[Stage], entries: Mapping[str, Entry], split: str) -> Tensor:
-    """What each base of a run without a mixture says of a split's images (N, M, K)."""
+def _bases(job: Job, stages: list[Stage], entries: Mapping[str, Entry], split: str) -> list[Tensor]:
+    """The logits (N, K) of each base of a run without a mixture for a split's images."""
     images, views = split_images(job.dataset, job.indices, split).images, job.config.base.views
     networks = [entries[stage.name] for stage in stages]
-    said = [frozen.logits(job.store, one, split, images, job.pixels, job.device, views) for one in networks]
-    return torch.stack([logits.softmax(dim=1) for logits in said], dim=1)
+    return [frozen.logits(job.store, one, split, images, job.pixels, job.device, views) for one in networks]
+
+
+def _temperatures(job: Job, stages: list[Stage], entries: Mapping[str, Entry]) -> list[float] | None:
+    """Each base's temperature where a cascade goes by how sure they are, from images that none has learnt from."""
+    if job.config.base.cascade is None:
+        return None
+    targets = _labels(job, "gate")
+    return [calibration.fit_temperature(logits, targets) for logits in _bases(job, stages, entries, "gate")]
+
+
+def _said(job: Job, stages: list[Stage], entries: Mapping[str, Entry], split: str, members: Members) -> Tensor:
+    """What each base of a run without a mixture says of a split's images (N, M, K)."""
+    logits = zip(_bases(job, stages, entries, split), members.temperatures, strict=True)
+    return torch.stack([(one / temperature).softmax(dim=1) for one, temperature in logits], dim=1)
 
 
 def _route(job: Job, entries: Mapping[str, Entry]) -> Tensor:

@@ -74,7 +74,8 @@ def network(run: str | Path) -> tuple[nn.Module, Config]:
         raise StoreError(f"{run} trained {config.target} and classifies nothing; give a run with target=gates or base")
     entries = _entries(run, found, config)
     if config.target == "base":
-        return assembly.members(config, entries), config
+        temperatures = [found["stages"][name].get("temperature", 1.0) for name in entries]
+        return assembly.members(config, entries, temperatures), config
     return assembly.mixture(config, tree, entries), config
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -118,6 +119,19 @@ def machine(device: torch.device, world: int = 1) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name()
     return f"CPU {platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), {torch.get_num_threads()} threads"
+
+
+def peak_memory() -> int | None:
+    """The most bytes of memory that this process has had at once; None where the system does not say.
+
+    Of a job that shares its process with those before it, theirs too.
+    """
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _begin(

@@ -259,3 +259,10 @@ def test_a_network_of_the_users_own_is_read_without_being_imported(
     # What a class hands on to another is found out when it is built.
     (tmp_path / "mine.py").write_text("class Net:\n    def __init__(self, depth, **more): ...\n")
     checks.check(values)
+
+
+@pytest.mark.parametrize("key", ["whitening", "dirac"])
+def test_a_switch_is_true_or_false(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^base\.net\.{key} must be true or false, not 'no'$"):
+        compose(f"base.net.{key}=no")  # a text, which Python would take as true
+    assert compose(f"base.net.{key}=false").base.net[key] is False

@@ -19,16 +19,19 @@ from moe.taxonomy import parse
 
 
 def mixtures(overrides: tuple[str, ...], images: Tensor) -> dict[str, Callable[[Tensor], object]]:
-    """Base, two specialists of its architecture and gates, none of them trained, asked in three ways."""
+    """Base, two specialists, the router where it is a network, and gates, none of them trained, asked in three ways."""
     config = resolved(moe.compose(*overrides), say=False)
     tree = parse(config.taxonomy.branches, config.data.classes or [])
     torch.manual_seed(0)
-    nets = [build_network(config.base.net, SHAPE, len(node.labels)) for node in tree.experts]
+    kinds = [config.base.net, *[config.expert.net] * (len(tree.experts) - 1)]
+    nets = [build_network(net, SHAPE, len(node.labels)) for net, node in zip(kinds, tree.experts, strict=True)]
     experts = [ClassExpert(net, node.labels, CLASSES) for net, node in zip(nets, tree.experts, strict=True)]
     gates = [build_gate(config.gate.net, SHAPE, CLASSES, len(path), "joint") for path in tree.paths]
-    routed = Mixture(tree, experts, [], gates, "hard").to(DEVICE, memory_format=torch.channels_last).eval()
+    inner = tree.routers if config.router.source == "network" else []
+    routers = [build_network(config.router.net, SHAPE, len(node.children)) for node in inner]
+    routed = Mixture(tree, experts, routers, gates, "hard").to(DEVICE, memory_format=torch.channels_last).eval()
     sure = float(torch.cat([experts[0](part).max(dim=1).values for part in images.split(100)]).median())
-    cascade = Mixture(tree, experts, [], gates, "hard", sure).to(DEVICE).eval()
+    cascade = Mixture(tree, experts, routers, gates, "hard", sure).to(DEVICE).eval()
     return {"dense": lambda x: routed.combine(x, routed.dense(x)), "routed": routed, "cascade": cascade}
 
 

@@ -62,12 +62,15 @@ class ImageDataModule(LightningDataModule):
     def _chosen(self, split: str, images: Images) -> tuple[Tensor, Tensor]:
         """Which of a split's images are examples, and their targets."""
         index, targets = filter_labels(images.labels, self.targets)
+        others = torch.ones(len(images.labels), dtype=torch.bool)
+        others[index] = False
         if self.fold is not None and split == self.fit_on:
             number, count, seed = self.fold
-            kept = folds(images, count, seed)[index] != number
-            index, targets = index[kept], targets[kept]
+            learnt = folds(images, count, seed) != number
+            index, targets, others = index[learnt[index]], targets[learnt[index]], others & learnt
         if self.rest is not None:
-            index, targets = with_others(index, targets, len(images.labels), self.rest, self.seed, len(self.targets))
+            outside = others.nonzero().squeeze(1)
+            index, targets = with_others(index, targets, outside, self.rest, self.seed, len(self.targets))
         return index, targets
 
     def prepare_network(self, net: nn.Module) -> None:

@@ -17,15 +17,12 @@ def by_group(groups: Sequence[Sequence[int]]) -> dict[int, int]:
 
 
 def with_others(
-    index: Tensor, targets: Tensor, count: int, part: float, seed: int, target: int
+    index: Tensor, targets: Tensor, others: Tensor, part: float, seed: int, target: int
 ) -> tuple[Tensor, Tensor]:
-    """Beside the images at `index` (M,) of `count`, with `targets`, some of the others, with `target`: (M',) each.
+    """Beside the images at `index` (M,), with `targets`, some of those at `others`, with `target`: (M',) each.
 
     They are `part` of M, or all there are, drawn by `seed`; the order is ascending.
     """
-    outside = torch.ones(count, dtype=torch.bool)
-    outside[index] = False
-    others = outside.nonzero().squeeze(1)
     drawn = torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))[: round(part * len(index))]
     both = torch.cat([index, others[drawn]])
     said = torch.cat([targets, torch.full((len(drawn),), target)])

@@ -3,6 +3,8 @@
 import logging
 import math
 import time
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from moe.errors import NonFiniteError
 
@@ -74,14 +77,42 @@ class FiniteGuard(Callback):
 
 
 class AveragedWeights(WeightAveraging):
-    """Lightning's average of the weights, kept where the network is trained.
+    """Lightning's exponential moving average of weights and running statistics, kept where the network is trained.
 
-    Lightning makes it before it moves the network there, and so would send every weight to the CPU at every step.
+    Lightning makes it before it moves the network there, and so would send every weight to the CPU at every step; and
+    PyTorch asks the device at every step how many it has averaged, which waits for it. What is no floating-point number
+    is taken as it is.
     """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        self._move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._device = trainer.strategy.root_device
         super().setup(trainer, pl_module, stage)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step <= self._latest_update_step:
+            return
+        assert self._average_model is not None
+        module = self._average_model.module
+        moving: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for averaged, current in zip(_tensors(module), _tensors(pl_module), strict=True):
+            if averaged.is_floating_point() and self._latest_update_step > 0:
+                moving[0].append(averaged)
+                moving[1].append(current)
+            else:
+                averaged.copy_(current)
+        if moving[0]:
+            self._move(*moving, self._latest_update_step)
+        self._latest_update_step = trainer.global_step
+
+
+def _tensors(module: torch.nn.Module) -> Iterator[Tensor]:
+    return (tensor.detach() for tensor in chain(module.parameters(), module.buffers()))
 
 
 class EarlyParameters(Callback):

@@ -4,7 +4,6 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +97,7 @@ def fit(
     if recipe.lookahead is not None:
         callbacks.append(Lookahead(recipe.lookahead.every, recipe.lookahead.step))
     if recipe.averaging is not None:
-        callbacks.append(AveragedWeights(avg_fn=moving_average(recipe.averaging)))
+        callbacks.append(AveragedWeights(recipe.averaging))
     if recipe.patience is not None:
         callbacks.append(EarlyStopping("val/nll", patience=recipe.patience))
     if bar:
@@ -132,15 +131,6 @@ def run(lightning: Trainer, module: RecipeModule, data: ImageDataModule, checkpo
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     newest = checkpoints.newest() if checkpoints is not None else None
     lightning.fit(module, datamodule=data, ckpt_path=newest, weights_only=True)
-
-
-def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """The exponential moving average of weights and running statistics; whole numbers are taken as they are."""
-
-    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        return averaged.lerp(current, 1 - decay) if averaged.is_floating_point() else current
-
-    return average
 
 
 def make_trainer(

@@ -124,12 +124,13 @@ class BatchNorm(nn.BatchNorm2d):
 def whitening_filters(images: Tensor, eps: float = 5e-4) -> Tensor:
     """Filters (F, C, 2, 2) whose first half gives patches of images (N, C, H, W) the identity as second moment.
 
-    They are the eigenvectors of the patches' second moment over the roots of their eigenvalues (`eps` is added to
-    those), the largest first; the second half is the first with its sign turned, so that no activation loses either.
-    Source: section 3.2 of the paper.
+    They are the eigenvectors of the patches' second moment over the roots of their eigenvalues, the largest first; the
+    second half is the first with its sign turned, so that no activation loses either. To the eigenvalues `eps` times
+    the pixels' variance is added: the paper's images have variance 1, ours come as they are. Source: section 3.2.
     """
     channels = images.shape[1]
     patches = images.unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, channels * 4).double()
     values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+    eps *= images.double().var(dim=(0, 2, 3), correction=0).mean().item()
     filters = (vectors / (values + eps).sqrt()).T.flip(0)
     return torch.cat([filters, -filters]).reshape(-1, channels, 2, 2).to(images.dtype)

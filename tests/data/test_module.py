@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from moe.data.batches import Batches, Pixels
 from moe.data.canonical import DataSet, assemble
 from moe.data.module import ImageDataModule, split_images
-from moe.data.splits import SplitIndices
+from moe.data.splits import SplitIndices, folds
 from moe.data.subset import by_group, by_position, filter_labels, with_others
 from moe.modules.fit import fit
 from moe.modules.recipe import RecipeModule
@@ -169,14 +169,33 @@ def test_gates_learn_from_their_split_and_the_notebook_chooses_on_test(tmp_path:
     assert all(batches == [[100, 101, 102, 103]] for batches in recorder.chosen.values())
 
 
+OTHERS = torch.tensor([0, 3, 4, 5, 7, 8, 9])
+
+
 def test_others_are_one_more_target_as_many_as_asked_for() -> None:
     # Images 1, 2, 6 of ten are a branch's own, with targets 1, 0, 1; two thirds of three is two others.
-    index, targets = with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), 10, 2 / 3, seed=0, target=2)
+    index, targets = with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), OTHERS, 2 / 3, seed=0, target=2)
     assert index.tolist() == sorted(index.tolist()) and len(index) == 5
     said = dict(zip(index.tolist(), targets.tolist(), strict=True))
     assert [said.pop(own) for own in (1, 2, 6)] == [1, 0, 1]
     assert list(said.values()) == [2, 2]
     # More than there are: all of them.
-    assert len(with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), 10, 9.0, seed=0, target=2)[0]) == 10
-    other = with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), 10, 2 / 3, seed=1, target=2)[0]
+    assert len(with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), OTHERS, 9.0, seed=0, target=2)[0]) == 10
+    other = with_others(torch.tensor([1, 2, 6]), torch.tensor([1, 0, 1]), OTHERS, 2 / 3, seed=1, target=2)[0]
     assert not torch.equal(index, other)
+
+
+@pytest.mark.parametrize("rest", [None, 1.0])
+def test_nothing_is_learnt_from_a_networks_own_fold(rest: float | None) -> None:
+    everything = SplitIndices(torch.arange(12), torch.arange(0), torch.arange(0))
+    fold = folds(split_images(dataset(), everything, "train"), 2, 7).tolist()
+    for number in range(2):
+        own = ImageDataModule(dataset(), everything, RAW, {0: 0, 1: 1}, RECIPE, 5, rest=rest, fold=(number, 2, 7))
+        learnt = dict(found(own, "train"))
+        inside = {i: label for i, label in enumerate(TRAIN) if label < 2 and fold[i] != number}
+        assert 2 <= len(inside) <= 4
+        assert {i: target for i, target in learnt.items() if target < 2} == inside
+        outside = {i for i, target in learnt.items() if target == 2}
+        others = {i for i, label in enumerate(TRAIN) if label >= 2 and fold[i] != number}
+        assert outside <= others
+        assert len(outside) == (0 if rest is None else min(len(inside), len(others)))

@@ -42,8 +42,18 @@ def test_whitening_by_hand() -> None:
     filters = whitening_filters(2 * signs, eps=0.0)
     assert filters.shape == (8, 1, 2, 2)
     assert filters.square().sum(dim=(1, 2, 3)) == pytest.approx([0.25] * 8, rel=0.05)
-    # With eps = 5 the root is of 4 + 5: a third.
-    assert whitening_filters(2 * signs, eps=5.0).square().sum(dim=(1, 2, 3)) == pytest.approx([1 / 9] * 8, rel=0.05)
+    # With eps = 1.25, of the pixels' variance of 4, the root is of 4 + 5: a third.
+    assert whitening_filters(2 * signs, eps=1.25).square().sum(dim=(1, 2, 3)) == pytest.approx([1 / 9] * 8, rel=0.05)
+
+
+def test_whitening_does_not_depend_on_how_pixels_are_scaled() -> None:
+    # Pixels of 0 to 1 are whitened as those divided by their deviation are, which the paper's eps is for.
+    images = coloured().double()
+    whole, small = (
+        nn.functional.conv2d(scaled, whitening_filters(scaled)) for scaled in (images / images.std(), images / 64)
+    )
+    torch.testing.assert_close(small, whole)
+    assert whitening_filters(images)[:12].square().sum(dim=(1, 2, 3)).diff().min() > 0  # the largest component first
 
 
 def test_a_dirac_convolution_passes_its_input_on() -> None:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -44,6 +46,16 @@ def test_a_cascade_asks_on_while_the_mean_is_unsure() -> None:
     assert torch.allclose(said[:, 0], torch.tensor([0.9, 0.8, 0.3]))
     # Nothing else ran.
     assert [net.seen for net in cascade.nets] == [3, 2, 1]  # type: ignore[union-attr]
+
+
+def test_a_member_is_as_sure_as_its_temperature_makes_it() -> None:
+    # 0.9 to 0.1 at temperature 2: the roots, 3 to 1, so 0.75; 0.6 to 0.4 at 0.5: the squares, 9 to 4.
+    cascade = Members([Says([[0.9, 0.1], [0.6, 0.4]]), Says([[0.6, 0.4], [0.6, 0.4]])], 0.74, [2.0, 0.5])
+    said, asked = cascade(IMAGES[:2])
+    assert asked.tolist() == [1, 2]
+    second = (math.sqrt(0.6) / (math.sqrt(0.6) + math.sqrt(0.4)) + 9 / 13) / 2
+    assert said[:, 0].tolist() == pytest.approx([0.75, second])
+    assert torch.allclose(cascade.combine(cascade.dense(IMAGES[:2]))[0], said)
 
 
 @pytest.mark.parametrize("cascade", [None, 0.3, 0.5, 0.6, 0.7, 0.95, 1.0])

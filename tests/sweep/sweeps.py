@@ -9,7 +9,7 @@ from typing import Any
 from tests.conftest import TINY
 
 # How long and where a run was made; all else must be the same again.
-WHEN = ("seconds", "versions", "git", "machine")
+WHEN = ("seconds", "versions", "git", "machine", "peak_memory_bytes")
 
 
 def arguments(where: Path, *overrides: str, folder: str = "sweep") -> list[str]:

@@ -8,7 +8,12 @@ import torch
 from safetensors.torch import load_file
 
 import moe
-from moe.data import sources
+from moe.calibration import fit_temperature
+from moe.data import sources, splits
+from moe.data.module import split_images
+from moe.data.subset import by_position, filter_labels
+from moe.inference import logits
+from moe.nets.class_expert import ClassExpert
 from moe.store import Store
 from tests.train.command import NETWORKS, copy_of, results, train
 
@@ -47,7 +52,16 @@ def test_kinds_of_mixture(trained: Path, tmp_path: Path, overrides: tuple[str, .
         recorded = load_file(run / "predictions.safetensors")["probabilities"]
         torch.testing.assert_close(said, recorded, rtol=0, atol=1e-5)
         calibrated = "gate.calibrate=false" not in overrides
-        assert any(expert.temperature != 1 for expert in ensemble.mixture.experts) == calibrated
+        # Temperatures are those of images that no expert has learnt from, of each expert's own classes.
+        dataset = sources.load(ensemble.config.data, tmp_path / "data")
+        held = split_images(dataset, splits.split(dataset, ensemble.config.data.splits), "gate")
+        for node, expert in zip(ensemble.tree.experts, ensemble.mixture.experts, strict=True):
+            assert isinstance(expert, ClassExpert) and expert.net is not None
+            index, targets = filter_labels(held.labels, by_position(node.labels))
+            raw = logits(expert.net, held.images, ensemble.pixels)
+            expected = fit_temperature(raw[index], targets) if calibrated else 1.0
+            assert expert.temperature == pytest.approx(expected, rel=1e-3)
+            assert (expert.temperature == 1.0) == (not calibrated)
         seen = found["stages"]["base"]["test"]
         assert seen["accuracy"] == found["baselines"]["base"]["accuracy"]
         assert ("one_view" in seen) == ("base.views=flip" in overrides)

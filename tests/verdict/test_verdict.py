@@ -9,8 +9,12 @@ import pytest
 import torch
 
 from moe import runs
+from moe.calibration import fit_temperature
 from moe.data import sources
 from moe.data.batches import Pixels
+from moe.data.module import split_images
+from moe.data.splits import split
+from moe.inference import logits
 from moe.nets.members import Members
 from moe.results import unpack
 from moe.verdict import LATENCY, Latency
@@ -90,7 +94,13 @@ def test_what_a_cascade_costs_and_says_is_what_its_members_do(verdict: tuple[Pat
     assert found["stages"]["base"]["key"] == results(folder, "hard", 0)["stages"]["base"]["key"]
     members, config = runs.network(folder / "cascade" / "0")
     assert isinstance(members, Members)
-    test = sources.load(config.data, Path()).test
+    dataset = sources.load(config.data, Path())
+    test = dataset.test
+    # What it goes by is calibrated, on images that no base has learnt from.
+    held = split_images(dataset, split(dataset, config.data.splits), "gate")
+    raw = [logits(net, held.images, Pixels((0.0,), (1.0,))) for net in members.nets]
+    fitted = [fit_temperature(one, held.labels) for one in raw]
+    assert members.temperatures == pytest.approx(fitted, rel=1e-3) and 1.0 not in members.temperatures
     with torch.no_grad():
         probabilities, asked = members(Pixels((0.0,), (1.0,))(test.images))
     right = probabilities.argmax(dim=1) == test.labels
