@@ -8,7 +8,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from moe.comparison.estimate import Estimate, estimate
+from moe.comparison.estimate import Estimate, estimate, wilson
 from moe.comparison.runs import AGAINST, Run
 from moe.schema import Plain
 from moe.settings import NO_DIFFERENCE
@@ -49,6 +49,13 @@ class Row:
     @cached_property
     def test(self) -> Estimate | None:
         return estimate([run.test for run in self.runs])
+
+    @property
+    def tested(self) -> Estimate | None:
+        """The test accuracy with an interval in any case: that of a single run is over its test images."""
+        if self.test is None or self.n > 1 or not self.first.images:
+            return self.test
+        return wilson(self.test.mean, self.first.images)
 
     @cached_property
     def router(self) -> Estimate | None:

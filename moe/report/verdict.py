@@ -46,7 +46,7 @@ def write(file: Path, title: str, found: Mapping[str, Row], held: Sequence[Conte
 
 def against_cost(found: Mapping[str, Row], costs: Mapping[str, float], axis: str) -> "Figure":
     """Each rival's test accuracy in %, with its interval, against what it costs; the Pareto front as steps."""
-    known = {name: row.test for name, row in found.items() if name in costs and row.test is not None}
+    known = {name: row.tested for name, row in found.items() if name in costs and row.tested is not None}
     figure, axes = new_axes(LEFT, BELOW, WIDTH - LEFT - 0.15, HEIGHT, headroom(list(known)))
     decades(axes, [costs[name] for name in known])
     # A rival has the same colour in each plot, whatever is missing from it.

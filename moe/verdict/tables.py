@@ -21,7 +21,7 @@ REGRET = {
 def rival_columns(found: Mapping[str, Row], latency: Latency | None) -> list[Column]:
     """Each rival's accuracy and all that it costs; the first column is its name."""
     rows = list(found.values())
-    test = [percent(row.test) for row in rows]
+    test = [percent(row.tested) for row in rows]
     shown = [
         Column("rival", [name + "*" * row.on_test for name, row in found.items()], list(found), left=True),
         _numbers("n", [row.n for row in rows], "{:.0f}"),
@@ -93,8 +93,8 @@ def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | 
         )
     if any(len(one.seeds) == 1 for one in held):
         yield (
-            "Of one seed [ ] is the paired 95% interval over its test images and p McNemar's exact; how another seed "
-            "trains is not in them."
+            "Of one seed ± and [ ] are 95% intervals over its test images, Wilson's and the paired one, and p is "
+            "McNemar's exact; how another seed trains is not in them."
         )
     tested = sum(one.p is not None for one in held)
     if tested:
