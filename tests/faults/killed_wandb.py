@@ -8,14 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from moe import config
+from moe import config, schema
 from moe.loggers import StageLoggers
 
 STAGE: Any = SimpleNamespace(name="base", kind="base", key="base-0123456789abcdef")
 
 
 def loggers(folder: Path, mode: str) -> StageLoggers:
-    settings = config.Logger(kind="wandb", project="moe", mode=mode, tags=[])
+    settings = schema.Logger(kind="wandb", project="moe", mode=mode, tags=[])
     return StageLoggers(settings, folder, config.compose("experiment=demo").plain(), "gates")
 
 

@@ -15,7 +15,7 @@ from moe.report import comparison
 from moe.sweep import ending
 from moe.sweep.record import Sweep
 from tests.pages import Tables
-from tests.sweep.sweeps import arguments
+from tests.sweep.running import arguments
 
 T1 = 12.706205  # Student's t of one degree of freedom, 97.5 %
 

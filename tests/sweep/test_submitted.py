@@ -14,7 +14,7 @@ import pytest
 from hydra_plugins.moe_sweeps import SubmititLauncher
 from moe.errors import ConfigError
 from tests.sweep import pretended_slurm
-from tests.sweep.sweeps import arguments, processes, results, wait
+from tests.sweep.running import arguments, processes, results, wait
 
 pytest.importorskip("submitit")
 Started = Callable[..., "subprocess.Popen[str]"]

@@ -17,7 +17,7 @@ import pytest
 
 from hydra_plugins.moe_sweeps import ProcessLauncher
 from moe.errors import ConfigError
-from tests.sweep.sweeps import arguments, jobs, processes, results, wait
+from tests.sweep.running import arguments, jobs, processes, results, wait
 
 Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
 
