@@ -10,7 +10,6 @@ import pytest
 import torch
 from tiny import NAMES, TRAIN, config, same, write_batch, write_class_folders
 
-from moe.data import sources
 from moe.data.sources import class_names, load
 from moe.errors import ConfigError, DataError, UserError
 from moe.schema import Data
@@ -145,21 +144,3 @@ def test_digits(tmp_path: Path) -> None:
     assert sorted(set(digits.train.images.flatten().tolist()))[:2] == [0, 16]
     assert 128 in digits.train.images
     assert digits.fingerprint == "a80aeae55b4066380d6d9a603a54b780711d8dd91ddd59883388b37fc1c16183"
-
-
-@pytest.mark.skipif("MOE_CIFAR10" not in os.environ, reason="MOE_CIFAR10 names no folder")
-def test_cifar10(tmp_path_factory: pytest.TempPathFactory) -> None:
-    cache = Path(tmp_path_factory.getbasetemp(), "cifar10")
-    root = os.environ["MOE_CIFAR10"]
-    data = load(Data(name="cifar10", source="cifar10", root=root, download=False), cache)
-    assert data.train.images.shape == (50_000, 3, 32, 32)
-    assert data.test.images.shape == (10_000, 3, 32, 32)
-    assert data.train.labels.bincount().tolist() == [5000] * 10
-    assert data.fingerprint == "f6a5fc8369b03a904a27465e743a3b08deef32faa8f1669d3fe1c8ccdaaea4de"
-    # The published statistics of the training images on the 0-1 scale.
-    pixels = data.train.images.double() / 255
-    mean = torch.tensor([0.49139968, 0.48215841, 0.44653091], dtype=torch.float64)
-    std = torch.tensor([0.24703223, 0.24348513, 0.26158784], dtype=torch.float64)
-    torch.testing.assert_close(pixels.mean((0, 2, 3)), mean, atol=1e-7, rtol=0)
-    torch.testing.assert_close(pixels.std((0, 2, 3), correction=0), std, atol=1e-7, rtol=0)
-    assert sources.class_names(Data(name="cifar10", source="cifar10", root=root), cache)[0] == ("airplane")

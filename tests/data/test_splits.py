@@ -1,15 +1,11 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from moe.data.canonical import DataSet, Images, assemble
-from moe.data.sources import load
 from moe.data.splits import SplitIndices, folds, largest_remainder, split
 from moe.errors import ConfigError
-from moe.schema import Data, Splits
+from moe.schema import Splits
 
 TEST = torch.tensor([250, 251], dtype=torch.uint8).view(2, 1, 1, 1)
 
@@ -127,19 +123,6 @@ def test_copies_can_leave_too_few_to_hold_out() -> None:
     split(data, held_out(4, 4))
     with pytest.raises(ConfigError, match=r"class c1, but at most 4 of its 10 can leave"):
         split(data, held_out(6, 4))
-
-
-@pytest.mark.skipif("MOE_CIFAR10" not in os.environ, reason="MOE_CIFAR10 names no folder")
-def test_cifar10(tmp_path_factory: pytest.TempPathFactory) -> None:
-    cache = Path(tmp_path_factory.getbasetemp(), "cifar10")
-    root = os.environ["MOE_CIFAR10"]
-    data = load(Data(name="cifar10", source="cifar10", root=root, download=False), cache)
-    indices = split(data, held_out(2500, 2500))
-    assert counts(data, indices.train) == [4500] * 10
-    assert counts(data, indices.gate) == [250] * 10
-    assert counts(data, indices.val) == [250] * 10
-    assert len(data.test.labels) == 10_000
-    assert len(set().union(*parts(indices))) == 50_000
 
 
 def test_folds_are_even_by_class_and_keep_copies_together() -> None:
