@@ -48,7 +48,10 @@ def experts(
 
 
 def members(config: Config, entries: Mapping[str, Entry], temperatures: Sequence[float] | None = None) -> Members:
-    """The bases of a run without a mixture, in evaluation mode. Raises StoreError where one is damaged."""
+    """The bases of a run without a mixture, with their temperatures (M,), in evaluation mode.
+
+    Raises StoreError where one is damaged.
+    """
     bases = [entry for entry in entries.values() if entry.record["kind"] == "base"]
     nets = [classifier(entry, config.base.views) for entry in bases]
     return Members(nets, config.base.cascade, temperatures).eval()
