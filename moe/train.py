@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from hydra_plugins import moe_sweeps
-from moe import command, command_line
+from moe import command, command_line, help
 from moe.config import CONF, hydra_errors, parse
 from moe.data.sources import class_names
 from moe.errors import DataError
@@ -42,7 +42,11 @@ def main() -> None:
 
 def _command() -> int:
     moe_sweeps.register()
-    command_line.check(sys.argv[1:])
+    arguments = sys.argv[1:]
+    command_line.check(arguments)
+    if help.asked(arguments):
+        print(help.text([argument for argument in arguments if argument not in help.FLAGS]))
+        return 0
     logging.raiseExceptions = False  # a log that cannot be written, on a full disk say, is the smaller trouble
     error: Exception | None = None
     try:

@@ -18,7 +18,7 @@ LAYERS: list[list[str]] = [
     ["moe.taxonomy", "moe.checks", "moe.store", "moe.command"],
     ["moe.overrides", "moe.command_line"],
     ["moe.config"],
-    ["moe.settings"],
+    ["moe.settings", "moe.help"],
     ["moe.sweep", "moe.wandb_session", "moe.provenance"],
     ["moe.nets"],
     ["moe.data", "moe.metrics"],
