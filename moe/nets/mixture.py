@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from moe.nets.class_expert import ClassExpert
+from moe.nets.gates import entropy
 from moe.nets.routing import hard_route, leaf_probabilities, route_by_base
 from moe.taxonomy import Node, Tree
 
@@ -46,6 +47,14 @@ def mix(weights: Tensor, experts: Tensor) -> Tensor:
     return joint / joint.sum(dim=1, keepdim=True).clamp_min(torch.finfo(joint.dtype).tiny)
 
 
+def everywhere(module: nn.Module, images: Tensor) -> bool:
+    """Whether under hard routing a gate sees every image and not only its own leaf's.
+
+    So it is where gates learn on a GPU: to pick images, their number must be known, for which the step would wait.
+    """
+    return module.training and images.is_cuda
+
+
 class Mixture(nn.Module):
     """Experts and routers in the order of `tree.experts` and `tree.routers`, and gates.
 
@@ -72,6 +81,9 @@ class Mixture(nn.Module):
         self.gates = nn.ModuleList(gates)
         self.shared = any(isinstance(expert, ClassExpert) and expert.shared for expert in experts)
         self.paths = [list(range(len(tree.experts)))] if routing == "none" else tree.paths
+        for leaf, path in enumerate(self.paths):
+            # On the device, since an index that must be brought there would be waited for.
+            self.register_buffer(f"path_{leaf}", torch.tensor(path), persistent=False)
 
     def forward(self, images: Tensor) -> Mixed:
         """Images (B, C, H, W) through the networks that routing sends them to, then mixed."""
@@ -156,8 +168,8 @@ class Mixture(nn.Module):
             return self._combine_hard(images, frozen)
         parts = [self._leaf(leaf, images, frozen.experts) for leaf in range(len(self.paths))]
         if self.routing == "none":
-            probabilities, weights, entropy = parts[0]
-            return Mixed(probabilities, weights, entropy, frozen)
+            probabilities, weights, uncertain = parts[0]
+            return Mixed(probabilities, weights, uncertain, frozen)
         columns = frozen.leaves.unbind(dim=1)
         probabilities = torch.stack([r[:, None] * p for r, (p, _, _) in zip(columns, parts, strict=True)]).sum(dim=0)
         weights = torch.stack([r[:, None, None] * w for r, (_, w, _) in zip(columns, parts, strict=True)]).sum(dim=0)
@@ -175,20 +187,37 @@ class Mixture(nn.Module):
         probabilities = torch.where(alone[:, None], base, torch.zeros_like(base))
         weights = torch.zeros_like(frozen.experts.transpose(1, 2))
         weights[:, :, 0] = alone[:, None] / base.shape[1]
-        entropy = torch.zeros((), device=images.device)
+        uncertain = torch.zeros((), device=images.device)
+        combined = self._everywhere if everywhere(self, images) else self._picked
         for leaf in range(len(self.paths)):
-            index = ((frozen.route == leaf) & ~alone).nonzero().squeeze(1)
-            if not len(index):
-                continue
-            mixture, given, uncertainty = self._leaf(leaf, images[index], frozen.experts[index])
-            probabilities = probabilities.index_copy(0, index, mixture)
-            weights = weights.index_copy(0, index, given)
-            entropy = entropy + uncertainty.detach() * len(index) / len(images)
-        return Mixed(probabilities, weights, entropy, frozen)
+            here = (frozen.route == leaf) & ~alone
+            probabilities, weights, uncertainty = combined(leaf, images, frozen.experts, here, probabilities, weights)
+            uncertain = uncertain + uncertainty.detach()
+        return Mixed(probabilities, weights, uncertain, frozen)
+
+    def _picked(
+        self, leaf: int, images: Tensor, experts: Tensor, here: Tensor, probabilities: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Probabilities (B, K) and weights (B, K, E), a leaf's where `here` (B,), and its part of the entropy ()."""
+        index = here.nonzero().squeeze(1)
+        if not len(index):
+            return probabilities, weights, torch.zeros((), device=images.device)
+        mixture, given, uncertainty = self._leaf(leaf, images[index], experts[index])
+        uncertain = uncertainty * len(index) / len(images)
+        return probabilities.index_copy(0, index, mixture), weights.index_copy(0, index, given), uncertain
+
+    def _everywhere(
+        self, leaf: int, images: Tensor, experts: Tensor, here: Tensor, probabilities: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `_picked`, but the gate sees every image."""
+        mixture, given, _ = self._leaf(leaf, images, experts)
+        probabilities = torch.where(here[:, None], mixture, probabilities)
+        weights = torch.where(here[:, None, None], given, weights)
+        return probabilities, weights, torch.where(here, entropy(given, experts), 0.0).mean()
 
     def _leaf(self, leaf: int, images: Tensor, experts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One leaf's mixture (B, K), its weights spread over all experts (B, K, E), their mean entropy."""
-        path = self.paths[leaf]
+        path = self.get_buffer(f"path_{leaf}")
         on_path = experts[:, path]
         weights, metrics = self.gates[leaf](images, on_path)
         spread = torch.zeros(len(images), experts.shape[2], experts.shape[1], device=images.device)

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from moe.nets.gates import ConfidenceGate, Gate, LinearGate, MLPGate, entropy
-from moe.nets.mixture import Frozen, Mixture, mix
+from moe.nets.mixture import Frozen, Mixture, everywhere, mix
 
 # Other kinds have no layers that could be stacked, or (conv) would gain nothing by it.
 KINDS = (MLPGate, LinearGate, ConfidenceGate)
@@ -154,6 +154,8 @@ class StackedMixture(nn.Module):
     def __init__(self, mixtures: Sequence[Mixture]) -> None:
         super().__init__()
         self.routing, self.paths = mixtures[0].routing, mixtures[0].paths
+        for leaf, path in enumerate(self.paths):
+            self.register_buffer(f"path_{leaf}", torch.tensor(path), persistent=False)
         self.leaves = nn.ModuleList(
             StackedGates(list(gates)) for gates in zip(*(m.gates for m in mixtures), strict=True)
         )
@@ -165,31 +167,37 @@ class StackedMixture(nn.Module):
             return self._hard(images, frozen, generators)
         parts = [self._leaf(leaf, images, frozen.experts, generators) for leaf in range(len(self.paths))]
         if self.routing == "none":
-            return parts[0]
+            return parts[0][0], parts[0][1].mean(dim=1)
         columns = frozen.leaves.unbind(dim=1)
         mixed = torch.stack([r[:, None] * p for r, (p, _) in zip(columns, parts, strict=True)]).sum(dim=0)
-        return mixed, torch.stack([uncertainty for _, uncertainty in parts]).mean(dim=0)
+        return mixed, torch.stack([entropies.mean(dim=1) for _, entropies in parts]).mean(dim=0)
 
     def _hard(self, images: Tensor, frozen: Frozen, generators: Sequence[Generator]) -> tuple[Tensor, Tensor]:
         probabilities = frozen.experts.new_zeros(self.size, len(images), frozen.experts.shape[2])
         uncertainties = torch.zeros(self.size, device=images.device)
         for leaf in range(len(self.paths)):
-            index = (frozen.route == leaf).nonzero().squeeze(1)
+            here = frozen.route == leaf
+            if everywhere(self, images):
+                mixed, entropies = self._leaf(leaf, images, frozen.experts, generators)
+                probabilities = torch.where(here[:, None], mixed, probabilities)
+                uncertainties = uncertainties + torch.where(here, entropies, 0.0).sum(dim=1) / len(images)
+                continue
+            index = here.nonzero().squeeze(1)
             if not len(index):
                 continue
-            mixed, uncertainty = self._leaf(leaf, images[index], frozen.experts[index], generators)
+            mixed, entropies = self._leaf(leaf, images[index], frozen.experts[index], generators)
             probabilities = probabilities.index_copy(1, index, mixed)
-            uncertainties = uncertainties + uncertainty * len(index) / len(images)
+            uncertainties = uncertainties + entropies.sum(dim=1) / len(images)
         return probabilities, uncertainties
 
     def _leaf(
         self, leaf: int, images: Tensor, experts: Tensor, generators: Sequence[Generator]
     ) -> tuple[Tensor, Tensor]:
-        on_path = experts[:, self.paths[leaf]]
+        on_path = experts[:, self.get_buffer(f"path_{leaf}")]
         weights = self.leaves[leaf](images, on_path, generators).flatten(0, 1)  # (G * B, K, E)
         repeated = on_path.repeat(self.size, 1, 1)
         mixed = mix(weights, repeated).view(self.size, len(images), -1)
-        return mixed, entropy(weights.detach(), repeated).view(self.size, -1).mean(dim=1)
+        return mixed, entropy(weights.detach(), repeated).view(self.size, -1)
 
     def gradient_norms(self) -> Tensor:
         """The norm (G,) of each mixture's gradient, over those of its gates that have one."""

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from moe.nets import mixture as of_one
+from moe.nets import stacked as of_many
 from moe.nets.build import build_gate
 from moe.nets.gates import ConfidenceGate, ConvGate, LinearGate, MLPGate
 from moe.nets.mixture import Frozen, Mixture
@@ -64,6 +66,35 @@ def test_a_stack_says_and_learns_what_each_mixture_does(
         torch.testing.assert_close(entropies[number], mixed.entropy.detach())
         gradients = [p.grad for p in mixture.parameters() if p.grad is not None]
         torch.testing.assert_close(norms[number], torch.nn.utils.get_total_norm(gradients))
+
+
+@pytest.mark.parametrize("cascade", [None, 0.3])
+@pytest.mark.parametrize("company", COMPANIES)
+def test_gates_that_see_every_image_learn_from_their_own_alone(
+    monkeypatch: pytest.MonkeyPatch, company: list[dict[str, Any]], cascade: float | None
+) -> None:
+    images, frozen = batch()
+    found = []
+    for seen in (False, True):  # as on a CPU, as on a GPU
+        for module in (of_one, of_many):
+            monkeypatch.setattr(module, "everywhere", lambda module, images, seen=seen: seen)
+        alone = mixtures(company)[0]
+        alone.cascade = cascade
+        mixed = alone.combine(images, frozen)
+        mixed.probabilities[:, 1].sum().backward()
+        gradients = [torch.zeros(()) if p.grad is None else p.grad.abs().sum() for p in alone.parameters()]
+        together = StackedMixture(mixtures(company))
+        said, uncertain = together(images, frozen, generators(len(company)))
+        said[:, :, 1].sum().backward()
+        norms = together.gradient_norms()
+        found.append(
+            (mixed.probabilities, mixed.weights, mixed.entropy, torch.stack(gradients), said, uncertain, norms)
+        )
+    for picked, everywhere in zip(*found, strict=True):
+        torch.testing.assert_close(picked, everywhere)
+    # Where the base speaks alone, each of its 5 weights is a fifth: so it is for some of the 9 images, not for all.
+    base = (found[0][1][:, :, 0] - 0.2).abs().amax(dim=1) < 1e-6
+    assert (int(base.sum()) == 0) if cascade is None else 0 < int(base.sum()) < 9
 
 
 @pytest.mark.parametrize("company", [COMPANIES[0], COMPANIES[1]])

@@ -1,0 +1,146 @@
+"""No step waits for the device.
+
+The steps run on torch's `meta` device, which holds no values: whatever needs one, as `.item()`, an `if` on a tensor or
+a choice of rows by a mask, is an error there. What is brought from the CPU, which on a GPU is waited for too, is noted.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+import torch
+from torch import Generator, Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+import moe
+from moe.modules.ensemble import GatedEnsemble
+from moe.modules.expert import Expert
+from moe.nets import mixture, stacked
+from moe.nets.mixture import Frozen
+from moe.nets.stacked import StackedMixture
+
+B, K, E = 6, 10, 3
+META = torch.device("meta")
+
+
+class Brought(TorchDispatchMode):
+    """Notes operations that have tensors of the CPU beside those of the device; numbers are no such tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        out = function(*args, **(kwargs or {}))
+        given = [x for x in tree_leaves((args, kwargs, out)) if isinstance(x, Tensor)]
+        on_cpu = any(x.device.type == "cpu" and (x.dim() or function is torch.ops.aten._to_copy.default) for x in given)
+        if on_cpu and any(x.device == META for x in given):
+            self.found.append(str(function))
+        return out
+
+
+class Listed(TorchFunctionMode):
+    """Notes what makes a tensor on the device of Python's numbers: `tensor` and lists that are an index."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        out = function(*args, **(kwargs or {}))
+        if function in (Tensor.__getitem__, Tensor.__setitem__):
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            made = any(isinstance(part, list) for part in index)
+        else:
+            made = function in (torch.tensor, torch.as_tensor) and out.device == META
+        if made:
+            self.found.append(str(function))
+        return out
+
+
+def brought(step: Callable[[], Any]) -> list[str]:
+    with Brought() as operations, Listed() as calls:
+        step()
+    return operations.found + calls.found
+
+
+def frozen() -> Frozen:
+    return Frozen(
+        torch.empty(B, E, K, device=META),
+        torch.empty(B, 2, device=META),
+        torch.empty(B, dtype=torch.long, device=META),
+    )
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    return torch.empty(B, 3, 32, 32, device=META), torch.empty(B, dtype=torch.long, device=META)
+
+
+def ensemble(routing: str = "hard", cascade: float | None = None, **overrides: Any) -> GatedEnsemble:
+    config = moe.compose(*(f"{key}={value}" for key, value in overrides.items()))
+    made = GatedEnsemble(
+        config.gate.net,
+        "joint",
+        [3, 32, 32],
+        list(config.data.classes or []),
+        config.taxonomy.branches,
+        routing,
+        asdict(config.gate.recipe),
+        cascade=cascade,
+    )
+    return made.to(META).train()
+
+
+def test_the_check_sees_what_it_is_for() -> None:
+    device = torch.empty(3, device=META)
+    assert brought(lambda: device + device) == []
+    assert len(brought(lambda: device[[0, 2]])) == 1
+    assert len(brought(lambda: torch.tensor([1.0], device=META))) == 1
+    assert len(brought(lambda: torch.ones(3).to(META))) == 1
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        brought(lambda: device[device > 0])
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        brought(lambda: device.sum().item())
+
+
+@pytest.mark.parametrize("net", ["fast_vgg", "simple_vgg"])
+def test_an_experts_step_waits_for_nothing(net: str) -> None:
+    config = moe.compose(f"net@base.net={net}", *(["base.net.size=s"] if net == "fast_vgg" else []))
+    module = Expert(config.base.net, [3, 32, 32], K, asdict(config.base.recipe)).to(META).train()
+    module.train_means.begin(META)
+    assert brought(lambda: module.training_step(batch(), 0).backward()) == []
+    assert module.train_means._count == B
+
+
+@pytest.mark.parametrize("gate", ["mlp", "conv", "linear", "confidence", "constant"])
+@pytest.mark.parametrize(("routing", "cascade"), [("hard", None), ("hard", 0.9), ("soft", None), ("none", None)])
+def test_a_step_of_gates_waits_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, gate: str, routing: str, cascade: float | None
+) -> None:
+    monkeypatch.setattr(mixture, "everywhere", lambda module, images: module.training)  # as on a GPU
+    module = ensemble(routing, cascade, gate=gate)
+    module.train_means.begin(META)
+    said = frozen()
+    given = (*batch(), said.experts, said.leaves, said.route)
+    assert brought(lambda: module.training_step(given, 0).backward()) == []
+    assert all(parameter.grad is not None for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("routing", ["hard", "soft", "none"])
+def test_a_step_of_gates_together_waits_for_nothing(monkeypatch: pytest.MonkeyPatch, routing: str) -> None:
+    monkeypatch.setattr(stacked, "everywhere", lambda module, images: module.training)
+    each = [ensemble(routing, gate="mlp", **{"gate.width": width, "gate.dropout": 0}).mixture for width in (4, 8)]
+    module = StackedMixture(each).to(META).train()
+
+    def step() -> None:
+        probabilities, _ = module(batch()[0], frozen(), [Generator() for _ in each])
+        probabilities.log().mean().backward()  # type: ignore[no-untyped-call]
+
+    assert brought(step) == []
