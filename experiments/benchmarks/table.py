@@ -88,10 +88,12 @@ def throughput(found: dict[str, Any]) -> Iterator[str]:
                 fine(one["trainer over bare"]),
                 f"{flops['bare'] / 1e12:.3f}",
                 fine(one["bare over matrix product"]),
+                f"{fine(one['bare over compiled'])} after {one['bare over compiled']['first step, s']:.0f} s",
+                fine(one["bare over fused"]),
             ]
         )
     head = ["training", "images/s", "Trainer over bare loop", "bare loop, TFLOP/s", "of the matrix product's"]
-    yield markdown(head, rows)
+    yield markdown([*head, "bare loop over compiled", "over fused optimiser"], rows)
     rows = []
     for name, sizes in found["evaluation"].items():
         for size, one in sizes.items():

@@ -6,7 +6,8 @@ On random images of CIFAR-10's shape, on the device that `moe.train` would take,
 file. Both sides of a ratio take turns in one process; medians, and the least and greatest ratio of a turn:
 
 - training: a network by its recipe through the project's Trainer, data and augmentation, beside a bare loop of the same
-  network on one batch that stays; and that loop's FLOP/s beside the machine's matrix product in the same precision
+  network on one batch that stays; that loop's FLOP/s beside the machine's matrix product in the same precision; and the
+  same loop with the network compiled by `torch.compile`, or with a fused optimiser
 - evaluation: every network on every image (dense) beside those on its way (routed), and beside the same where the base
   speaks alone for the half of the images of which it is surest (cascade)
 - start-up: seconds from the command to the first training step, with all data cached, of digits and, where KEY=VALUE
@@ -92,11 +93,18 @@ def trained(config: Config, images: Images, folder: Path) -> float:
     return module.seconds
 
 
-def bare(base: Classifier, images: Images, precision: str) -> Callable[[], None]:
-    """A step of a plain loop on one batch that stays on the device."""
+def bare(
+    base: Classifier, images: Images, precision: str, compiled: bool = False, fused: bool = False
+) -> Callable[[], None]:
+    """A step of a plain loop on one batch that stays on the device; the network compiled, or its optimiser fused."""
     torch.manual_seed(0)
     module = Expert(base.net, list(SHAPE), CLASSES, asdict(base.recipe)).to(DEVICE).train()
-    optimizer = optimizer_of(module, asdict(base.recipe))
+    if compiled:
+        module.net.compile()
+    recipe = asdict(base.recipe)
+    if fused:
+        recipe["optimizer"] = {**recipe["optimizer"], "fused": True}
+    optimizer = optimizer_of(module, recipe)
     batch = Pixels((0.0,), (1.0,))(images.images[: base.recipe.batch_size].to(DEVICE))
     labels = images.labels[: base.recipe.batch_size].to(DEVICE)
 
@@ -126,10 +134,17 @@ def training(overrides: tuple[str, ...], extent: Extent, folder: Path) -> dict[s
     with FlopCounterMode(display=False) as counter:
         step()
     product()
-    turns: dict[str, list[float]] = {"trainer": [], "bare": [], "matrix": []}
+    others = {
+        "compiled": bare(config.base, images, precision, compiled=True),
+        "fused": bare(config.base, images, precision, fused=True),
+    }
+    first = {name: seconds(other, 1) for name, other in others.items()}
+    turns: dict[str, list[float]] = {"trainer": [], "bare": [], "matrix": [], **{name: [] for name in others}}
     for _ in range(extent.turns):
         turns["trainer"].append(trained(config, images, folder) / steps)
         turns["bare"].append(seconds(step, steps))
+        for name, other in others.items():
+            turns[name].append(seconds(other, steps))
         turns["matrix"].append(seconds(product, 10))
     rates = {"bare": [counter.get_total_flops() / s for s in turns["bare"]]}
     rates["matrix"] = [2 * MATRIX**3 / s for s in turns["matrix"]]
@@ -138,6 +153,8 @@ def training(overrides: tuple[str, ...], extent: Extent, folder: Path) -> dict[s
         "precision": precision,
         "images a second": {side: size / statistics.median(turns[side]) for side in ("trainer", "bare")},
         "trainer over bare": over(turns["bare"], turns["trainer"]),
+        "bare over compiled": {**over(turns["bare"], turns["compiled"]), "first step, s": first["compiled"]},
+        "bare over fused": over(turns["bare"], turns["fused"]),
         "flops a second": {side: statistics.median(rate) for side, rate in rates.items()},
         "bare over matrix product": over(rates["bare"], rates["matrix"]),
     }
