@@ -4,6 +4,7 @@ The steps run on torch's `meta` device, which holds no values: whatever needs on
 a choice of rows by a mask, is an error there. What is brought from the CPU, which on a GPU is waited for too, is noted.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -83,18 +84,15 @@ def batch() -> tuple[Tensor, Tensor]:
     return torch.empty(B, 3, 32, 32, device=META), torch.empty(B, dtype=torch.long, device=META)
 
 
-def ensemble(routing: str = "hard", cascade: float | None = None, **overrides: Any) -> GatedEnsemble:
-    config = moe.compose(*(f"{key}={value}" for key, value in overrides.items()))
-    made = GatedEnsemble(
-        config.gate.net,
-        "joint",
-        [3, 32, 32],
-        list(config.data.classes or []),
-        config.taxonomy.branches,
-        routing,
-        asdict(config.gate.recipe),
-        cascade=cascade,
-    )
+composed = functools.cache(moe.compose)
+
+
+def ensemble(kind: str, routing: str = "hard", cascade: float | None = None, **arguments: Any) -> GatedEnsemble:
+    config = composed()
+    net = {"_target_": f"moe.nets.gates.{kind}", **arguments}
+    classes, branches = list(config.data.classes or []), config.taxonomy.branches
+    recipe = asdict(config.gate.recipe)
+    made = GatedEnsemble(net, "joint", [3, 32, 32], classes, branches, routing, recipe, cascade=cascade)
     return made.to(META).train()
 
 
@@ -110,22 +108,28 @@ def test_the_check_sees_what_it_is_for() -> None:
         brought(lambda: device.sum().item())
 
 
-@pytest.mark.parametrize("net", ["fast_vgg", "simple_vgg"])
-def test_an_experts_step_waits_for_nothing(net: str) -> None:
-    config = moe.compose(f"net@base.net={net}", *(["base.net.size=s"] if net == "fast_vgg" else []))
-    module = Expert(config.base.net, [3, 32, 32], K, asdict(config.base.recipe)).to(META).train()
+NETS = [
+    {"_target_": "moe.nets.fast_vgg.FastVGG", "widths": [4, 8, 8]},
+    {"_target_": "moe.nets.vgg.VGG", "blocks": [[4, 4], [8]], "hidden": 8, "dropout": 0.5},
+]
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_an_experts_step_waits_for_nothing(net: dict[str, Any]) -> None:
+    config = composed()
+    module = Expert(net, [3, 32, 32], K, asdict(config.base.recipe)).to(META).train()
     module.train_means.begin(META)
     assert brought(lambda: module.training_step(batch(), 0).backward()) == []
     assert module.train_means._count == B
 
 
-@pytest.mark.parametrize("gate", ["mlp", "conv", "linear", "confidence", "constant"])
+@pytest.mark.parametrize("gate", ["MLPGate", "ConvGate", "LinearGate", "ConfidenceGate", "ConstantGate"])
 @pytest.mark.parametrize(("routing", "cascade"), [("hard", None), ("hard", 0.9), ("soft", None), ("none", None)])
 def test_a_step_of_gates_waits_for_nothing(
     monkeypatch: pytest.MonkeyPatch, gate: str, routing: str, cascade: float | None
 ) -> None:
     monkeypatch.setattr(mixture, "everywhere", lambda module, images: module.training)  # as on a GPU
-    module = ensemble(routing, cascade, gate=gate)
+    module = ensemble(gate, routing, cascade)
     module.train_means.begin(META)
     said = frozen()
     given = (*batch(), said.experts, said.leaves, said.route)
@@ -136,7 +140,7 @@ def test_a_step_of_gates_waits_for_nothing(
 @pytest.mark.parametrize("routing", ["hard", "soft", "none"])
 def test_a_step_of_gates_together_waits_for_nothing(monkeypatch: pytest.MonkeyPatch, routing: str) -> None:
     monkeypatch.setattr(stacked, "everywhere", lambda module, images: module.training)
-    each = [ensemble(routing, gate="mlp", **{"gate.width": width, "gate.dropout": 0}).mixture for width in (4, 8)]
+    each = [ensemble("MLPGate", routing, width=width, dropout=0.0).mixture for width in (4, 8)]
     module = StackedMixture(each).to(META).train()
 
     def step() -> None:
