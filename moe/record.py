@@ -223,7 +223,7 @@ def _bases(job: Job, stages: list[Stage], entries: Mapping[str, Entry], split: s
 
 
 def _temperatures(job: Job, stages: list[Stage], entries: Mapping[str, Entry]) -> list[float] | None:
-    """Each base's temperature where a cascade goes by how sure they are, from images that none has learnt from."""
+    """Each base's temperature where a cascade goes by how sure they are, from the gate split's images."""
     if job.config.base.cascade is None:
         return None
     targets = _labels(job, "gate")

@@ -10,7 +10,7 @@ from typing import Any
 from moe.errors import ConfigError, StoreError
 from moe.results import read
 from moe.schema import Config, Plain
-from moe.settings import NO_DIFFERENCE, differences, settings
+from moe.settings import NO_DIFFERENCE, differences, places, settings
 
 # What a run is compared with, of its results' verdicts.
 AGAINST = ("uniform", "base")
@@ -99,7 +99,9 @@ def refuse_other(folder: Path, config: Config) -> None:
     """Raise ConfigError where `folder` holds a finished run of another config, naming up to five keys that differ."""
     try:
         found = read(folder / "results.json")["config"]
-        differ = list(differences(found, config.plain(), tuple(key for key in NO_DIFFERENCE if key != "seed")))
+        # Rows of a comparison may be of other images or seeds; a folder's run may not.
+        alike = tuple(key for key in NO_DIFFERENCE if key != "seed" and not key.startswith("data."))
+        differ = list(differences(found, config.plain(), (*alike, *places(config.plain()))))
     except (StoreError, KeyError, TypeError, AttributeError):
         return  # none, or none that could be lost
     if differ:
