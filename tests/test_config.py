@@ -80,6 +80,7 @@ RIVALS = {
     "soft": ("gates", "soft", "own", None, "none"),
     "flat": ("gates", "none", "own", None, "none"),
     "trunk": ("gates", "hard", "shared", None, "none"),
+    "member": ("gates", "hard", "own", None, "none"),
     "base": ("base", "hard", "own", None, "none"),
     "longer": ("base", "hard", "own", None, "epochs"),
     "wider": ("base", "hard", "own", None, "width"),
@@ -103,6 +104,7 @@ def test_a_rival_composes_to_what_it_says_over_any_experiment(name: str) -> None
         found = (config.target, config.mixture.routing, config.expert.trunk, base.cascade, base.match)
         assert found == RIVALS[name]
         assert config.rival == name and config.experiment == experiment
+        assert (config.expert.init == "member") == (name == "member")
         assert config.expert.net == base.net
 
 

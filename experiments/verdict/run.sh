@@ -7,6 +7,6 @@ cd "$(dirname "$0")/../.."
 seeds="${1:-0,1,2,3,4}"
 [ $# -eq 0 ] || shift
 ${PYTHON:-python} -m moe.train experiment=verdict seed="$seeds" \
-    base.net.widths="[16,64,64]" expert.init=member base.views=flip expert.views=flip \
+    base.net.widths="[16,64,64]" base.views=flip expert.views=flip \
     trainer.precision=32-true logger=none report=false \
     hydra.sweep.dir=experiments/verdict/results 'hydra.sweep.subdir=${rival}/${seed}' "$@"
