@@ -32,6 +32,11 @@ def width(row: Row) -> float | None:
     return None if found is None else float(found)
 
 
+def rate(row: Row) -> str:
+    """The learning rate of a row's gates."""
+    return f"{row.first.config['gate.recipe.optimizer.lr']:g}"
+
+
 def by_width(made: Sequence[Row]) -> bool:
     """Whether the rows' widths are what is studied."""
     return len({width(row) for row in made}) > 2
@@ -46,8 +51,9 @@ def verdict(found: Estimate | None) -> str:
 def table(made: Sequence[Row]) -> str:
     """The rows as Markdown, in the order of `val`, with what they are made from."""
     branches = list(made[0].branches)
-    head = ["gate", "weights", "width", "n", "val", "test", *branches, "less uniform, points", "less the base, points"]
-    head += ["gate parameters", "gates' seconds"]
+    rates = {rate(row) for row in made}
+    head = ["gate", "weights", "width", *(["rate"] if len(rates) > 1 else []), "n", "val", "test", *branches]
+    head += ["less uniform, points", "less the base, points", "gate parameters", "gates' seconds"]
     lines = [head, ["---", "---", *["--:"] * (len(head) - 2)]]
     for row in made:
         wide, seconds = width(row), [read(run.path)["seconds"]["gates"]["seconds"] for run in row.runs]
@@ -56,6 +62,7 @@ def table(made: Sequence[Row]) -> str:
                 kind(row),
                 str(row.first.config["gate.weights"]),
                 "" if wide is None else f"{wide:.0f}",
+                *([rate(row)] if len(rates) > 1 else []),
                 str(row.n),
                 percent(row.val),
                 percent(row.test),
@@ -86,10 +93,14 @@ def plot(made: Sequence[Row]) -> str:
     first = made[0]
     with style():
         if by_width(made):
-            points = sorted((w, row.test) for row in made if (w := width(row)) is not None and row.test is not None)
+            lines = []
+            for one in sorted({rate(row) for row in made}, key=float, reverse=True):
+                at = [(width(row), row.test) for row in made if rate(row) == one]
+                points = sorted((w, test) for w, test in at if w is not None and test is not None)
+                lines.append(Line(f"{kind(first)}, rate {one}", points))
             found = {name: first.baseline(name) for name in ("base", "uniform")}
             levels = {name: level for name, level in found.items() if level is not None}
-            return svg(against_width([Line(kind(first), points)], levels), TITLES[True])
+            return svg(against_width(lines, levels), TITLES[True])
         names = [f"{kind(row)}, {row.first.config['gate.weights']}" for row in made]
         series = {"less the uniform average": [row.against("uniform") for row in made]}
         return svg(zero(by_row(names, series, "points of test accuracy")), TITLES[False])
