@@ -26,6 +26,9 @@ def config_error(error: Exception) -> ConfigError:
     full_key = getattr(error, "full_key", None) or getattr(cause, "full_key", None)
     if match := re.match(r"Could not override '([^']+)'", first):
         return ConfigError(_no_such_key(match[1]))
+    if match := re.match(r"Ambiguous value for argument '([^']+)'", first):
+        key, _, values = match[1].partition("=")
+        return ConfigError(f"{match[1]}: with -m each of the values is run; as one value it is {key}=[{values}]")
     if match := re.match(r"Could not delete from config\. The value of '([^']+)' is .* and not (.*)\.$", first):
         key, said = match.groups()  # Hydra quotes the value, which may be a whole section
         return ConfigError(f"~{key}={said[:200]} deletes nothing: {key} has another value")

@@ -6,6 +6,7 @@ Torch is imported late, so that a wrong config fails at once.
 import errno
 import logging
 import sys
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,33 +84,43 @@ def _composed(composed: DictConfig) -> float | None:
     folder = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.RUN:
         with command.sentences(GOES_ON):
-            _run(parse(composed), folder)
+            _run(composed, folder)
         return None
     log.info("\njob %d  %s", hydra_config.job.num + 1, folder)
     try:
-        results = _run(parse(composed), folder)
+        results = _run(composed, folder)
     except Exception as error:
         log.error("job %d  failed: %s", hydra_config.job.num + 1, sweeps.line(error))
+        # Hydra keeps the error to the end, and with it all that the job held: on a GPU the others would lack memory.
+        traceback.clear_frames(error.__traceback__)
+        if "torch" in sys.modules:
+            sys.modules["torch"].cuda.empty_cache()
         raise
     return None if results is None else sweeps.objective(results)
 
 
-def _run(config: Config, folder: Path) -> Plain | None:
+def _run(composed: DictConfig, folder: Path) -> Plain | None:
     """`train`; a job of a sweep is trained once, and where it fails it leaves why."""
-    config = resolved(config)
     if sweeps.sweep_of(folder) is None:
-        return train(config, folder)
+        return train(resolved(parse(composed)), folder)
     with sweeps.alone(folder):
-        results = sweeps.finished(folder, config)
-        if results is not None:
-            log.info("finished already: %s", folder)
-            return results
-        (folder / sweeps.FAILURE).unlink(missing_ok=True)
         try:
-            return train(config, folder)
+            return _job(resolved(parse(composed)), folder)
         except Exception as error:
             sweeps.write_failure(folder, error)
             raise
+
+
+def _job(config: Config, folder: Path) -> Plain | None:
+    (folder / sweeps.FAILURE).unlink(missing_ok=True)
+    results = sweeps.finished(folder, config)
+    if results is not None:
+        log.info("finished already: %s", folder)
+        return results
+    if not config.plan:
+        # Of another config: a job that is killed is not to be taken for done.
+        (folder / sweeps.RESULTS).unlink(missing_ok=True)
+    return train(config, folder)
 
 
 def train(config: Config, folder: Path) -> Plain | None:

@@ -38,6 +38,15 @@ def job_folder(config: DictConfig) -> Path:
     return Path(*parts)
 
 
+def _within(sweep: Path, job: Path) -> str:
+    """A job's folder as it is called in its sweep's. Raises ConfigError where it lies elsewhere."""
+    from moe.errors import ConfigError
+
+    if not job.is_relative_to(sweep):
+        raise ConfigError(f"a job's folder must be in its sweep's, {sweep}, not {job}; set hydra.sweep.subdir=NAME")
+    return job.relative_to(sweep).as_posix()
+
+
 class GridSweeper(Sweeper):
     """The grid of Hydra's basic sweeper, but finished jobs are skipped and a wrong one fails alone.
 
@@ -59,16 +68,15 @@ class GridSweeper(Sweeper):
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
         from moe.errors import StoreError
-        from moe.sweep import record
+        from moe.sweep.callback import begun
 
         parser = OverridesParser.create(config_loader=self._context.config_loader)
         given = [f"{key}={value}" for key, value in self.params.items()]
         overrides = parser.parse_overrides([*given, *arguments])
         batches = BasicSweeper.split_arguments(overrides, self.max_batch_size)
-        folder = Path(str(self._config.hydra.sweep.dir))
-        sweep = record.read_sweep(folder)
+        sweep = begun()
         if sweep is None:  # Hydra only warns of what its callbacks raise
-            raise StoreError(f"hydra.sweep.dir={folder} cannot be written")
+            raise StoreError(f"hydra.sweep.dir={self._config.hydra.sweep.dir} cannot be written")
         open_jobs = [[job for job in batch if self._is_open(sweep, job)] for batch in batches]
         sweep.write()
         total, left = len(sweep.jobs), sum(map(len, open_jobs))
@@ -84,22 +92,30 @@ class GridSweeper(Sweeper):
     def _is_open(self, sweep: Any, job: Overrides) -> bool:
         """Whether a job has to run; one whose config is wrong is marked as failed."""
         from moe.config import hydra_errors, parse
-        from moe.errors import UserError
+        from moe.errors import ConfigError, UserError
         from moe.sizes import resolved
         from moe.sweep import names, record
 
-        name = names.job_name(job, sweep.swept)  # where even that cannot be composed
+        name, wrong = names.job_name(job, sweep.swept), None  # where even that cannot be composed
         try:
             with hydra_errors():
                 composed = self._context.config_loader.load_sweep_config(self._config, list(job))
-                name = job_folder(composed).relative_to(sweep.folder).as_posix()
+                name = _within(sweep.folder, job_folder(composed))
                 config = resolved(parse(composed), say=False)
         except UserError as error:
-            record.write_failure(sweep.folder / name, error)
+            wrong = error
+        if name in sweep.jobs:
+            one, other = ([o for o in said if o.split("=")[0] in sweep.swept] for said in (sweep.jobs[name], job))
+            both = f"{' '.join(one)} and {' '.join(other)}"
+            raise ConfigError(f"hydra.sweep.subdir gives two jobs the folder {name}: {both}; name in it what is swept")
+        sweep.jobs[name] = list(job)
+        if wrong is not None:
+            record.write_failure(sweep.folder / name, wrong)
             return False
-        finally:
-            sweep.jobs[name] = list(job)
-        return record.finished(sweep.folder / name, config) is None
+        done = record.finished(sweep.folder / name, config) is not None
+        if done:  # a wrong config may have failed there since
+            (sweep.folder / name / record.FAILURE).unlink(missing_ok=True)
+        return not done
 
 
 class _CommandLauncher(Launcher):
@@ -145,7 +161,7 @@ class _CommandLauncher(Launcher):
         done = JobReturn(overrides=list(command.overrides), working_dir=os.getcwd())
         try:
             results = record.results(command.folder)
-            if results is None and not record.planned(command.folder):
+            if record.failed(command.folder):
                 raise UserError(record.read_failure(command.folder) or "it ended without a word")
             done.return_value = None if results is None else record.objective(results)
             done.status = JobStatus.COMPLETED
@@ -194,7 +210,7 @@ class ProcessLauncher(_CommandLauncher):
                 return
             if self.said_plan(command):
                 return
-            why = None if record.results(command.folder) else record.read_failure(command.folder)
+            why = record.read_failure(command.folder)
             ended = "done" if why is None else f"failed: {why}"
             print(f"{head}  {ended} after {time.monotonic() - begun:.0f} s", flush=True)
 
@@ -263,7 +279,7 @@ class SubmititLauncher(_CommandLauncher):
         for command, job in zip(commands, submitted, strict=True):
             error = job.exception()
             self.said_plan(command)
-            if error is not None and record.results(command.folder) is None:
+            if error is not None and record.failed(command.folder):
                 record.write_failure(command.folder, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}")
         return [self.returned(command) for command in commands]
 

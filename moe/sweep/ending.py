@@ -21,10 +21,11 @@ def end(sweep: Sweep, error: Exception | None) -> int:
 
     `error` is what ended the sweep itself, if anything did.
     """
-    sweep = record.read_sweep(sweep.folder) or sweep
+    # By what this process asked for: another may have begun a sweep in the same folder.
     failed = record.failures(sweep)
-    if any(sweep.folder.rglob(record.RESULTS)):
-        _compare(sweep, failed)
+    if error is not None:  # that says why
+        failed = [failure for failure in failed if failure.error != record.NOT_STARTED]
+    _compare(sweep, failed)
     for line in offline_lines(sweep.folder):
         print(line)
     if failed:
@@ -39,7 +40,10 @@ def _compare(sweep: Sweep, failed: list[Failure]) -> None:
     """Print the table of the finished runs, and leave it beside them as a page; of rivals the verdict, too."""
     from moe.comparison import collect, differing, rows, text
 
-    runs, _ = collect([sweep.folder])
+    whole = [path for path in sorted(sweep.folder.rglob(record.RESULTS)) if not record.failed(path.parent)]
+    if not whole:
+        return
+    runs, _ = collect(whole)
     made, differences = rows(runs), differing(runs)
     print(f"\n{text(made, differences, shutil.get_terminal_size().columns)}")
     file = sweep.folder / PAGE

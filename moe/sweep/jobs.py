@@ -78,6 +78,7 @@ def run(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=inherited,
+                start_new_session=True,  # Ctrl-C in a terminal is the launcher's, which then ends its jobs
                 pass_fds=[held.handle] if held is not None else [],
             )
     finally:
@@ -85,7 +86,7 @@ def run(
             held.close()  # the job's own process holds it now
     started(process, held.gpu if held is not None else None)
     code = process.wait()
-    silent = not (command.folder / RESULTS).is_file() and read_failure(command.folder) is None
+    silent = (code != 0 or not (command.folder / RESULTS).is_file()) and read_failure(command.folder) is None
     if silent and not stopped() and not (code == 0 and planned(command.folder)):
         write_failure(command.folder, _why(code, command.folder / OUTPUT))
 

@@ -24,14 +24,14 @@ def sweep_name(overrides: Sequence[str], params: Any = None) -> str:
     what = given.get("sweep") or given.get("experiment", "gates")
     parts = [what if not _is_sweep(what) else "experiments"]
     if "sweep" not in given:
-        parts += [_called(key) for key in swept(overrides, params) if key != "experiment"]
+        parts += [_called(key) for key in sorted(swept(overrides, params)) if key != "experiment"]
     space = dict(params or {})
     return f"{_slug('_'.join(parts))}-{_hash([*overrides, *(f'{key}={space[key]}' for key in space)])}"
 
 
 def job_name(overrides: Sequence[str], swept: Sequence[str]) -> str:
     """The folder of one job: its values of what is swept, as far as they are short, and a hash of all its overrides."""
-    named = [(_called(key), _value(key, value)) for key, value in map(_split, overrides) if key in swept]
+    named = [(_called(key), _value(key, value)) for key, value in sorted(map(_split, overrides)) if key in swept]
     parts = [f"{key}-{value[:LONGEST_VALUE]}" for key, value in named]
     return f"{_slug('_'.join(parts))}-{_hash(overrides)}".lstrip("-")
 

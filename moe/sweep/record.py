@@ -17,6 +17,7 @@ from moe.store import write_whole
 
 log = logging.getLogger(__name__)
 SWEEP, FAILURE, RESULTS = "sweep.json", "failure.json", "results.json"
+NOT_STARTED = "it was not started"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Sweep:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.folder.resolve().name
 
     def write(self) -> None:
         """Write `sweep.json`, whole or not at all."""
@@ -89,7 +90,10 @@ def finished(run: Path, config: Config) -> Plain | None:
     """The results of a run that is complete and was of this very config, wherever things are; or None."""
     found, plain = results(run), config.plain()
     try:
-        return None if found is None or any(differences(found["config"], plain, places(plain))) else found
+        # Mostly they are the very same, which is seen much sooner.
+        if found is None or (found["config"] != plain and any(differences(found["config"], plain, places(plain)))):
+            return None
+        return found
     except (KeyError, TypeError, AttributeError):  # not the results of a run
         return None
 
@@ -138,13 +142,18 @@ def read_failure(run: Path) -> str | None:
         return None
 
 
+def failed(run: Path) -> bool:
+    """Whether a job's last try failed, or left nothing; results may be of an earlier one, by another config."""
+    return (run / FAILURE).exists() or not ((run / RESULTS).is_file() or planned(run))
+
+
 def failures(sweep: Sweep) -> list[Failure]:
     """The sweep's jobs that have no results and should, in order."""
     found = []
     for name, overrides in (sweep.jobs or _started(sweep)).items():
         run = sweep.folder / name
-        if not (run / RESULTS).is_file() and not planned(run):
-            silent = "it ended without a word" if run.is_dir() else "it was not started"
+        if failed(run):
+            silent = "it ended without a word" if run.is_dir() else NOT_STARTED
             found.append(Failure(list(overrides), run, read_failure(run) or silent, sweep.flags))
     return found
 

@@ -41,6 +41,7 @@ def test_why_a_job_has_no_results_and_the_whole_command_that_runs_it(tmp_path: P
     (tmp_path / "killed" / "hydra").mkdir(parents=True)
     (tmp_path / "killed" / "hydra" / "config.yaml").write_text("plan: {tr")  # while it was written
     record.write_failure(tmp_path / "wrong", "gate=wrong: there is no such option")
+    (tmp_path / "wrong" / "results.json").write_text("{}")  # of an earlier try, by a config that was right
     read = record.read_sweep(tmp_path)
     assert read == sweep
     failed = record.failures(read)

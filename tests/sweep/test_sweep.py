@@ -80,6 +80,65 @@ def test_the_same_command_runs_only_what_is_missing(sweep: Sweep, tmp_path: Path
     assert "2 jobs, 1 left to run" in sweep(*same).stdout
 
 
+def test_older_results_in_a_failed_jobs_folder_do_not_stand_for_it(sweep: Sweep, tmp_path: Path) -> None:
+    own = ("hydra.sweep.subdir=of-${seed}", "seed=0")  # a folder that says nothing of the width
+    assert sweep(*own, "gate.width=4").returncode == 0
+    before = (tmp_path / "sweep" / "of-0" / "results.json").read_bytes()
+    wrong = sweep(*own, "gate.width=-4")
+    assert wrong.returncode == 1 and "1 failed" in wrong.stderr
+    assert "gate.width must be a whole number above 0, not -4" in wrong.stderr
+    assert "experiment  n" not in wrong.stdout  # no table: no job has results
+    assert (tmp_path / "sweep" / "of-0" / "results.json").read_bytes() == before
+    again = sweep(*own, "gate.width=4")
+    assert again.returncode == 0 and "1 jobs, 0 left to run" in again.stdout and "experiment  n" in again.stdout
+
+
+def test_two_jobs_may_not_have_one_folder(sweep: Sweep, tmp_path: Path) -> None:
+    done = sweep("hydra.sweep.subdir=w${gate.width}", "gate.width=4", "seed=0,1")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "moe: hydra.sweep.subdir gives two jobs the folder w4: seed=0 and seed=1; name in it what is swept\n"
+    )
+    assert not list(tmp_path.rglob("results.json"))
+
+
+FAILS = """
+import gc, sys, weakref
+import torch
+from moe.modules.ensemble import GatedEnsemble
+from moe import train
+
+class Kept(torch.nn.Module):
+    pass
+
+kept, learn = [], GatedEnsemble.training_step
+
+def step(self, batch, number):
+    if not kept:
+        dear = Kept()
+        kept.append(weakref.ref(dear))
+        raise torch.OutOfMemoryError("no memory left")
+    gc.collect()
+    if kept[0]() is not None:
+        print("still there", flush=True)
+    return learn(self, batch, number)
+
+GatedEnsemble.training_step = step
+sys.argv[0] = "train.py"
+train.main()
+"""
+
+
+def test_a_job_out_of_memory_gives_back_what_it_held(sweep: Sweep, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FAILS, *arguments(tmp_path, "gate.width=4,8")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "OutOfMemoryError: no memory left" in done.stderr and "1 failed" in done.stderr
+    assert [job.name for job in (tmp_path / "sweep").glob("*/")] and len(results(tmp_path / "sweep")) == 1
+    assert "still there" not in done.stdout
+
+
 def test_a_sweep_killed_whole_goes_on_to_the_table_of_an_uninterrupted_one(sweep: Sweep, tmp_path: Path) -> None:
     widths = "gate.width=4,8"
     command = [sys.executable, "-m", "moe.train", *arguments(tmp_path, widths)]
@@ -170,6 +229,8 @@ def test_optuna_goes_on_past_a_failed_trial(sweep: Sweep, tmp_path: Path) -> Non
     folders = list((tmp_path / "sweep").glob("*/hydra/overrides.yaml"))
     assert found and len(found) < len(folders), done.stdout + done.stderr
     assert done.returncode == 1
-    assert f"{len(folders) - len(found)} failed" in done.stderr
+    failed = len(folders) - len(found)
+    assert f"{failed} failed" in done.stderr
+    assert done.stderr.count("    gate.width must be a whole number above 0, not -1\n") == failed
     best = max(job["val"]["accuracy"] for job in found.values())
     assert f"best_value: {best}" in (tmp_path / "sweep" / "optimization_results.yaml").read_text()
