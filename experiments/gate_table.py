@@ -38,14 +38,33 @@ def rate(row: Row) -> str:
 
 
 def by_width(made: Sequence[Row]) -> bool:
-    """Whether the rows' widths are what is studied."""
-    return len({width(row) for row in made}) > 2
+    """Whether the rows' widths are what is studied: gates of one kind and one kind of weights.
+
+    Where kinds are compared widths differ, too, for each kind has a width of its own.
+    """
+    kinds = {(kind(row), row.first.config["gate.weights"]) for row in made}
+    return len(kinds) == 1 and len({width(row) for row in made}) > 2
 
 
 def verdict(found: Estimate | None) -> str:
     """A difference with its interval over the seeds, and in bold where that leaves out zero."""
     said = difference(found)
     return f"**{said}**" if found is not None and found.sign else said
+
+
+def intervals(made: Sequence[Row]) -> str:
+    """What the table's intervals are of: the seeds, or the test images of a run that alone has its config."""
+    seeds = ", ".join(map(str, sorted({run.seed for row in made for run in row.runs})))
+    several = f"mean and half of the 95% interval (Student's t) over the seeds {seeds}"
+    if all(row.n > 1 for row in made):
+        return f"Test accuracy in %, {several}; differences are paired within each seed"
+    single = "differences with the paired 95% interval of one run over its test images, not over seeds"
+    if all(row.n == 1 for row in made):
+        return f"Test accuracy in % of seed {seeds}; {single}"
+    return (
+        f"Test accuracy in %, where n is above 1 {several}, with differences paired within each seed; "
+        f"where n is 1 that of one run, {single}"
+    )
 
 
 def table(made: Sequence[Row]) -> str:
@@ -74,14 +93,12 @@ def table(made: Sequence[Row]) -> str:
             ]
         )
     machines = sorted({read(run.path)["machine"] for row in made for run in row.runs})
-    seeds = sorted({run.seed for row in made for run in row.runs})
     return "\n".join(
         [
             *(f"| {' | '.join(line)} |" for line in lines),
             "",
-            "Test accuracy in %, mean and half of the 95% interval (Student's t) over the seeds "
-            f"{', '.join(map(str, seeds))}; differences are paired within each seed, in bold where their interval "
-            f"leaves out zero. Rows are in the order of val. On {'; '.join(machines)}.",
+            f"{intervals(made)}, in bold where their interval leaves out zero. Rows are in the order of val. "
+            f"On {'; '.join(machines)}.",
             "",
             f"![{TITLES[by_width(made)]}]({PLOT})",
         ]

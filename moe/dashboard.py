@@ -92,10 +92,12 @@ def _of_branches(said: str) -> Names:
 
 def _of_runs(place: Path) -> Names:
     """The names in the results of a run, or of a sweep's runs. Raises StoreError where nothing is finished."""
+    from moe.comparison.runs import files
+
     sweep = read_sweep(place) or sweep_of(place)
-    runs = [found for run in [place, *sorted(place.glob("*/"))] if (found := results(run)) is not None]
+    runs = [found for file in files(place) if (found := results(file.parent)) is not None]
     if not runs:
-        raise StoreError(f"{place} holds no results.json, nor does a folder in it: there is no finished run")
+        raise StoreError(f"{place} holds no results.json that can be read: there is no finished run")
     gates: dict[str, list[str]] = {}
     branches: dict[str, None] = {}
     recalls: dict[str, None] = {}
@@ -117,14 +119,17 @@ def _routed(branches: Plain) -> Iterator[str]:
 
 def _keys(sweep: Sweep, config: Plain) -> Iterator[str]:
     """What a sweep varies besides the seed, by the names in its runs' config."""
-    from moe.loggers import top_level
+    from moe.loggers import top_level_names
 
+    named = top_level_names(config, sweep.swept)
     known = {key for key, value in scalars(config) if not isinstance(value, list)}
     for key in sweep.swept:
         if key in ("gate", "gate._target_"):
             yield "gate_kind"
-        elif key != "seed":
-            yield key if key in known else next(iter(top_level("", config, {key: ""})))
+        elif key in known and key != "seed":
+            yield key
+        elif key in named:
+            yield named[key]
 
 
 def workspace(entity: str, project: str, name: str, names: Names) -> Any:

@@ -219,18 +219,27 @@ def _said(name: str, value: Any) -> str:
 
 
 def top_level(kind: str, config: Plain, swept: Mapping[str, Any]) -> Plain:
-    """What W&B's table and plots find without searching: each swept value by its key's last part, the kind of gate.
-
-    Where that part alone is taken, the whole key, with `_` for its dots: W&B takes a dot for nesting.
-    """
+    """What W&B's table and plots find without searching: each swept value by its own name, the kind of gate."""
     found: Plain = {"gate_kind": gate_kind(config)} if kind == "gates" else {}
+    for key, name in top_level_names(config, swept).items():
+        value = swept[key]
+        found[name] = value if isinstance(value, int | float | str) else json.dumps(value)
+    return found
+
+
+def top_level_names(config: Plain, swept: Collection[str]) -> dict[str, str]:
+    """What each swept key is called at the top level of a W&B run's config: its last part.
+
+    Where that part alone is taken, the whole key, with `_` for its dots: W&B takes a dot for nesting. A key of which
+    the config has a section has no name.
+    """
     shorts = [names.short(key) for key in swept]
-    for key, value in swept.items():
-        short = names.short(key)
+    found = {}
+    for key, short in zip(swept, shorts, strict=True):
         taken = shorts.count(short) > 1 or short in config or short in ("stage", "key", "gate_kind", "_target_")
         name = key.lstrip("+").translate(str.maketrans(".@", "__")) if taken else short
         if name not in config:
-            found[name] = value if isinstance(value, int | float | str) else json.dumps(value)
+            found[key] = name
     return found
 
 

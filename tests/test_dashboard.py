@@ -10,7 +10,9 @@ import pytest
 
 from moe import dashboard, wandb_session
 from moe.checks import scalars
-from moe.sweep.record import Sweep
+from moe.loggers import top_level
+from moe.sweep.record import Sweep, results
+from tests.compared import write
 from tests.conftest import TINY
 from tests.wandb_files import OfflineRun, offline_runs
 
@@ -119,15 +121,31 @@ def test_without_a_word_the_branches_are_the_home_taxonomys(capsys: pytest.Captu
 def test_of_a_sweep_the_plots_axes_are_what_it_swept(
     logged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Sweep(tmp_path, [], ["gate", "gate.depth", "net@base.net", "seed"]).write()
-    (tmp_path / "job").symlink_to(logged)
-    columns = [
-        config["columns"] for kind, config in panels(dry_run(capsys, "--from", str(tmp_path))) if "columns" in config
-    ]
-    assert [column["accessor"] for column in columns[0]] == [
+    write(tmp_path / "job", results(logged) or {})
+    assert axes(tmp_path, ["gate", "gate.depth", "net@base.net", "seed"], capsys) == [
         *("config:gate_kind.value", "config:gate.value.depth", "config:net.value", "config:seed.value"),
         *("summary:val/accuracy", "summary:test/accuracy"),
     ]
+
+
+def test_the_axes_of_two_groups_alike_are_the_names_that_runs_log(
+    logged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Jobs lie two folders deep (hydra.sweep.subdir=a/b). Of `data` runs log no name: the config has a section of it.
+    found = results(logged)
+    assert found is not None
+    write(tmp_path / "a" / "b", found)
+    swept = ["net@base.net", "net@expert.net", "data"]
+    logs = top_level("base", found["config"], dict.fromkeys(swept, "tiny_vgg"))
+    assert list(logs) == ["net_base_net", "net_expert_net"]
+    assert axes(tmp_path, swept, capsys)[:3] == [*(f"config:{name}.value" for name in logs), "config:seed.value"]
+
+
+def axes(sweep: Path, swept: list[str], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What the first plot with axes reads, of a sweep of the keys `swept`."""
+    Sweep(sweep, [], swept).write()
+    shown = [config["columns"] for _, config in panels(dry_run(capsys, "--from", str(sweep))) if "columns" in config]
+    return [column["accessor"] for column in shown[0]]
 
 
 @pytest.mark.parametrize("place", ["moe", "team/", "/moe", "a/b/c", "team/moe?x", "te am/moe", ""])

@@ -39,6 +39,7 @@ class WandbSweeper(Sweeper):
         """Write the file and print the two lines to type. Raises ConfigError for what W&B or a run would refuse."""
         import yaml
 
+        from moe.errors import ConfigError
         from moe.sweep import record
 
         parser = OverridesParser.create(config_loader=self.loader)
@@ -49,6 +50,8 @@ class WandbSweeper(Sweeper):
         fixed = [str(o.input_line) for key, o in overrides.items() if key not in searched]
         parameters = {key: parameter(key, override, self.method) for key, override in searched.items()}
         config = self._checked([*fixed, *(f"{key}={_first(override)}" for key, override in searched.items())])
+        if not searched:
+            raise ConfigError("sweep=wandb has nothing to search; give values to sweep, like gate.width=32,64")
         # Each run is one of the sweep's, not a sweep.
         alone = [text for text in fixed if not text.startswith("sweep=")]
 

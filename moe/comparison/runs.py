@@ -79,11 +79,11 @@ def collect(given: Sequence[Path]) -> tuple[list[Run], list[str]]:
     runs, faults, seen = [], [], set()
     for place in given:
         try:
-            files = _files(place)
+            found = files(place)
         except StoreError as error:
             faults.append(str(error))
             continue
-        for file in files:
+        for file in found:
             if file.resolve() in seen:
                 continue
             seen.add(file.resolve())
@@ -113,7 +113,8 @@ def refuse_other(folder: Path, config: Config) -> None:
         )
 
 
-def _files(place: Path) -> list[Path]:
+def files(place: Path) -> list[Path]:
+    """The `results.json` of a run, or of all runs below a folder. Raises StoreError where there is none."""
     if place.is_file():
         return [place]
     if not place.is_dir():

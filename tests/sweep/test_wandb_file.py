@@ -100,7 +100,7 @@ def test_an_experiment_that_is_a_sweep_by_itself_is_searched_by_its_own_values(
     said: Any = load_sweep_config(str(path))
     assert said["parameters"]["seed"] == {"values": [3, 4]}
     rivals = said["parameters"]["rival"]["values"]
-    assert len(rivals) == 10 and "hydra.mode=RUN" in said["command"]
+    assert len(rivals) == 11 and "hydra.mode=RUN" in said["command"]
     chosen = composed(agent(path, {"rival": rivals[0], "seed": 4}, tmp_path, monkeypatch).command)
     assert (chosen.experiment, chosen.rival, chosen.seed) == ("verdict", rivals[0], 4)
 
@@ -178,6 +178,7 @@ def test_hydras_sweeps_in_wandbs_words(override: str, said: dict[str, Any]) -> N
             "target=experts has no accuracy on val to search by; ",
         ),
         (["seed=0,1", "logger=none"], "sweep=wandb needs runs that W&B sees"),
+        (["experiment=gates", "gate.width=8"], "sweep=wandb has nothing to search; give values to sweep, like gate"),
     ],
 )
 def test_what_no_run_could_begin_with_is_refused(
