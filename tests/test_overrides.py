@@ -31,6 +31,10 @@ def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expecte
     ("said", "expected"),
     [
         (
+            "Ambiguous value for argument 'gate.width=4,8'\n1. To use it as a list, use key=[value1,value2]",
+            "gate.width=4,8: with -m each of the values is run; as one value it is gate.width=[4,8]",
+        ),
+        (
             "Could not find 'hydra/sweeper/optuna'\n\nAvailable options in 'hydra/sweeper':\n\tbasic\n\tgrid",
             "hydra/sweeper=optuna needs a package that is not installed: pip install hydra-optuna-sweeper",
         ),

@@ -1,13 +1,18 @@
 """A job's command, and the word it leaves where it fails."""
 
+import os
 import shlex
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from moe.sweep.jobs import Command, _why, quoted
+from moe.sweep.jobs import Command, _why, quoted, run
+from moe.sweep.record import read_failure
 
 
 def test_the_command_runs_the_job_alone_in_its_folder() -> None:
@@ -38,3 +43,15 @@ def test_why_a_job_ended_is_its_signal_or_the_last_line_it_printed(tmp_path: Pat
     assert _why(2, output) == "exit code 2: gate.width must be above 0"
     output.write_text("")
     assert _why(3, output) == "exit code 3"
+
+
+def test_ctrl_c_in_a_terminal_is_the_launchers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("true"))
+    groups = []
+
+    def started(process: "subprocess.Popen[bytes]", gpu: str | None) -> None:
+        groups.append(os.getpgid(process.pid))
+
+    run(Command([], tmp_path), started=started)
+    assert groups != [os.getpgid(0)]
+    assert read_failure(tmp_path) == "exit code 0"  # it said nothing and left nothing
