@@ -139,7 +139,9 @@ def test_a_job_out_of_memory_gives_back_what_it_held(sweep: Sweep, tmp_path: Pat
     assert "still there" not in done.stdout
 
 
-def test_a_sweep_killed_whole_goes_on_to_the_table_of_an_uninterrupted_one(sweep: Sweep, tmp_path: Path) -> None:
+def test_a_sweep_killed_whole_goes_on_to_the_table_of_an_uninterrupted_one(
+    sweep: Sweep, store: Path, tmp_path: Path
+) -> None:
     widths = "gate.width=4,8"
     command = [sys.executable, "-m", "moe.train", *arguments(tmp_path, widths)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -152,8 +154,13 @@ def test_a_sweep_killed_whole_goes_on_to_the_table_of_an_uninterrupted_one(sweep
     assert len(results(tmp_path / "sweep")) < 2
     done = sweep(widths)
     assert done.returncode == 0 and "2 jobs, 1 left to run" in done.stdout, done.stdout + done.stderr
+    # The other trains its gates anew.
+    shutil.rmtree(tmp_path / "store")
+    shutil.copytree(store, tmp_path / "store")
     whole = sweep(widths, folder="whole")
-    assert whole.returncode == 0
+    assert whole.returncode == 0 and whole.stdout.count("gates: training ") == 2
+    one, other = (said.stdout[said.stdout.index("#  experiment") :] for said in (done, whole))
+    assert one.partition("MFLOP routed")[0] == other.partition("MFLOP routed")[0]  # then come the seconds
     assert results(tmp_path / "sweep") == results(tmp_path / "whole")
     assert len(results(tmp_path / "whole")) == 2
 
