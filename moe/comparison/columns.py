@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from moe.comparison.estimate import Estimate
-from moe.comparison.names import said, short_names
+from moe.comparison.names import said, short_names, shown_keys
 from moe.comparison.rows import Row, sameness
 from moe.comparison.runs import AGAINST
-
-MOST_DIFFERENCES = 8
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ def columns(rows: Sequence[Row], differences: Sequence[str], by_run: bool = Fals
 
     With `by_run` every row is one run, which has a seed and no count of them.
     """
-    return [column for column in _columns(rows, differences[:MOST_DIFFERENCES], by_run) if any(column.cells)]
+    return [column for column in _columns(rows, shown_keys(rows, differences), by_run) if any(column.cells)]
 
 
 def _columns(rows: Sequence[Row], differences: Sequence[str], by_run: bool) -> Iterator[Column]:
@@ -139,7 +137,8 @@ def notes(rows: Sequence[Row], differences: Sequence[str]) -> Iterator[str]:
                 f"Rows {', '.join(map(str, numbers))} are of one config: the same seed came to different numbers, and "
                 "no seed counts twice."
             )
-    if left_out := differences[MOST_DIFFERENCES:]:
+    shown = shown_keys(rows, differences)
+    if left_out := [key for key in differences if key not in shown]:
         yield f"The runs also differ in {', '.join(left_out)}, which --csv and --json show."
     if any(row.on_test for row in rows):
         yield (
