@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from moe.comparison.estimate import Estimate
-from moe.comparison.names import said, short_names
+from moe.comparison.names import said, short_names, shown_keys
 from moe.comparison.rows import Row, sameness
 from moe.comparison.runs import AGAINST
-
-MOST_DIFFERENCES = 8
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ def columns(rows: Sequence[Row], differences: Sequence[str], by_run: bool = Fals
 
     With `by_run` every row is one run, which has a seed and no count of them.
     """
-    return [column for column in _columns(rows, differences[:MOST_DIFFERENCES], by_run) if any(column.cells)]
+    return [column for column in _columns(rows, shown_keys(rows, differences), by_run) if any(column.cells)]
 
 
 def _columns(rows: Sequence[Row], differences: Sequence[str], by_run: bool) -> Iterator[Column]:
@@ -124,6 +122,8 @@ def notes(rows: Sequence[Row], differences: Sequence[str]) -> Iterator[str]:
             ("[ ] where n is 1: " if several else "[ ]: ")
             + "the paired 95% interval of one run over its test images; how another seed trains is not in it."
         )
+    if several and (said := "; ".join(_lacking(rows))):
+        yield f"Not every row has every seed: {said}. A seed lost to a failure can lift a row's mean."
     if any(row.copies for row in rows):
         count = sum(len(row.copies) for row in rows)
         runs = "1 run of a config and seed that is" if count == 1 else f"{count} runs of a config and seed that are"
@@ -137,7 +137,8 @@ def notes(rows: Sequence[Row], differences: Sequence[str]) -> Iterator[str]:
                 f"Rows {', '.join(map(str, numbers))} are of one config: the same seed came to different numbers, and "
                 "no seed counts twice."
             )
-    if left_out := differences[MOST_DIFFERENCES:]:
+    shown = shown_keys(rows, differences)
+    if left_out := [key for key in differences if key not in shown]:
         yield f"The runs also differ in {', '.join(left_out)}, which --csv and --json show."
     if any(row.on_test for row in rows):
         yield (
@@ -151,3 +152,34 @@ def notes(rows: Sequence[Row], differences: Sequence[str]) -> Iterator[str]:
 def _repeats(rows: Sequence[Row]) -> bool:
     seeds = [run.seed for row in rows for run in row.runs]
     return len(set(seeds)) < len(seeds)
+
+
+def _lacking(rows: Sequence[Row]) -> Iterator[str]:
+    """Which rows lack which of the seeds that others of the same data and protocol have."""
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for row in rows:
+        seeds.setdefault(_setting(row), set()).update(run.seed for run in row.runs)
+    lacking: dict[tuple[int, ...], list[int]] = {}
+    for number, row in enumerate(rows, 1):
+        missing = seeds[_setting(row)] - {run.seed for run in row.runs}
+        lacking.setdefault(tuple(sorted(missing)), []).append(number)
+    for missing_seeds, numbers in lacking.items():
+        if missing_seeds:
+            verb = "lack" if len(numbers) > 1 else "lacks"
+            yield f"{_listed('row', numbers)} {verb} {_listed('seed', missing_seeds)}"
+
+
+def _setting(row: Row) -> tuple[str, str]:
+    return row.first.fingerprint, row.first.protocol
+
+
+def _listed(noun: str, numbers: Sequence[int]) -> str:
+    """Rising numbers behind their noun, three or more that follow each other as a range: "rows 1-3, 5"."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1].append(number)
+        else:
+            ranges.append([number])
+    said = [f"{r[0]}-{r[-1]}" if len(r) > 2 else ", ".join(map(str, r)) for r in ranges]
+    return f"{noun}{'s' * (len(numbers) > 1)} {', '.join(said)}"

@@ -8,6 +8,11 @@ from typing import Any
 from moe.comparison.rows import Row
 
 WIDTH = "gate.width"
+MOST_KEYS = 8
+# What the images are, and how their classes are arranged.
+OF_DATA = ("data.", "taxonomy.")
+# Where too many keys differ, those of sections that say most of a mixture come first.
+SECTIONS = ("rival", "target", "gate", "mixture", "expert", "base", "router")
 NETWORKS = ("moe.nets.", "torchvision.models.", "torch.optim.")
 
 
@@ -29,13 +34,45 @@ def said(value: Any) -> str:
     return value.rpartition(".")[2] if value.startswith(NETWORKS) else value
 
 
+def shown_keys(rows: Sequence[Row], differences: Sequence[str]) -> list[str]:
+    """The keys of `differences` that have a column, in their order: those first that tell rows apart, at most eight.
+
+    Where rows are on different data, what follows from that has none.
+    """
+
+    def follows(key: str) -> bool:
+        data = [(row.first.fingerprint, row.first.data) for row in rows]
+        return len({fingerprint for fingerprint, _ in data}) > 1 and (
+            len(set(zip(data, _values(rows, [key]), strict=True))) == len(set(data))
+        )
+
+    ranked = sorted((key for key in differences if not (key.startswith(OF_DATA) and follows(key))), key=_rank)
+    telling: list[str] = []
+    for key in ranked:
+        if len(set(_values(rows, [*telling, key]))) > len(set(_values(rows, telling))):
+            telling.append(key)
+    most = list(dict.fromkeys([*telling, *ranked]))[:MOST_KEYS]
+    return [key for key in differences if key in most]
+
+
+def _rank(key: str) -> tuple[bool, bool, int]:
+    section, _, rest = key.removesuffix("._target_").partition(".")
+    order = SECTIONS.index(section) if section in SECTIONS else len(SECTIONS)
+    return key.startswith(OF_DATA), "." in rest, order
+
+
+def _values(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
+    """Each row's values of some keys, as JSON, since 1, 1.0 and true are equal to Python."""
+    return [json.dumps([row.first.config.get(key, ...) for key in keys], default=str) for row in rows]
+
+
 def row_names(rows: Sequence[Row], differences: Sequence[str]) -> list[str]:
     """Each row by what tells it from the others of its values of the keys in `differences`: "MLP, joint, width 64"."""
     titles = dict(zip(differences, short_names(differences), strict=True))
     keys = list(titles)
 
     def distinct(keys: Sequence[str]) -> int:
-        return len({json.dumps([row.first.config.get(key, ...) for key in keys], default=str) for row in rows})
+        return len(set(_values(rows, keys)))
 
     # A number that only follows from the other keys, as the default width of a kind of gate does, is not said.
     numbers = [key for key in keys if not any(isinstance(row.first.config.get(key), str) for row in rows)]

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from moe.comparison import AGAINST, Row
 from moe.comparison.columns import Column, columns, difference, notes, percent
 from moe.comparison.estimate import Estimate, estimate, pareto
-from moe.comparison.names import WIDTH, row_names
+from moe.comparison.names import WIDTH, row_names, shown_keys
 from moe.report import page, sortable, tradeoffs
 from moe.report.figure import style, svg
 from moe.report.tradeoffs import Line
@@ -28,7 +28,7 @@ def write(
     file: Path, title: str, rows: Sequence[Row], differences: Sequence[str], failed: Sequence[Failure] = ()
 ) -> None:
     """Write the page of at least one row; it is there whole or not at all. Raises OSError where it cannot be."""
-    names = row_names(rows, differences)
+    names = row_names(rows, shown_keys(rows, differences))
     warned = [note for note in notes(rows, differences) if note.startswith("*")]
     said = [note for note in notes(rows, differences) if note not in warned]
     with style():
