@@ -8,6 +8,8 @@ from moe.comparison.names import said, short_names, shown_keys
 from moe.comparison.rows import Row, sameness
 from moe.comparison.runs import AGAINST
 
+MOST_NAMED = 12  # of the keys that have no column
+
 
 @dataclass(frozen=True)
 class Column:
@@ -139,7 +141,8 @@ def notes(rows: Sequence[Row], differences: Sequence[str]) -> Iterator[str]:
             )
     shown = shown_keys(rows, differences)
     if left_out := [key for key in differences if key not in shown]:
-        yield f"The runs also differ in {', '.join(left_out)}, which --csv and --json show."
+        more = f" and {len(left_out) - MOST_NAMED} more" if len(left_out) > MOST_NAMED else ""
+        yield f"The runs also differ in {', '.join(left_out[:MOST_NAMED])}{more}, which --csv and --json show."
     if any(row.on_test for row in rows):
         yield (
             "* data.splits.protocol=notebook: val is the test set, on which choices were made; these numbers are too "

@@ -55,6 +55,14 @@ def test_the_gates_keys_have_columns_before_those_of_what_trains_and_of_the_data
     assert any(note.startswith(left) for note in notes(made, differences))
 
 
+def test_of_many_keys_without_a_column_twelve_are_named(make: Make) -> None:
+    runs = [make(name=str(i), **{f"base__recipe__k{key:02}": i for key in range(30)}) for i in range(2)]
+    # Eight have columns, twelve are named, ten are left.
+    named = ", ".join(f"base.recipe.k{key:02}" for key in range(8, 20))
+    said = f"The runs also differ in {named} and 10 more, which --csv and --json show."
+    assert said in list(notes(rows(runs), differing(runs)))
+
+
 def test_what_the_data_already_says_has_no_column(make: Make) -> None:
     images = {"digits": {"data": "digits"}, "cifar10": {"data": "cifar10", "fingerprint": "beef"}}
     of_data = {name: {"data__classes": [name], "taxonomy__branches": {name: [0]}} for name in images}
