@@ -11,7 +11,7 @@ from torch import Tensor
 
 from moe import assembly, calibration, cost, frozen, inference, metrics, results
 from moe.checks import scalars
-from moe.data.module import split_images
+from moe.data.module import split_images, split_sizes
 from moe.data.subset import by_group, by_position, filter_labels
 from moe.job import Job
 from moe.loggers import StageLoggers
@@ -171,13 +171,12 @@ def _flat(found: Plain) -> Iterator[tuple[str, float]]:
 
 
 def _data(job: Job) -> Plain:
-    sizes = {split: len(split_images(job.dataset, job.indices, split).labels) for split in ("train", "gate", "val")}
     return {
         "name": job.dataset.name,
         "classes": list(job.dataset.classes),
         "shape": list(job.dataset.train.shape),
         "fingerprint": job.dataset.fingerprint,
-        "sizes": {**sizes, "test": len(job.dataset.test.labels)},
+        "sizes": split_sizes(job.dataset, job.indices),
         "protocol": job.config.data.splits.protocol,
         "selected_on": job.select_on,
     }

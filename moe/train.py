@@ -4,10 +4,11 @@ Torch is imported late, so that a wrong config fails at once.
 """
 
 import errno
+import json
 import logging
 import sys
 import traceback
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,13 @@ from moe.sweep.callback import begun
 from moe.taxonomy import parse as parse_taxonomy
 
 if TYPE_CHECKING:
+    from moe.data.canonical import DataSet
     from moe.stages import Stage
     from moe.store import Entry, Store
 
 log = logging.getLogger(__name__)
 NO_FOLDER = (errno.ENOTDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)
+_kept: "dict[str, DataSet]" = {}
 GOES_ON = "; the same command goes on from the last checkpoint"
 
 
@@ -123,6 +126,17 @@ def _job(config: Config, folder: Path) -> Plain | None:
     return train(config, folder)
 
 
+def _images(config: Config, kept: bool) -> "DataSet":
+    """The data set. With `kept` it is there for the next job of the process, and only the first reads and checks it."""
+    from moe.data import sources
+
+    asked = json.dumps([asdict(config.data), config.paths.data])
+    if not kept or asked not in _kept:
+        _kept.clear()
+        _kept[asked] = sources.load(config.data, Path(config.paths.data))
+    return _kept[asked] if kept else _kept.pop(asked)
+
+
 def train(config: Config, folder: Path) -> Plain | None:
     """Train what `config.target` needs and the store lacks, test it once, and leave the run in `folder`.
 
@@ -135,7 +149,7 @@ def train(config: Config, folder: Path) -> Plain | None:
 
     from moe import ddp, record
     from moe.comparison.runs import refuse_other
-    from moe.data import sources, splits
+    from moe.data import splits
     from moe.job import Job
     from moe.loggers import StageLoggers
     from moe.matching import matched
@@ -150,7 +164,7 @@ def train(config: Config, folder: Path) -> Plain | None:
     store = Store(Path(config.paths.store))
     store.prepare()
     folder.mkdir(parents=True, exist_ok=True)
-    dataset = sources.load(config.data, Path(config.paths.data))
+    dataset = _images(config, kept=sweeps.sweep_of(folder) is not None)
     indices = splits.split(dataset, config.data.splits)
     job = Job(config, tree, dataset, indices, store, folder, lambda stage: None)
     precision = precision_for(config.trainer)

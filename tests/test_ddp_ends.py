@@ -75,7 +75,10 @@ def test_a_loss_that_is_no_number_ends_all_with_one_sentence(tmp_path: Path, com
 
 
 @needs_proc
-def test_ctrl_c_ends_all(tmp_path: Path) -> None:
+@pytest.mark.fault("kill -9, SIGTERM and Ctrl-C in the middle of an epoch")
+def test_ctrl_c_ends_all(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if not request.config.getoption("--long"):
+        pytest.skip("make faults")
     with running(tmp_path, *ENDLESS) as (process, mark):
         wait_for_epoch(process)
         assert len(ranks(mark)) == 2

@@ -57,7 +57,7 @@ class ImageDataModule(LightningDataModule):
 
     def count(self, split: str) -> int:
         """How many `examples` a split has."""
-        return len(self._chosen(split, split_images(self.dataset, self.indices, split))[0])
+        return len(self._chosen(split, _without_pixels(self.dataset, self.indices, split))[0])
 
     def _chosen(self, split: str, images: Images) -> tuple[Tensor, Tensor]:
         """Which of a split's images are examples, and their targets."""
@@ -103,6 +103,19 @@ class ImageDataModule(LightningDataModule):
         if split not in self._resident:
             self._resident[split] = self.examples(split).to(trainer.strategy.root_device)
         return self._resident[split]
+
+
+def split_sizes(dataset: DataSet, indices: SplitIndices) -> dict[str, int]:
+    """How many images each split has."""
+    own = {split: len(getattr(indices, split)) for split in ("train", "gate", "val")}
+    return {**own, "test": len(dataset.test.labels)}
+
+
+def _without_pixels(dataset: DataSet, indices: SplitIndices, split: str) -> Images:
+    """As `split_images`, but with no image: to pick from tens of thousands takes longer than all else here."""
+    whole = dataset.test if split == "test" else dataset.train
+    index = torch.arange(len(whole.labels)) if split == "test" else getattr(indices, split)
+    return Images(whole.images[:0], whole.labels[index], whole.digests[index.numpy()])
 
 
 def split_images(dataset: DataSet, indices: SplitIndices, split: str) -> Images:

@@ -35,7 +35,7 @@ def measure(
     # What was routed live is what the baselines are routed by, whatever rounding did since.
     frozen = replace(frozen, route=predictions.route)
     mine = metrics.right(predictions.probabilities, labels)
-    others = _baselines(tree, mixture, images, labels, pixels, frozen)
+    others = _baselines(tree, mixture, images, labels, pixels, frozen, mine)
     routed = mixture.routing != "none"
     test = {
         **measure_classifier(tree, predictions.probabilities, labels),
@@ -154,9 +154,12 @@ def _gates(
 
 
 def _baselines(
-    tree: Tree, mixture: Mixture, images: Tensor, labels: Tensor, pixels: Pixels, frozen: Frozen
+    tree: Tree, mixture: Mixture, images: Tensor, labels: Tensor, pixels: Pixels, frozen: Frozen, mine: Tensor
 ) -> dict[str, Tensor | None]:
-    """What each baseline gets right (N,) of the same images, None for one that does not apply."""
+    """What each baseline gets right (N,) of the same images, None for one that does not apply.
+
+    `mine` (N,) is what the mixture itself gets right.
+    """
     channels, height, width = images.shape[1:]
     averages = [
         UniformGate((channels, height, width), len(tree.classes), num_experts=len(path), weights="per_expert")
@@ -177,8 +180,11 @@ def _baselines(
             routed = (frozen.leaves[:, :, None] * own).sum(dim=1)
         specialists = metrics.right(routed, labels)
         gates = Mixture(tree, [], [], list(mixture.gates), "hard", mixture.cascade)
-        perfect = mix_stored(gates, images, pixels, replace(frozen, route=true_leaf))
-        oracle_router = metrics.right(perfect.probabilities, labels)
+        # Under hard routing an image that went the true way was asked already.
+        asked = torch.ones_like(mine) if mixture.routing == "soft" else frozen.route != true_leaf
+        perfect = mix_stored(gates, images[asked], pixels, replace(frozen, route=true_leaf)[asked])
+        oracle_router = mine.clone()
+        oracle_router[asked] = metrics.right(perfect.probabilities, labels[asked])
 
     on_path = torch.tensor([[e in path for e in range(len(tree.experts))] for path in mixture.paths])
     each = frozen.experts.argmax(dim=2) == labels[:, None]  # (N, E)

@@ -6,7 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import moe
 from moe.store import Store
+from moe.train import _images
 from moe.training import peak_memory
 from tests.train.command import NETWORKS, copy_of, results, train
 
@@ -94,3 +96,17 @@ def test_other_targets_train_only_what_they_need(trained: Path, tmp_path: Path, 
     assert all(stage["reused"] for stage in found["seconds"].values())
     assert found["verdict"] is None
     assert (run / "report.html").exists()
+
+
+def test_the_jobs_of_a_process_read_their_images_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    monkeypatch.setattr("moe.data.sources.load", lambda data, root: read.append(data.splits.seed) or object())
+    monkeypatch.setattr("moe.train._kept", {})
+    config, other = moe.compose("experiment=demo"), moe.compose("experiment=demo", "data.splits.seed=7")
+    first = _images(config, kept=True)
+    assert _images(config, kept=True) is first and read == [0]
+    assert _images(other, kept=True) is not first and read == [0, 7]
+    assert _images(config, kept=True) is not first and read == [0, 7, 0]  # only the newest is kept
+    # A run by itself reads them whatever was kept, and keeps none.
+    assert _images(config, kept=False) is not _images(config, kept=False)
+    assert read == [0, 7, 0, 0, 0]
