@@ -1,5 +1,6 @@
 """A config as its values by their dotted keys, and in which of them two runs differ."""
 
+import functools
 import json
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,11 +21,18 @@ NO_DIFFERENCE = (
 
 def settings(config: Plain) -> Plain:
     """Every value of a config by its dotted key; a tree of branches is one value."""
-    with suppress(ConfigError, KeyError, TypeError):  # as it is where this version would refuse it
-        config = from_plain(config).plain()  # keys that its version did not have get their defaults
+    with suppress(ConfigError, KeyError, TypeError, ValueError):  # as it is where this version would refuse it
+        # The runs of a row differ in the seed alone, and to parse one takes long.
+        config = {**_completed(json.dumps({**config, "seed": 0})), "seed": config["seed"]}
     tree = config["taxonomy"]["branches"]
     found = dict(scalars({**config, "taxonomy": {**config["taxonomy"], "branches": None}}))
     return {**found, "taxonomy.branches": tree}
+
+
+@functools.lru_cache(1024)
+def _completed(config: str) -> Plain:
+    """A config, as JSON, with the defaults of keys that its version did not have."""
+    return from_plain(json.loads(config)).plain()
 
 
 def places(config: Plain) -> tuple[str, ...]:

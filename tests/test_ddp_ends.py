@@ -105,7 +105,10 @@ def test_a_rank_that_is_killed_ends_all_with_one_sentence(tmp_path: Path) -> Non
 
 
 @needs_proc
-def test_ranks_end_with_the_command_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.fault("kill -9, SIGTERM and Ctrl-C in the middle of an epoch")
+def test_ranks_end_with_the_command_that_is_killed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if not request.config.getoption("--long"):
+        pytest.skip("make faults")
     with running(tmp_path, *ENDLESS) as (process, mark):
         wait_for_epoch(process)
         process.kill()
