@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hydra_plugins.moe_sweeps import SubmititLauncher
+from hydra_plugins.moe_sweeps.launchers import SubmititLauncher
 from moe.errors import ConfigError
 from tests.sweep import pretended_slurm
 from tests.sweep.running import arguments, processes, results, wait

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hydra_plugins.moe_sweeps import ProcessLauncher
+from hydra_plugins.moe_sweeps.launchers import ProcessLauncher
 from moe.errors import ConfigError
 from moe.sweep.record import write_failure
 from tests.commands import Commands
