@@ -4,7 +4,6 @@ python experiments/gate_table.py gate_widths            prints the table
 python experiments/gate_table.py gate_widths --write    puts it into the study's README.md, and the plot beside it
 """
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from moe.comparison.columns import difference, percent
 from moe.comparison.estimate import Estimate
 from moe.loggers import gate_kind
 from moe.report.figure import style, svg
+from moe.report.marked import put
 from moe.report.tradeoffs import Line, against_width, by_row, zero
 from moe.results import read
 
@@ -131,12 +131,7 @@ def main() -> None:
     text = table(made)
     print(text)
     if "--write" in sys.argv[2:]:
-        readme = here / "README.md"
-        pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
-        whole = f"{MARKS[0]}\n{text}\n{MARKS[1]}"
-        after, count = re.subn(pattern, lambda _: whole, readme.read_text(), flags=re.DOTALL)
-        assert count == 1, f"{readme} has no place for the table"
-        readme.write_text(after)
+        put(here / "README.md", MARKS, text)
         # As a file it has no page to take its colour from: a grey that can be read on white and on black.
         (here / PLOT).write_text(plot(made).replace("currentColor", "#6b7280"))
 

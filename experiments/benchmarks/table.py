@@ -5,11 +5,12 @@ python experiments/benchmarks/table.py --write    puts them into README.md
 """
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from moe.report.marked import put
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
@@ -135,17 +136,11 @@ def table(name: str) -> str:
 
 
 def main() -> None:
-    text = README.read_text()
     for name in TABLES:
         made = table(name)
         print(f"{made}\n")
-        marks = (f"<!-- table: {name}.json -->", f"<!-- end of {name}.json -->")
-        pattern = re.escape(marks[0]) + ".*?" + re.escape(marks[1])
-        whole = "\n".join([marks[0], made, marks[1]])
-        text, count = re.subn(pattern, lambda _, whole=whole: whole, text, flags=re.DOTALL)
-        assert count == 1, f"{README} has no place for {name}"
-    if "--write" in sys.argv[1:]:
-        README.write_text(text)
+        if "--write" in sys.argv[1:]:
+            put(README, (f"<!-- table: {name}.json -->", f"<!-- end of {name}.json -->"), made)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ python experiments/fast/table.py --write    puts them into the README.md here
 """
 
 import json
-import re
 import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from moe.report.marked import put
 
 HERE = Path(__file__).parent
 SIZES = ("s", "m", "l")
@@ -86,13 +87,7 @@ def main() -> None:
     if "--write" not in sys.argv[1:]:
         print(text)
         return
-    readme, marks = HERE / "README.md", ("<!-- table: experiments/fast/table.py -->", "<!-- end of table -->")
-    pattern = re.escape(marks[0]) + ".*?" + re.escape(marks[1])
-    after, count = re.subn(
-        pattern, lambda _: "\n".join([marks[0], text, marks[1]]), readme.read_text(), flags=re.DOTALL
-    )
-    assert count == 1, f"{readme} has no place for the tables"
-    readme.write_text(after)
+    put(HERE / "README.md", ("<!-- table: experiments/fast/table.py -->", "<!-- end of table -->"), text)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ A unit is alive that is above zero for any image of `val` that its gate sees.
 """
 
 import json
-import re
 import statistics
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import nn
 import moe
 from moe.data import sources, splits
 from moe.data.module import split_images
+from moe.report.marked import put
 from moe.runs import Ensemble
 
 HERE = Path(__file__).parent
@@ -66,12 +66,7 @@ def main() -> None:
     made = table(json.loads(MEASURED.read_text()))
     print(made)
     if "--write" in sys.argv[1:]:
-        readme = HERE / "README.md"
-        pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
-        whole = f"{MARKS[0]}\n{made}\n{MARKS[1]}"
-        after, count = re.subn(pattern, lambda _: whole, readme.read_text(), flags=re.DOTALL)
-        assert count == 1, f"{readme} has no place for the table"
-        readme.write_text(after)
+        put(HERE / "README.md", MARKS, made)
 
 
 if __name__ == "__main__":

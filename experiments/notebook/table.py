@@ -5,12 +5,13 @@ python experiments/notebook/table.py --write    puts it into the README.md here 
 """
 
 import json
-import re
 import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from moe.report.marked import put
 
 HERE = Path(__file__).parent
 READMES = (HERE / "README.md", HERE.parent.parent / "README.md")
@@ -130,11 +131,7 @@ def main() -> None:
         print(text)
         return
     for readme in READMES:
-        before = readme.read_text()
-        pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
-        after, count = re.subn(pattern, lambda _: f"{MARKS[0]}\n{text}\n{MARKS[1]}", before, flags=re.DOTALL)
-        assert count == 1, f"{readme} has no place for the table"
-        readme.write_text(after)
+        put(readme, MARKS, text)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ python experiments/verdict/table.py            prints them
 python experiments/verdict/table.py --write    puts them into the README.md here, and the picture beside it
 """
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from moe.comparison import collect
 from moe.comparison.columns import Column
 from moe.report import verdict as page
 from moe.report.figure import style
+from moe.report.marked import put
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -64,11 +64,7 @@ def main() -> None:
     if not write:
         print(text)
         return
-    readme = HERE / "README.md"
-    pattern = re.escape(MARKS[0]) + ".*?" + re.escape(MARKS[1])
-    after, count = re.subn(pattern, lambda _: f"{MARKS[0]}\n{text}\n{MARKS[1]}", readme.read_text(), flags=re.DOTALL)
-    assert count == 1, f"{readme} has no place for the tables"
-    readme.write_text(after)
+    put(HERE / "README.md", MARKS, text)
 
 
 if __name__ == "__main__":
