@@ -4,6 +4,7 @@ Nothing in this file imports torch, so that a wrong config fails at once.
 """
 
 import copy
+import functools
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,9 +98,15 @@ def from_plain(values: Plain) -> Config:
     values["gate"] = {key: value for key, value in gate.items() if key in shared}
     values["gate"]["net"] = {key: value for key, value in gate.items() if key not in shared}
     try:
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), values))
+        config = OmegaConf.to_object(OmegaConf.merge(_schema(), values))  # merge copies, so that one is enough
     except OmegaConfBaseException as error:
         raise config_error(error) from None
     assert isinstance(config, Config)
     checks.check(config.plain())
     return config
+
+
+@functools.cache
+def _schema() -> Any:
+    """The schema as OmegaConf has it: a sweep parses a config for each of its jobs, and its making takes a third."""
+    return OmegaConf.structured(Config)

@@ -4,6 +4,7 @@ Imports no torch: a class of `moe.nets` is looked for in its source.
 """
 
 import ast
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -63,7 +64,7 @@ def _check_ours(net: Mapping[str, Any], key: str) -> None:
         return
     file = NETS / f"{module.rpartition('.')[2]}.py"
     try:
-        body = ast.parse(file.read_text(), file.name).body if file.is_file() else []
+        body = _source(file, file.stat().st_mtime_ns).body if file.is_file() else []
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f"{key}: {module} is no Python: {error}") from None
     found = next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
@@ -75,6 +76,12 @@ def _check_ours(net: Mapping[str, Any], key: str) -> None:
             for argument in (name for name in net if name not in ("_target_", *takes)):
                 place = key.removesuffix("_target_") + argument
                 raise ConfigError(f"{place}: {net['_target_']} takes no {argument}{nearest(argument, takes)}")
+
+
+@functools.cache
+def _source(file: Path, changed: int) -> ast.Module:
+    """The source of a file as it was last changed, read once for all of a sweep's jobs."""
+    return ast.parse(file.read_text(), file.name)
 
 
 def _underscored(values: Any, key: str = "") -> Iterator[str]:

@@ -49,6 +49,15 @@ def sweep(found: dict[str, Any]) -> Iterator[str]:
     )
 
 
+def finished(found: dict[str, Any]) -> Iterator[str]:
+    each, jobs = found["a finished job, s"], found["jobs"]
+    yield (
+        f"A finished job takes {fine(each)} s, and the whole command of {jobs['many']} finished jobs is "
+        f"{found['first over again']:.1f} times as fast as when their gates were trained, for one epoch each, on "
+        f"digits. Median, least and greatest of {len(found['seconds']['many again'])} turns, on {found['machine']}."
+    )
+
+
 def together(found: dict[str, Any]) -> Iterator[str]:
     rows = []
     for name, gates in found["gates"].items():
@@ -121,6 +130,7 @@ def overhead(found: dict[str, Any]) -> Iterator[str]:
 
 TABLES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
     "sweep": sweep,
+    "finished": finished,
     "together": together,
     "precision": precision,
     "throughput": throughput,
