@@ -41,6 +41,7 @@ CHOICES = {
     "expert.init": ("scratch", "base", "member"),
     "expert.trunk": ("own", "shared"),
     "router.source": ("network", "base"),
+    "base.init": ("scratch", "base"),
     "base.match": ("none", "width", "members", "epochs", "members_epochs"),
     "base.views": ("none", "flip", "flip_shift"),
     "expert.views": ("none", "flip", "flip_shift"),

@@ -48,11 +48,16 @@ def _check_members(values: Mapping[str, Any]) -> None:
     base, several = values["base"], values["base"]["members"] > 1
     found = base["match"] in ("members", "members_epochs")
     if values["target"] != "base":
-        for key, own in (("members", 1), ("match", "none"), ("cascade", None)):
+        for key, own in (("members", 1), ("init", "scratch"), ("match", "none"), ("cascade", None)):
             if base[key] != own:
                 raise ConfigError(f"base.{key} is for a base that speaks without a mixture; set target=base")
     if several and found:
         raise ConfigError(f"base.match={base['match']} finds the number of members itself; leave base.members at 1")
+    if base["init"] == "base" and base["match"] != ("none" if several else "members"):
+        raise ConfigError(
+            "base.init=base is for further members, which learn as long as specialists do: set base.match=members, or "
+            "base.members above 1 and base.match=none"
+        )
     if base["cascade"] is not None and not several and not found:
         raise ConfigError("base.cascade asks one member after another; set base.members above 1, or base.match=members")
 

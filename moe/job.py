@@ -23,7 +23,7 @@ from moe.nets.build import head_names
 from moe.nets.initial import start_from_
 from moe.nets.mixture import Frozen
 from moe.schema import Config, Network, Recipe
-from moe.stages import Stage, num_outputs
+from moe.stages import Stage, num_outputs, section
 from moe.store import Entry, Store
 from moe.taxonomy import Tree
 
@@ -81,14 +81,15 @@ class Job:
         )
 
 
-def network_config(config: Config, kind: str) -> Network:
-    """The config of a stage's kind."""
-    return {"base": config.base, "expert": config.expert, "router": config.router, "gates": config.gate}[kind]
+def network_config(config: Config, stage: Stage) -> Network:
+    """The config of how a stage learns."""
+    parts = {"base": config.base, "expert": config.expert, "router": config.router, "gate": config.gate}
+    return parts[section(stage)]
 
 
 def recipe(job: Job, stage: Stage) -> Recipe:
     """How a stage learns: as its section of the config says, a base as long as `base.match=epochs` makes it."""
-    return replace(network_config(job.config, stage.kind).recipe, epochs=stage.inputs["recipe"]["epochs"])
+    return replace(network_config(job.config, stage).recipe, epochs=stage.inputs["recipe"]["epochs"])
 
 
 def module(

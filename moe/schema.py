@@ -100,6 +100,7 @@ class Base(Classifier):
     """The base; with `target=base` it may be several members, and as dear as the mixture."""
 
     members: int = 1
+    init: str = "scratch"
     cascade: float | None = None
     match: str = "none"
 

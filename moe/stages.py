@@ -68,7 +68,7 @@ def plan(config: Config, tree: Tree, fingerprint: str, in_shape: Sequence[int], 
     trained = tree.routers if config.router.source == "network" else []
     routers = [_router(common, node, config.router, node is tree.root) for node in trained]
     if config.target == "base":
-        return [base, *(_member(base, number) for number in range(2, config.base.members + 1))]
+        return [base, *(_further(base, number, config) for number in range(2, config.base.members + 1))]
     if config.target == "router":
         return routers
     if config.target == "experts":
@@ -77,6 +77,13 @@ def plan(config: Config, tree: Tree, fingerprint: str, in_shape: Sequence[int], 
     networks = [base, *starts, *frozen[1:]]
     folds = _folds(config, networks) if config.gate.fit_on == "folds" else []
     return [*networks, *folds, _gates(common, config, tree, [*frozen, *folds])]
+
+
+def section(stage: Stage) -> str:
+    """The part of the config that says how a stage learns."""
+    if stage.kind == "base" and "needs" in stage.inputs:
+        return "expert"  # base.init=base
+    return "gate" if stage.kind == "gates" else stage.kind
 
 
 def code_digest(target: str) -> str:
@@ -116,6 +123,15 @@ def _member(base: Stage, number: int) -> Stage:
     So no two members draw alike, nor does one as any stage of a run of another seed. The first is the base itself.
     """
     return replace(base, name=f"{base.name}-{number}", inputs={**base.inputs, "member": number})
+
+
+def _further(base: Stage, number: int, config: Config) -> Stage:
+    """A further member of a run without a mixture: of its own from the start, or the base itself, which learns on."""
+    member = _member(base, number)
+    if config.base.init == "base":
+        on = _network(replace(config.expert, net=config.base.net))
+        member.inputs.update(**on, trunk="own", needs=[base.key])
+    return member
 
 
 def _specialist(common: Plain, config: Config, tree: Tree, node: Node, start: Stage) -> Stage:

@@ -21,7 +21,7 @@ from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule, build_optimizer, kernels
 from moe.nets.build import build_network
 from moe.schema import Config, Plain
-from moe.stages import Stage, num_outputs
+from moe.stages import Stage, num_outputs, section
 from moe.store import Entry
 from moe.taxonomy import Tree
 
@@ -36,23 +36,23 @@ def check(config: Config, tree: Tree, stages: list[Stage]) -> int:
     world = ddp.world_size(config.trainer)
     for stage in stages:
         channels, height, width = stage.inputs["in_shape"]
-        section = "gate" if stage.kind == "gates" else stage.kind
-        _check_pixels(config, section, stage.inputs)
+        name = section(stage)
+        _check_pixels(config, name, stage.inputs)
         if stage.inputs["recipe"]["batch_size"] < world:
-            raise ConfigError(f"{section}.recipe.batch_size must be at least {world}, an image for each device")
+            raise ConfigError(f"{name}.recipe.batch_size must be at least {world}, an image for each device")
         with torch.device("meta"):
             if stage.kind == "gates":
                 assembly.gates(config, tree, (channels, height, width), None)
             else:
                 outputs = num_outputs(stage.inputs)
-                net = build_network(stage.inputs["net"], (channels, height, width), outputs, f"{section}.net")
+                net = build_network(stage.inputs["net"], (channels, height, width), outputs, f"{name}.net")
                 if stage.inputs.get("trunk") == "shared" and not hasattr(net, "trunk"):
                     raise ConfigError("expert.trunk=shared needs a network that says its trunk: fast_vgg or a vgg")
-                _check_takes(net, (channels, height, width), f"{section}.net")
+                _check_takes(net, (channels, height, width), f"{name}.net")
                 if stage.inputs["recipe"].get("muon") and not kernels(net):
-                    raise ConfigError(f"{section}.recipe.muon is for convolutions, of which the network has none")
+                    raise ConfigError(f"{name}.recipe.muon is for convolutions, of which the network has none")
             learned = [nn.Parameter(torch.empty(1))]
-            build_optimizer(stage.inputs["recipe"]["optimizer"], learned, f"{section}.recipe.optimizer")
+            build_optimizer(stage.inputs["recipe"]["optimizer"], learned, f"{name}.recipe.optimizer")
     return world
 
 

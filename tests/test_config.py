@@ -84,6 +84,7 @@ RIVALS = {
     "base": ("base", "hard", "own", None, "none"),
     "longer": ("base", "hard", "own", None, "epochs"),
     "wider": ("base", "hard", "own", None, "width"),
+    "tuned": ("base", "hard", "own", None, "members"),
     "ensemble": ("base", "hard", "own", None, "members"),
     "long_ensemble": ("base", "hard", "own", None, "members_epochs"),
     "cascade": ("base", "hard", "own", 0.9, "members"),
@@ -105,6 +106,7 @@ def test_a_rival_composes_to_what_it_says_over_any_experiment(name: str) -> None
         assert found == RIVALS[name]
         assert config.rival == name and config.experiment == experiment
         assert (config.expert.init == "member") == (name == "member")
+        assert (base.init == "base") == (name == "tuned")
         assert config.expert.net == base.net
 
 
@@ -119,6 +121,11 @@ def test_members_are_for_a_base_without_a_mixture() -> None:
     for match in ("members", "members_epochs"):
         assert sentence("target=base", "base.members=2", f"base.match={match}").endswith("leave base.members at 1")
         compose("target=base", "base.cascade=0.5", f"base.match={match}")
+    assert sentence("base.init=base").startswith("base.init is for a base that speaks without a mixture")
+    further = "base.init=base is for further members, which learn as long as specialists do"
+    for wrong in ((), ("base.match=members_epochs",), ("base.match=epochs", "base.members=2"), ("base.match=width",)):
+        assert sentence("target=base", "base.init=base", *wrong).startswith(further)
+    compose("target=base", "base.init=base", "base.members=2")
     assert sentence("target=base", "base.members=0") == "base.members must be a whole number from 1 to 100, not 0"
     assert sentence("target=base", "base.match=depth").startswith("base.match must be one of none, width, members")
 
@@ -136,9 +143,8 @@ def test_the_notebook_trains_as_the_notebook_did() -> None:
         assert (recipe.augment.flip, recipe.augment.shift, recipe.augment.cutout) == (False, 0, 0)
         assert (recipe.clip, recipe.averaging, recipe.warmup, recipe.label_smoothing) == (None, None, 0.0, 0.0)
     # Base, router and specialists are tested at their best epoch, the mixture at its last.
-    assert [n.recipe.select for n in (config.base, config.expert, config.router, config.gate)] == ["best"] * 3 + [
-        "last"
-    ]
+    chosen = [network.recipe.select for network in (config.base, config.expert, config.router, config.gate)]
+    assert chosen == ["best", "best", "best", "last"]
     assert config.gate.net == {"_target_": "moe.nets.gates.MLPGate", "width": 512, "depth": 1, "dropout": 0.5}
     assert (config.gate.weights, config.trainer["precision"]) == ("joint", "32-true")
     assert (config.data.mean, config.data.std) == ([0.0], [1.0])

@@ -3,6 +3,7 @@
 import pytest
 
 from moe.schema import Plain
+from moe.stages import section
 from tests.stages.planned import ALL, NESTED, NETWORKS, changed, default, differing, keys, stages
 
 
@@ -120,6 +121,23 @@ def test_members_are_the_base_of_the_seed_and_others_that_draw_like_no_stage_of_
     assert len({stage.seed for stage in every}) == len({stage.key for stage in every}) == 4 * (3 + 4)
     # A further member never changes those before it.
     assert stages(changed(**{"target": "base", "base.members": 2}))["base-2"] == members[0]["base-2"]
+
+
+def test_members_that_are_the_base_taught_on_learn_as_specialists_do_from_all_images() -> None:
+    on = {"target": "base", "base.members": 3, "base.init": "base", "expert.recipe.epochs": 7}
+    found = stages(changed(**on))
+    assert list(found) == ["base", "base-2", "base-3"] and len({stage.seed for stage in found.values()}) == 3
+    assert found["base"] == stages(default())["base"]
+    for further in (found["base-2"], found["base-3"]):
+        assert further.inputs["needs"] == [found["base"].key] and further.inputs["trunk"] == "own"
+        assert further.inputs["net"] == found["base"].inputs["net"]
+        assert further.inputs["learns"] == list(range(10))
+        assert further.inputs["recipe"] == stages(changed(**{"expert.recipe.epochs": 7}))["natural"].inputs["recipe"]
+        assert section(further) == "expert"
+    assert {section(stage) for stage in stages(default()).values()} == {"base", "expert", "router", "gate"}
+    # Another draw than the base's, for other members of its own.
+    scratch = stages(changed(**{"target": "base", "base.members": 3}))
+    assert found["base-2"].key != scratch["base-2"].key
 
 
 def test_where_the_base_routes_no_router_is_trained() -> None:

@@ -121,7 +121,16 @@ def test_what_decides_no_weights_changes_no_key(key: str) -> None:
 def test_every_key_of_the_config_is_known_to_decide_weights_or_not() -> None:
     everything = {key for key, _ in checks.scalars(default().plain()) if not key.startswith("taxonomy.branches.")}
     # These decide which stages there are.
-    assert everything == {*DECIDES, *NEUTRAL, "target", "router.source", "base.members", "base.match", *ALONE}
+    assert everything == {
+        *DECIDES,
+        *NEUTRAL,
+        "target",
+        "router.source",
+        "base.members",
+        "base.init",
+        "base.match",
+        *ALONE,
+    }
 
 
 @pytest.mark.fault("a store entry of other config, data, seed or code")

@@ -169,6 +169,23 @@ def test_torchvision_network_as_base(tmp_path: Path) -> None:
     assert sum(tensor.numel() for tensor in entry.tensors().values()) == 1_235_496 - 1000 * 513 + 3 * 513
 
 
+def test_a_member_that_the_base_is_taught_on_to_begins_as_it(trained: Path, tmp_path: Path) -> None:
+    copy_of(trained, tmp_path)
+    taught = ("target=base", "base.members=2", "base.init=base", "logger=none", "report=false")
+    # At so small a rate both say the same, and so does their average.
+    code, run = train(tmp_path, *taught, "expert.recipe.optimizer.lr=1e-30", "expert.recipe.epochs=1")
+    assert code == 0
+    found = results(run)
+    base, further = (Store(tmp_path / "store").get(found["stages"][name]["key"]) for name in ("base", "base-2"))
+    assert base is not None and further is not None
+    torch.testing.assert_close(further.tensors(), base.tensors(), rtol=0, atol=1e-20)
+    assert found["seconds"]["base"]["reused"] and not found["seconds"]["base-2"]["reused"]
+    assert found["test"]["accuracy"] == found["stages"]["base"]["test"]["accuracy"]
+    # One epoch of as many images, after the base's two.
+    flops = found["cost"]["training_flops"]["stages"]
+    assert flops["base"] == 2 * flops["base-2"]
+
+
 @pytest.mark.skipif("MOE_CIFAR10" not in os.environ, reason="MOE_CIFAR10 names no unpacked CIFAR-10")
 def test_two_thousand_images_of_cifar10(tmp_path: Path) -> None:
     source = Path(os.environ["MOE_CIFAR10"])
