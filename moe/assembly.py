@@ -41,8 +41,13 @@ def experts(
         labels = entry.record["inputs"]["outputs"] if entry else node.labels
         temperature = 1.0 if temperatures is None else temperatures[place].item()
         shared = entry is not None and entry.record["inputs"].get("trunk") == "shared"
-        if shared and net is not None and found[0].net is not None:
-            tie(net, found[0].net)
+        if shared and net is not None and entry is not None and found[0].net is not None:
+            try:
+                tie(net, found[0].net)
+            except ValueError as error:
+                raise StoreError(
+                    f"{entry.path}: {error}; it is of an earlier version, and has to be trained again"
+                ) from None
         found.append(ClassExpert(net, labels, len(tree.classes), temperature, shared))
     return found
 

@@ -13,6 +13,9 @@ from moe.taxonomy import Node, Tree
 
 # Raised when the code changes what the same inputs train to.
 FORMAT = 1
+# In the keys of those alone for whom it did: on a shared trunk, and with live dropout, what is frozen was in the wrong
+# mode once.
+REVISED = {"revision": 2}
 # Of a recipe what came later: in a key only where it is set, so that networks from before are found.
 LATER = ("lookahead", "muon")
 
@@ -141,7 +144,7 @@ def _specialist(common: Plain, config: Config, tree: Tree, node: Node, start: St
     if expert.outputs == "rest":
         stage.inputs["rest"] = expert.rest
     if expert.init != "scratch":
-        stage.inputs.update(trunk=expert.trunk, needs=[start.key])
+        stage.inputs.update(trunk=expert.trunk, needs=[start.key], **(REVISED if expert.trunk == "shared" else {}))
     return stage
 
 
@@ -192,5 +195,6 @@ def _gates(common: Plain, config: Config, tree: Tree, frozen: Sequence[Stage]) -
         "cascade": config.mixture.cascade,
         "views": {stage.kind: config.views[stage.kind] for stage in frozen},
         "needs": [stage.key for stage in frozen],
+        **(REVISED if gate.frozen == "live_dropout" else {}),
     }
     return Stage("gates", "gates", tree.root, inputs)

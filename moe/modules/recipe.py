@@ -27,6 +27,10 @@ class RecipeModule(LightningModule):
         self.recipe = recipe
         self.share = 1.0
 
+    def on_train_start(self) -> None:
+        # Lightning leaves every module in the mode that it finds it in. What is frozen has one of its own: see `train`.
+        self.train()
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         if self.trainer.world_size > 1:
             batches: Any = self.trainer.train_dataloader

@@ -39,8 +39,15 @@ def start_from_(net: nn.Module, state: Mapping[str, Tensor], places: Sequence[in
 
 
 def tie(net: nn.Module, base: nn.Module) -> None:
-    """Make the trunk of a network the very one of `base`, which has the same weights there."""
+    """Make the trunk of a network the very one of `base`.
+
+    Raises ValueError where it does not have the same weights there: what it learnt was for another trunk.
+    """
     for mine, theirs in zip(_trunk(net), _trunk(base), strict=True):
+        for name, tensor in chain(mine._parameters.items(), mine._buffers.items()):
+            other = theirs._parameters.get(name, theirs._buffers.get(name))
+            if tensor is not None and (other is None or not torch.equal(tensor, other)):
+                raise ValueError("its trunk is not the base's")
         for name in mine._parameters:
             mine._parameters[name] = theirs._parameters[name]
         for name in mine._buffers:
