@@ -57,6 +57,7 @@ def record(
         "val": None,
         "test": None,
         "stages": {s.name: _stage(job, s, entries[s.name]) for s in stages if s.kind != "gates"},
+        "matched": None if config.base.match == "none" else _matched(stages),
         "baselines": None,
         "verdict": None,
         "cost": None,
@@ -168,6 +169,12 @@ def _flat(found: Plain) -> Iterator[tuple[str, float]]:
                 yield key.replace(".", "/"), value
     for stage, spent in found["seconds"].items():
         yield f"seconds/{stage}", spent["seconds"]
+
+
+def _matched(stages: list[Stage]) -> Plain:
+    """What `base.match` made of the config's base."""
+    base = stages[0].inputs
+    return {"members": len(stages), "epochs": base["recipe"]["epochs"], "net": base["net"]}
 
 
 def _data(job: Job) -> Plain:

@@ -4,6 +4,8 @@ import json
 import runpy
 from pathlib import Path
 
+from moe.results import SCHEMA
+
 STUDY = Path(__file__).parents[1] / "experiments" / "fast"
 
 
@@ -11,6 +13,7 @@ def result(folder: Path, arm: str, seed: int, accuracy: float) -> None:
     run = folder / arm / str(seed)
     run.mkdir(parents=True)
     said = {
+        "schema": SCHEMA,
         "seed": seed,
         "test": {"accuracy": accuracy},
         "config": {"base": {"recipe": {"epochs": 10}}},

@@ -4,14 +4,15 @@ python experiments/fast/table.py            prints them
 python experiments/fast/table.py --write    puts them into the README.md here
 """
 
-import json
 import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from moe.errors import StoreError
 from moe.report.marked import put
+from moe.results import read as read_results
 
 HERE = Path(__file__).parent
 SIZES = ("s", "m", "l")
@@ -31,7 +32,10 @@ Results = dict[int, dict[str, Any]]
 
 def read(results: Path, arm: str) -> Results:
     """An arm's results by seed."""
-    found = (json.loads(path.read_text()) for path in results.glob(f"{arm}/*/results.json"))
+    try:
+        found = [read_results(path) for path in results.glob(f"{arm}/*/results.json")]
+    except StoreError as error:
+        sys.exit(str(error))
     return {run["seed"]: run for run in sorted(found, key=lambda run: run["seed"])}
 
 

@@ -33,7 +33,8 @@ def tables(pictures: bool) -> str:
     if not any(RESULTS.rglob("results.json")):
         return "**This study has not run yet**: there are no results files, and so there is no table."
     runs, faults = collect([RESULTS])
-    assert not faults, faults
+    if faults:
+        sys.exit("\n".join(faults))
     found, latency = verdict.rivals(runs), verdict.Latency.read(RESULTS / verdict.LATENCY)
     held = verdict.contests(found)
     parts = [

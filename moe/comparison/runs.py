@@ -44,6 +44,8 @@ class Run:
     # By baseline, its own as `test`: which images were right, see `moe.results.unpack`.
     right: Mapping[str, str] = field(default_factory=dict)
     images: int = 0
+    key: str | None = None  # of the networks that it is made of
+    matched: Mapping[str, Any] = field(default_factory=dict)  # what `base.match` made of the base
 
     def accuracies(self) -> tuple[object, ...]:
         """All that was measured of it: two runs of one config and seed that agree in this are the same run twice."""
@@ -157,6 +159,8 @@ def _run(path: Path, results: Plain) -> Run:
             regret=test.get("regret") or {},
             right={name: one["right"] for name, one in said.items() if one and one.get("right")},
             images=(results["data"].get("sizes") or {}).get("test", 0),
+            key=results.get("key"),
+            matched=results.get("matched") or {},
         )
     except (KeyError, TypeError, AttributeError):
         raise StoreError(f"{path / 'results.json'} is damaged: it is not the results.json of a run") from None

@@ -14,7 +14,7 @@ from moe.report import page, sortable
 from moe.report.figure import MUTED, PALETTE, WIDTH, style, svg
 from moe.report.layout import BELOW, add_legend, headroom, new_axes
 from moe.report.tradeoffs import HEIGHT, LEFT, MARKERS, by_row, decades, dots, zero
-from moe.store import write_durably
+from moe.store import write_whole
 from moe.verdict import Contest, Latency
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ FRONT = "The line is the Pareto front: no other rival costs less and is as accur
 
 
 def write(file: Path, title: str, found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | None) -> None:
-    """Write the page of at least one rival; it is there whole or not at all. Raises OSError where it cannot be."""
+    """Write the page of at least one rival; it is there whole or not at all. Raises StoreError where it cannot be."""
     said = list(verdict.notes(found, held, latency))
     with style():
         parts = [
@@ -39,21 +39,22 @@ def write(file: Path, title: str, found: Mapping[str, Row], held: Sequence[Conte
             page.section("Every run", _runs(found, file.parent)),
             sortable.script(),
         ]
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    write_durably(aside, page.document(title, parts).encode())
-    os.replace(aside, file)
+    write_whole(file, page.document(title, parts).encode())
 
 
 def against_cost(found: Mapping[str, Row], costs: Mapping[str, float], axis: str) -> "Figure":
     """Each rival's test accuracy in %, with its interval, against what it costs; the Pareto front as steps."""
     known = {name: row.tested for name, row in found.items() if name in costs and row.tested is not None}
-    figure, axes = new_axes(LEFT, BELOW, WIDTH - LEFT - 0.15, HEIGHT, headroom(list(known)))
+    # Intervals of one seed and of several are not of the same thing.
+    several = len({row.n for row in found.values()}) > 1
+    labels = {name: f"{name}, n={found[name].n}" if several else name for name in known}
+    figure, axes = new_axes(LEFT, BELOW, WIDTH - LEFT - 0.15, HEIGHT, headroom(list(labels.values())))
     decades(axes, [costs[name] for name in known])
     # A rival has the same colour in each plot, whatever is missing from it.
     places = {name: place for place, name in enumerate(found)}
     for name, one in known.items():
         place = places[name]
-        dots(axes, [costs[name]], [one], PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)], name)
+        dots(axes, [costs[name]], [one], PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)], labels[name])
     points = [(costs[name], 100 * one.mean) for name, one in known.items()]
     front = [points[i] for i in pareto(points)]
     ends = [*front, (max(costs[name] for name in known), front[-1][1])]  # more cost buys nothing beyond the last

@@ -65,11 +65,11 @@ def _judge(sweep: Sweep, runs: "list[Run]") -> None:
         found = verdict.rivals(runs)
         if len(found) < 2:
             return
-        held = verdict.contests(found)
-        print(f"\n{verdict.text(found, held, None, shutil.get_terminal_size().columns)}")
+        held, latency = verdict.contests(found), verdict.Latency.read(sweep.folder / verdict.LATENCY)
+        print(f"\n{verdict.text(found, held, latency, shutil.get_terminal_size().columns)}")
         from moe.report import verdict as page
 
-        page.write(sweep.folder / page.PAGE, sweep.name, found, held, None)
+        page.write(sweep.folder / page.PAGE, sweep.name, found, held, latency)
         print(f"\npage  {sweep.folder / page.PAGE}")
         print(f"latency  python -m moe.verdict {sweep.folder} --latency --html {sweep.folder / page.PAGE}")
     except Exception as error:  # as above

@@ -2,7 +2,7 @@
 
 from moe.verdict.contests import MIXTURE, Contest, contests, rivals
 from moe.verdict.latency import LATENCY, Latency, measure
-from moe.verdict.tables import contest_columns, headline, notes, regret_columns, rival_columns, text
+from moe.verdict.tables import contest_columns, headline, notes, plain, regret_columns, rival_columns, text
 
 __all__ = [
     "LATENCY",
@@ -14,6 +14,7 @@ __all__ = [
     "headline",
     "measure",
     "notes",
+    "plain",
     "regret_columns",
     "rival_columns",
     "rivals",

@@ -4,6 +4,7 @@ Torch is imported late, so that `--help` is quick.
 """
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from moe import command
 from moe.errors import StoreError
+from moe.store.files import write_whole
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,6 +30,8 @@ def _command(argv: Sequence[str] | None) -> int:
     for fault in faults:
         print(f"moe: {fault}", file=sys.stderr)
     found = verdict.rivals(runs)
+    if not found and faults:
+        return 1
     if not found:
         where = ", ".join(map(str, args.runs))
         raise StoreError(f"{where}: no run of a rival; python -m moe.train experiment=verdict makes them")
@@ -37,6 +41,8 @@ def _command(argv: Sequence[str] | None) -> int:
         latency.write(first / verdict.LATENCY)
     held = verdict.contests(found)
     print(verdict.text(found, held, latency, shutil.get_terminal_size().columns))
+    if args.json:
+        write_whole(args.json, json.dumps(verdict.plain(found, held), indent=1).encode())
     if args.html:
         from moe.report import verdict as page
 
@@ -62,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "latency.json in the first folder; needs the networks and the data",
     )
     parser.add_argument("--html", metavar="FILE", type=Path, help="also write a page with the tables and plots")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="also write the rivals and comparisons as JSON")
     return parser
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from moe import metrics
 from moe.comparison import Row, Run, differing, rows
@@ -10,19 +11,28 @@ from moe.errors import StoreError
 from moe.results import unpack
 from moe.verdict.significance import holm, paired_t
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 MIXTURE, FLAT = "hard", "flat"  # rival=hard is the mixture that the others are rivals of
 SIGNIFICANT = 0.05
+EQUAL = 0.1  # costs are equal that differ by no more than this part of one
+# Two questions, each with a family of comparisons to be corrected for: does the mixture pay beside what is none, and
+# which mixture is it, if any?
+FAMILIES = RIVALS, KINDS = "rivals that are no mixture", "other mixtures and free baselines"
+SPECIALISTS, UNIFORM = "routed specialists", "routed uniform"
 
 
 @dataclass(frozen=True)
 class Contest:
     """One side's test accuracy less another's, paired by seed.
 
-    `p` is that of the paired t-test over the seeds or, for one seed, McNemar's, and `corrected` the same by Holm's
-    correction over all contests; `inference` and `training` are what one side costs over what the other does. None
-    where it is not known.
+    `p` is that of the paired t-test over the seeds or, where all contests are of one seed, McNemar's, and `corrected`
+    the same by Holm's correction over its family; `inference` and `training` are what one side costs over what the
+    other does in the same seeds. None where it is not known.
     """
 
+    family: str
     one: str
     other: str
     seeds: tuple[int, ...]
@@ -39,14 +49,35 @@ class Contest:
             return 0
         return 1 if self.difference.mean > 0 else -1
 
+    @property
+    def at_equal_cost(self) -> bool:
+        """Whether both sides cost the same, or nearly, to run and to train."""
+        costs = (self.inference, self.training)
+        return all(cost is not None and 1 - EQUAL <= cost <= 1 / (1 - EQUAL) for cost in costs)
+
+    @property
+    def against_cheaper(self) -> bool:
+        """Whether the other side costs less to run, and no more to train."""
+        if self.inference is None or self.training is None:
+            return False
+        return self.inference > 1 / (1 - EQUAL) and self.training >= 1 - EQUAL
+
 
 @dataclass(frozen=True)
 class _Said:
-    """One seed's test accuracy, and which of its images were right where that was recorded."""
+    """What one seed's run said on test: its accuracy, and which images were right where that was recorded."""
 
+    run: Run
     accuracy: float
     right: str | None
-    images: int
+
+    def unpacked(self) -> "Tensor":
+        """Whether each image was right (N,). Raises StoreError where that is damaged."""
+        assert self.right is not None
+        try:
+            return unpack(self.right, self.run.images)
+        except StoreError as error:
+            raise StoreError(f"{self.run.path}: {error}") from None
 
 
 def rivals(runs: Sequence[Run]) -> dict[str, Row]:
@@ -71,44 +102,84 @@ def rivals(runs: Sequence[Run]) -> dict[str, Row]:
 
 
 def contests(found: Mapping[str, Row]) -> list[Contest]:
-    """The mixture against each rival, and a flat mixture also against the base and the routed uniform average."""
+    """The mixture against each rival and its own free baselines, and a flat one also against the base and the routed.
+
+    Rivals that came to be the very same networks are one, by the name of the first.
+    """
     made: list[Contest | None] = []
+    distinct = [names[0] for names in same(found)]
     if MIXTURE in found:
         mixture = found[MIXTURE]
-        made += [
-            _contest(MIXTURE, _own(mixture), name, _own(row), mixture, row)
-            for name, row in found.items()
-            if name != MIXTURE
-        ]
+        others = [(name, found[name]) for name in distinct if name != MIXTURE]
+        own = _own(mixture)
+        made += [_contest(_family(row), (MIXTURE, own, mixture), (name, _own(row), row)) for name, row in others]
+        for name, baseline in ((SPECIALISTS, "specialists"), (UNIFORM, "uniform")):
+            made.append(_contest(KINDS, (MIXTURE, own, mixture), (name, _baseline(mixture, baseline), None)))
     if FLAT in found:
         flat = found[FLAT]
-        made.append(_contest(FLAT, _own(flat), "base", _baseline(flat, "base"), flat, found.get("base")))
+        made.append(_contest(KINDS, (FLAT, _own(flat), flat), ("base", _baseline(flat, "base"), found.get("base"))))
         if MIXTURE in found:
             uniform = _baseline(found[MIXTURE], "uniform")
-            made.append(_contest(FLAT, _own(flat), "routed uniform", uniform, flat, None))
+            made.append(_contest(KINDS, (FLAT, _own(flat), flat), (UNIFORM, uniform, None)))
     held = [one for one in made if one is not None]
+    if any(len(one.seeds) > 1 for one in held):
+        # One seed says how images scatter and not how training does: its small p would pass for the surest of all.
+        held = [replace(one, p=None) if len(one.seeds) == 1 else one for one in held]
+    return [one for family in (RIVALS, KINDS) for one in _corrected([one for one in held if one.family == family])]
+
+
+def same(found: Mapping[str, Row]) -> list[list[str]]:
+    """The rivals' names, those together whose runs are of the very same networks and numbers."""
+    groups: list[list[str]] = []
+    for name, row in found.items():
+        twin = next((group for group in groups if _same(found[group[0]], row)), None)
+        if twin is None:
+            groups.append([name])
+        else:
+            twin.append(name)
+    return groups
+
+
+def _same(one: Row, other: Row) -> bool:
+    ours, theirs = ({run.seed: run for run in row.runs} for row in (one, other))
+    shared = set(ours) & set(theirs)
+    return bool(shared) and all(
+        ours[seed].key == theirs[seed].key is not None
+        and ours[seed].routed == theirs[seed].routed
+        and ours[seed].accuracies() == theirs[seed].accuracies()
+        for seed in shared
+    )
+
+
+def _family(row: Row) -> str:
+    return KINDS if row.first.config.get("target") == "gates" else RIVALS
+
+
+def _corrected(held: Sequence[Contest]) -> list[Contest]:
     corrected = iter(holm([one.p for one in held if one.p is not None]))
     return [one if one.p is None else replace(one, corrected=next(corrected)) for one in held]
 
 
 def _own(row: Row) -> dict[int, _Said]:
     """Each seed's test accuracy."""
-    return {run.seed: _Said(run.test, run.right.get("test"), run.images) for run in row.runs if run.test is not None}
+    return {run.seed: _Said(run, run.test, run.right.get("test")) for run in row.runs if run.test is not None}
 
 
 def _baseline(row: Row, name: str) -> dict[int, _Said]:
     """Each seed's test accuracy of a baseline."""
     return {
-        run.seed: _Said(accuracy, run.right.get(name), run.images)
+        run.seed: _Said(run, accuracy, run.right.get(name))
         for run in row.runs
         if (accuracy := run.baselines.get(name)) is not None
     }
 
 
-def _contest(
-    one: str, ones: Mapping[int, _Said], other: str, others: Mapping[int, _Said], row: Row, against: Row | None
-) -> Contest | None:
-    """None where the two have no seed in common."""
+_Side = tuple[str, Mapping[int, _Said], Row | None]
+
+
+def _contest(family: str, one: _Side, other: _Side) -> Contest | None:
+    """Of two sides, each with a name, what it said by seed and what it cost; None where no seed is in both."""
+    (name, ones, row), (against, others, beside) = one, other
     seeds = tuple(sorted(set(ones) & set(others)))
     if not seeds:
         return None
@@ -121,21 +192,16 @@ def _contest(
     else:
         mine, theirs = ones[seeds[0]], others[seeds[0]]
         if mine.right is not None and theirs.right is not None:
-            compared = metrics.compare(unpack(mine.right, mine.images), unpack(theirs.right, theirs.images))
+            compared = metrics.compare(mine.unpacked(), theirs.unpacked())
             p = compared.mcnemar_p
             if compared.ci95 is not None:
                 difference = Estimate(difference.mean, (compared.ci95[0], compared.ci95[1]))
-    return Contest(
-        one,
-        other,
-        seeds,
-        difference,
-        p,
-        inference=_ratio(row, against, "routed"),
-        training=_ratio(row, against, "training_flops"),
-    )
+    inference, training = (_ratio(row, beside, seeds, cost) for cost in ("routed", "training_flops"))
+    return Contest(family, name, against, seeds, difference, p, inference=inference, training=training)
 
 
-def _ratio(row: Row, against: Row | None, cost: str) -> float | None:
-    mine, theirs = row.mean(cost), None if against is None else against.mean(cost)
+def _ratio(row: Row | None, beside: Row | None, seeds: Sequence[int], cost: str) -> float | None:
+    if row is None or beside is None:
+        return None
+    mine, theirs = (Row(tuple(run for run in side.runs if run.seed in seeds)).mean(cost) for side in (row, beside))
     return mine / theirs if mine is not None and theirs else None

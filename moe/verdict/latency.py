@@ -1,7 +1,6 @@
 """How long an image takes each rival, on the machine at hand."""
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +17,7 @@ from moe.data.canonical import DataSet
 from moe.errors import StoreError
 from moe.inference import best_device
 from moe.schema import Config
-from moe.store import write_durably
+from moe.store import write_whole
 from moe.training import machine
 
 LATENCY = "latency.json"
@@ -50,10 +49,8 @@ class Latency:
         return 1000 * median(found) if found else None
 
     def write(self, file: Path) -> None:
-        """Write the file, whole or not at all. Raises OSError where it cannot be."""
-        aside = file.with_name(f".{file.name}.{os.getpid()}")
-        write_durably(aside, json.dumps(asdict(self), indent=1).encode())
-        os.replace(aside, file)
+        """Write the file, whole or not at all. Raises StoreError where it cannot be."""
+        write_whole(file, json.dumps(asdict(self), indent=1).encode())
 
     @staticmethod
     def read(file: Path) -> "Latency | None":

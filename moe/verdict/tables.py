@@ -2,11 +2,14 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 
 from moe.comparison import Row
 from moe.comparison.columns import Column, difference, percent
 from moe.comparison.text import fitted
-from moe.verdict.contests import MIXTURE, SIGNIFICANT, Contest
+from moe.config import CONF
+from moe.schema import Plain
+from moe.verdict.contests import EQUAL, FAMILIES, MIXTURE, RIVALS, SIGNIFICANT, Contest, same
 from moe.verdict.latency import Latency
 
 # Where the errors come from, by what `test.regret` calls it.
@@ -31,6 +34,7 @@ def rival_columns(found: Mapping[str, Row], latency: Latency | None) -> list[Col
         _numbers("dense", [_scaled(row.mean("dense"), 1e6) for row in rows], "{:,.2f}"),
         _numbers("TFLOP to train", [_scaled(row.mean("training_flops"), 1e12) for row in rows], "{:,.4g}"),
         _numbers("parameters", [row.mean("parameters") for row in rows], "{:,.0f}"),
+        Column("as matched", matched := [_matched(row) for row in rows], matched, left=True),
     ]
     for batch in latency.batches if latency else []:
         assert latency is not None
@@ -38,8 +42,23 @@ def rival_columns(found: Mapping[str, Row], latency: Latency | None) -> list[Col
     return shown
 
 
+def _matched(row: Row) -> str:
+    """What a base became that had to cost what the mixture does; nothing where that was not recorded."""
+    found = row.first.matched
+    if not found:
+        return ""
+    said, net = row.first.config, found["net"]
+    channels = [net[key] for key in ("widths", "blocks") if net.get(key) and net[key] != said.get(f"base.net.{key}")]
+    parts = [
+        f"{found['members']} members" if found["members"] != said.get("base.members") else "",
+        f"{found['epochs']} epochs" if found["epochs"] != said.get("base.recipe.epochs") else "",
+        f"channels {str(channels[0]).replace(' ', '')}" if channels else "",
+    ]
+    return ", ".join(filter(None, parts)) or "as it was"
+
+
 def contest_columns(held: Sequence[Contest]) -> list[Column]:
-    """Each comparison; the first column says who is compared with whom."""
+    """Each comparison, one family below the other; the first column says who is compared with whom."""
     names = [f"{one.one} - {one.other}" for one in held]
     differences = [difference(one.difference) for one in held]
     return [
@@ -70,48 +89,101 @@ def regret_columns(found: Mapping[str, Row]) -> list[Column]:
 
 
 def headline(held: Sequence[Contest]) -> str:
-    """Whom the mixture is ahead of, whom behind, and from whom it cannot be told, in one sentence."""
+    """Whom the mixture is ahead of, whom behind, and from whom it cannot be told: by what, and at what cost."""
     own = [one for one in held if one.one == MIXTURE]
     if not own:
         return f"There is no run of rival={MIXTURE} that shares a seed with another rival: nothing to judge."
-    sides = [
-        (words, [f"{one.other} ({100 * one.difference.mean:+.2f})" for one in own if one.sign == sign])
-        for sign, words in ((1, "ahead of"), (-1, "behind"), (0, "not told apart from"))
-    ]
-    parts = [f"{words} {', '.join(names)}" for words, names in sides if names]
-    return f"The mixture is {'; '.join(parts)}: points of test accuracy, at a Holm-corrected p below {SIGNIFICANT:g}."
+    most = max(len(one.seeds) for one in own)
+    sides = (
+        ("ahead of", [one for one in own if one.sign > 0]),
+        ("behind", [one for one in own if one.sign < 0]),
+        ("not told apart from", [one for one in own if one.sign == 0 and one.p is not None]),
+        ("not judged beside", [one for one in own if one.p is None]),
+    )
+    parts = [f"{words} {', '.join(_told(one, most) for one in ones)}" for words, ones in sides if ones]
+    over = f"over {most} seeds" if most > 1 else "over the images of one seed"
+    said = f"The mixture is {'; '.join(parts)}: points of test accuracy {over}, at a Holm-corrected p below "
+    return f"{said}{SIGNIFICANT:g}. {_at_what_cost([one for one in own if one.family == RIVALS])}".rstrip()
+
+
+def _told(one: Contest, most: int) -> str:
+    seeds = "" if len(one.seeds) == most else f", {len(one.seeds)} seed{'s' * (len(one.seeds) > 1)}"
+    return f"{one.other} ({100 * one.difference.mean:+.2f}{seeds})"
+
+
+def _at_what_cost(own: Sequence[Contest]) -> str:
+    """What of it is beside rivals that are as dear, and which are cheaper and yet not behind."""
+    equal, cheaper = [one for one in own if one.at_equal_cost], [one for one in own if one.against_cheaper]
+    said = []
+    if equal:
+        least = min(equal, key=lambda one: one.difference.mean)
+        won = sum(one.sign > 0 for one in equal)
+        said.append(
+            f"Of what costs the same to run and to train, within a tenth ({', '.join(one.other for one in equal)}), it "
+            f"is ahead of {won} in {len(equal)}; the least difference is {100 * least.difference.mean:+.2f} "
+            f"({least.other})."
+        )
+    if level := [one for one in cheaper if one.sign <= 0 and one.p is not None]:
+        names = ", ".join(f"{one.other} ({one.inference:.1f} times cheaper)" for one in level)
+        said.append(f"Cheaper to run, no dearer to train, and not shown to be behind it: {names}.")
+    return " ".join(said)
 
 
 def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | None) -> Iterator[str]:
     """What must be said of the tables: what their intervals and costs are of, and what cannot be compared."""
     if any(row.on_test for row in found.values()):
         yield "* data.splits.protocol=notebook: choices were made on the test set; these numbers are too good."
+    yield from _missing(found)
+    several, single = any(len(one.seeds) > 1 for one in held), any(len(one.seeds) == 1 for one in held)
     if any(row.n > 1 for row in found.values()):
         yield (
             "± and [ ]: 95% interval of the mean over n seeds, Student's t with n - 1 degrees of freedom; differences "
-            "are paired by seed, and p is the paired t-test's."
+            "are paired by seed, and p is the paired t-test's. All seeds have the same test images, whose draw is not "
+            "in it."
         )
-    if any(len(one.seeds) == 1 for one in held):
+    if single:
         yield (
-            "Of one seed ± and [ ] are 95% intervals over its test images, Wilson's and the paired one, and p is "
-            "McNemar's exact; how another seed trains is not in them."
+            "Of one seed ± and [ ] are 95% intervals over its test images, Wilson's and the paired one; how another "
+            "seed trains is not in them, "
+            + ("so that there is no p." if several else "nor in p, which is McNemar's exact.")
         )
-    tested = sum(one.p is not None for one in held)
-    if tested:
-        yield f"Holm p is corrected for the {tested} comparisons of this table."
+    for family in FAMILIES:
+        if tested := sum(one.p is not None for one in held if one.family == family):
+            yield f"Holm p is corrected for the {tested} comparisons with {family}."
     yield (
-        "MFLOP: of one image, test-time views included; routed is the mean over the test images of what ran, dense "
-        "every network. TFLOP to train: forward and backward passes of every network that the rival needs, also of "
-        "those that it shares with others. x: what the first costs over what the second does."
+        "MFLOP: of one image, test-time views included, a multiplication and an addition being two; routed is the mean "
+        "over the test images of what ran, dense every network. TFLOP to train: forward and backward passes of every "
+        "network that the rival needs, also of those that it shares with others; validation is not counted. x: what "
+        f"the first costs over what the second does; what differs by {EQUAL:.0%} at most is called the same."
     )
     if latency is not None:
         yield (
             f"ms an image at a batch of so many, median of {latency.repeats} repeats taken in turn, on "
             f"{latency.machine}, torch {latency.torch}; it compares with no other machine's."
         )
-    missing = {MIXTURE} & set(found) and set(found) - {MIXTURE} - {one.other for one in held if one.one == MIXTURE}
-    if missing:
-        yield f"No seed in common with {MIXTURE}, so not compared: {', '.join(sorted(missing))}."
+
+
+def _missing(found: Mapping[str, Row]) -> Iterator[str]:
+    """Which rivals, and which seeds of rivals, are not there, and which are there twice."""
+    if absent := sorted({path.stem for path in (CONF / "rival").glob("*.yaml")} - set(found)):
+        yield f"Not among these, of the rivals in conf/rival: {', '.join(absent)}."
+    seeds = {run.seed for row in found.values() for run in row.runs}
+    lacks = {name: sorted(seeds - {run.seed for run in row.runs}) for name, row in found.items()}
+    if said := [f"{name} lacks {', '.join(map(str, lacking))}" for name, lacking in lacks.items() if lacking]:
+        yield f"Not every rival has every seed: {'; '.join(said)}."
+    for first, *others in same(found):
+        if others:
+            yield f"The very same networks, and so one rival: {', '.join([first, *others])}."
+
+
+def plain(found: Mapping[str, Row], held: Sequence[Contest]) -> Plain:
+    """The headline, the rivals and the comparisons as nested plain values, accuracies and differences as parts of 1."""
+    trained = {name: row.mean("training_flops") for name, row in found.items()}
+    return {
+        "headline": headline(held),
+        "rivals": {name: {**row.plain([]), "training_flops": trained[name]} for name, row in found.items()},
+        "contests": [{**asdict(one), "sign": one.sign, "at_equal_cost": one.at_equal_cost} for one in held],
+    }
 
 
 def text(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | None, width: int) -> str:

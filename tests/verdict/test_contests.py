@@ -10,8 +10,10 @@ from moe.comparison import Run
 from moe.errors import StoreError
 from moe.results import pack
 from moe.verdict import contest_columns, contests, headline, notes, regret_columns, rival_columns, rivals, text
+from moe.verdict.contests import KINDS, RIVALS, same
 
 T1 = 12.706205  # Student's t of one degree of freedom, 97.5 %
+MIXTURES = ("hard", "soft", "flat", "trunk", "member")
 REGRET = {"alone": 0.0, "router": 0.1, "experts": 0.05, "outvoted": 0.05}
 
 
@@ -35,7 +37,7 @@ def run(rival: str | None, seed: int, correct: int, **given: Any) -> Run:
         "routed": 2e6,
         "dense": 3e6,
         "seconds": 3.0,
-        "config": {"rival": rival, **given.pop("config", {})},
+        "config": {"rival": rival, "target": "gates" if rival in MIXTURES else "base", **given.pop("config", {})},
         "training_flops": 4e12,
         "right": {"test": bits(correct), "base": bits(4), "uniform": bits(5)},
         "images": 10,
@@ -50,7 +52,10 @@ def bits(right: int) -> str:
 def test_pairs_are_of_one_seed_and_the_interval_is_over_the_seeds() -> None:
     mixture = [run("hard", 0, 8), run("hard", 1, 9), run("hard", 7, 0)]
     base = [run("base", 0, 7, routed=1e6, training_flops=1e12), run("base", 1, 6, routed=1e6, training_flops=1e12)]
-    (one,) = contests(rivals([*mixture, *base]))
+    one, *free = contests(rivals([*mixture, *base]))
+    # Beside its own routed uniform average, of all three seeds: 0.3, 0.4, -0.5.
+    assert [(other.one, other.other, other.seeds) for other in free] == [("hard", "routed uniform", (0, 1, 7))]
+    assert free[0].difference.mean == pytest.approx(0.2 / 3)
     # 0.1 and 0.3: mean 0.2, half the interval t |a - b| / 2. Seed 7 has no partner.
     assert (one.one, one.other, one.seeds) == ("hard", "base", (0, 1))
     assert one.difference.mean == pytest.approx(0.2)
@@ -58,10 +63,50 @@ def test_pairs_are_of_one_seed_and_the_interval_is_over_the_seeds() -> None:
     # t = 2, one degree of freedom: p = 1 - 2 atan(2) / pi.
     assert one.p == pytest.approx(0.2951672) and one.corrected == one.p
     assert (one.inference, one.training) == (2.0, 4.0)
+    assert one.against_cheaper and not one.at_equal_cost
+
+
+def test_costs_are_of_the_seeds_that_are_compared() -> None:
+    costs = {0: 1e6, 1: 1e6, 7: 9e6}
+    mixture = [run("hard", seed, 8, routed=cost, training_flops=cost) for seed, cost in costs.items()]
+    base = [run("base", seed, 7, routed=1.05e6, training_flops=0.95e6) for seed in (0, 1)]
+    one, *_ = contests(rivals([*mixture, *base]))
+    assert one.inference == pytest.approx(1 / 1.05) and one.training == pytest.approx(1 / 0.95)
+    assert one.at_equal_cost and not one.against_cheaper
+
+
+def test_a_single_seed_is_not_judged_where_others_have_several() -> None:
+    mixture = [run("hard", seed, right) for seed, right in enumerate((8, 9, 10))]
+    others = [run("base", seed, right) for seed, right in enumerate((2, 2, 3))]
+    held = {one.other: one for one in contests(rivals([*mixture, *others, run("longer", 0, 1)]))}
+    # By McNemar's seven images it would have p = 2 / 2^7, the least of all.
+    assert held["longer"].p is None and held["longer"].sign == 0 and held["longer"].difference.ci95 is not None
+    # 6, 7 and 7 tenths: t = 20 / 3 / (1 / sqrt(3) / sqrt(3)) = 20. Of two degrees of freedom p = 1 - t / sqrt(t^2 + 2).
+    assert held["base"].p == held["base"].corrected == pytest.approx(1 - 20 / 402**0.5)
+    said = headline(list(held.values()))
+    assert "ahead of base (+66.67)" in said and "not judged beside longer (+70.00, 1 seed)" in said
+
+
+def test_rivals_of_the_same_networks_are_one() -> None:
+    ensemble, long = (run(name, 0, 7, key="run-1") for name in ("ensemble", "long_ensemble"))
+    cascade = run("cascade", 0, 7, key="run-1", routed=1e6)
+    found = rivals([run("hard", 0, 8, key="run-0"), ensemble, long, cascade])
+    assert same(found) == [["cascade"], ["ensemble", "long_ensemble"], ["hard"]]
+    held = contests(found)
+    assert [one.other for one in held if one.family == RIVALS] == ["cascade", "ensemble"]
+    assert "The very same networks, and so one rival: ensemble, long_ensemble." in list(notes(found, held, None))
+
+
+def test_missing_rivals_and_seeds_are_said() -> None:
+    found = rivals([run("hard", 0, 8), run("hard", 1, 8), run("base", 1, 8)])
+    said = list(notes(found, contests(found), None))
+    assert "Not every rival has every seed: base lacks 0." in said
+    (absent,) = (note for note in said if note.startswith("Not among these"))
+    assert "ensemble" in absent and "wider" in absent and "hard" not in absent and "base" not in absent
 
 
 def test_of_one_seed_it_is_mcnemars_over_the_images() -> None:
-    (one,) = contests(rivals([run("hard", 0, 9), run("base", 0, 3)]))
+    one, *_ = contests(rivals([run("hard", 0, 9), run("base", 0, 3)]))
     # Six images that the mixture alone got right: p = 2 / 2^6. Differences of mean 0.6, variance 0.24 * 10 / 9.
     assert one.p == pytest.approx(2 / 64)
     half = 1.959964 * (0.24 / 9) ** 0.5
@@ -71,25 +116,37 @@ def test_of_one_seed_it_is_mcnemars_over_the_images() -> None:
 
 def test_without_the_images_there_is_no_p_and_the_correction_leaves_it_out() -> None:
     found = rivals([run("hard", 0, 9), run("base", 0, 3), run("wider", 0, 3, right={})])
-    by_name = {one.other: one for one in contests(found)}
+    by_name = {one.other: one for one in contests(found) if one.family == RIVALS}
     assert by_name["wider"].p is None and by_name["wider"].corrected is None and by_name["wider"].sign == 0
     assert by_name["base"].corrected == by_name["base"].p == pytest.approx(2 / 64)
-    assert "corrected for the 1 comparisons" in " ".join(notes(found, contests(found), None))
+    assert "corrected for the 1 comparisons with rivals" in " ".join(notes(found, contests(found), None))
 
 
 def test_a_flat_mixture_is_also_held_against_the_base_and_routed_uniform() -> None:
     held = contests(rivals([run("hard", 0, 8), run("flat", 0, 9), run("base", 0, 7)]))
-    assert [(one.one, one.other) for one in held] == [
-        ("hard", "base"),
-        ("hard", "flat"),
-        ("flat", "base"),
-        ("flat", "routed uniform"),
+    assert [(one.family, one.one, one.other) for one in held] == [
+        (RIVALS, "hard", "base"),
+        (KINDS, "hard", "flat"),
+        (KINDS, "hard", "routed uniform"),
+        (KINDS, "flat", "base"),
+        (KINDS, "flat", "routed uniform"),
     ]
-    # Its base is right on 4 of 10; the hard mixture's uniform average on 5.
-    assert [one.difference.mean for one in held[2:]] == pytest.approx([0.5, 0.4])
-    # 5 and 4 images that one alone got right: p = 2 / 2^5 and 2 / 2^4. Against 0.5 * 3 and 1: one image each.
-    assert [one.p for one in held] == pytest.approx([1.0, 1.0, 2 / 32, 2 / 16])
-    assert [one.corrected for one in held] == pytest.approx([1.0, 1.0, 4 * 2 / 32, 3 * 2 / 16])
+    # The flat one's base is right on 4 of 10; the hard mixture's uniform average on 5.
+    assert [one.difference.mean for one in held[2:]] == pytest.approx([0.3, 0.5, 0.4])
+    # 3, 5 and 4 images that one alone got right: p = 2 / 2^3, 2 / 2^5 and 2 / 2^4. Of the others one image each.
+    assert [one.p for one in held] == pytest.approx([1.0, 1.0, 2 / 8, 2 / 32, 2 / 16])
+    # Each family on its own: of the second the least four times, the next three times, the next twice.
+    assert [one.corrected for one in held] == pytest.approx([1.0, 1.0, 2 * 2 / 8, 4 * 2 / 32, 3 * 2 / 16])
+
+
+def test_the_mixture_is_held_against_its_own_specialists() -> None:
+    baselines = {"base": 0.4, "uniform": 0.5, "specialists": 0.9}
+    right = {"test": bits(8), "base": bits(4), "uniform": bits(5), "specialists": bits(9)}
+    held = contests(rivals([run("hard", 0, 8, baselines=baselines, right=right)]))
+    assert [(one.other, round(one.difference.mean, 6)) for one in held] == [
+        ("routed specialists", -0.1),
+        ("routed uniform", 0.3),
+    ]
 
 
 def test_two_configs_of_one_rival_are_refused_by_what_differs() -> None:
@@ -110,8 +167,17 @@ def test_the_headline_says_who_is_told_apart() -> None:
     equal = [run("ensemble", seed, right) for seed, right in enumerate((80, 90, 71))]
     said = headline(contests(rivals([*mixture, *others, *ahead, *equal])))
     assert said == (
-        "The mixture is ahead of base (+703.33); behind wider (-996.67); not told apart from ensemble (+6.67): "
-        "points of test accuracy, at a Holm-corrected p below 0.05."
+        "The mixture is ahead of base (+703.33), routed uniform (+760.00); behind wider (-996.67); not told apart from "
+        "ensemble (+6.67): points of test accuracy over 3 seeds, at a Holm-corrected p below 0.05. Of what costs the "
+        "same to run and to train, within a tenth (base, ensemble, wider), it is ahead of 1 in 3; the least difference "
+        "is -996.67 (wider)."
+    )
+    # Half as dear to run and not behind, for all that is known: that is said. Beside what it is ahead of it is not.
+    half = {"routed": 1e6}
+    equal = [run("ensemble", seed, right, **half) for seed, right in enumerate((80, 90, 71))]
+    others = [run("base", seed, right, **half) for seed, right in enumerate((10, 10, 12))]
+    assert headline(contests(rivals([*mixture, *equal, *others]))).endswith(
+        "below 0.05. Cheaper to run, no dearer to train, and not shown to be behind it: ensemble (2.0 times cheaper)."
     )
     assert headline([]).startswith("There is no run of rival=hard")
 

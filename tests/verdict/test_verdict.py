@@ -76,14 +76,26 @@ def test_a_sweep_ends_with_the_verdict(verdict: tuple[Path, str], capsys: pytest
     ]
     assert f"{100 * fmean(uniform):+.2f} [" in lines["flat - routed uniform"]
     assert found["flat"][0]["stages"]["base"]["key"] == found["hard"][0]["stages"]["base"]["key"]
-    assert "Holm p is corrected for the 6 comparisons of this table." in " ".join(said.split())
+    for count, family in ((3, "rivals that are no mixture"), (5, "other mixtures and free baselines")):
+        assert f"Holm p is corrected for the {count} comparisons with {family}." in " ".join(said.split())
+    for free in ("specialists", "uniform"):
+        gaps = [one["test"]["accuracy"] - one["baselines"][free]["accuracy"] for one in found["hard"]]
+        assert f"{100 * fmean(gaps):+.2f} [" in lines[f"hard - routed {free}"]
+    # What matching made of a base is told beside it.
+    assert found["longer"][0]["matched"]["epochs"] == 6 and "6 epochs" in said
+    assert found["wider"][0]["matched"]["net"]["blocks"] != found["wider"][0]["config"]["base"]["net"]["blocks"]
+    assert found["cascade"][0]["matched"]["members"] == 3 and "3 members" in said
+    assert found["hard"][0]["matched"] is None
     page = (folder / "verdict.html").read_text()
     assert all(f">{rival}<" in page for rival in RIVALS) and "hard - cascade" in page
     assert page.count("<svg") == 3  # against FLOPs to run and to train, and the differences
     # The command says it again.
-    code, out, err = judged(capsys, folder)
+    code, out, err = judged(capsys, folder, "--json", folder / "verdict.json")
     assert (code, err) == (0, "")
     assert out.strip() in said
+    plain = json.loads((folder / "verdict.json").read_text())
+    assert plain["headline"] in " ".join(said.split()) and set(plain["rivals"]) == set(RIVALS)
+    assert [one["other"] for one in plain["contests"] if one["one"] == "hard"][-1] == "routed uniform"
 
 
 def test_what_a_cascade_costs_and_says_is_what_its_members_do(verdict: tuple[Path, str]) -> None:
