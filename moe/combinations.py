@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from moe.errors import ConfigError
+from moe.sizes import SIZED
 
 
 def check_combinations(values: Mapping[str, Any]) -> None:
@@ -58,12 +59,26 @@ def _check_members(values: Mapping[str, Any]) -> None:
             "base.init=base is for further members, which learn as long as specialists do: set base.match=members, or "
             "base.members above 1 and base.match=none"
         )
+    if base["cascade"] is not None and (
+        values["data"]["splits"]["protocol"] == "notebook" or not values["data"]["splits"]["gate"]
+    ):
+        raise ConfigError(
+            "base.cascade needs images held out, to calibrate its members by: set data.splits.gate above 0 and "
+            "data.splits.protocol=held_out"
+        )
     if base["cascade"] is not None and not several and not found:
         raise ConfigError("base.cascade asks one member after another; set base.members above 1, or base.match=members")
 
 
 def _check_specialists(values: Mapping[str, Any]) -> None:
-    base, expert = values["base"], values["expert"]
+    base, expert, router = values["base"], values["expert"], values["router"]
+    if expert["init"] == "scratch" and expert["recipe"]["early_epochs"] == 0 and expert["net"]["_target_"] == SIZED:
+        raise ConfigError(
+            "expert.init=scratch with expert.recipe.early_epochs=0 would never train the whitening's bias; "
+            "set recipe@expert.recipe=fast"
+        )
+    if router["source"] == "base" and router["views"] not in ("none", base["views"]):
+        raise ConfigError("router.views is for routers of their own; with router.source=base set base.views")
     if expert["init"] != "scratch" and expert["net"] != base["net"]:
         raise ConfigError(
             f"expert.init={expert['init']} needs expert.net to be base.net: a base's weights are where a specialist "

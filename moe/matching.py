@@ -63,11 +63,10 @@ def _as_long(job: Job, config: Config) -> Config:
     """The config with a base whose members learn for as many epochs as the networks of the job's mixture take."""
     base, shape = config.base, job.dataset.train.shape
     networks = [stage for stage in _of_whole(job.config, job.tree, shape) if stage.kind != "gates"]
-    epoch = {stage.name: epoch_flops(job, stage) for stage in networks}
-    wanted = sum(epoch[stage.name] * stage.inputs["recipe"]["epochs"] for stage in networks)
-    own = base.members * epoch[networks[0].name]
-    epochs = max(1, round(wanted / own))
-    share = epochs * own / wanted
+    wanted = sum(epoch_flops(job, stage).of(stage.inputs["recipe"]["epochs"]) for stage in networks)
+    own = epoch_flops(job, networks[0])
+    epochs = own.epochs(wanted / base.members)
+    share = base.members * own.of(epochs) / wanted
     log.info("base.match=%s: %d epochs cost %.3g times what the mixture's do", base.match, epochs, share)
     return replace(config, base=replace(base, recipe=replace(base.recipe, epochs=epochs)))
 

@@ -47,7 +47,9 @@ def check(config: Config, tree: Tree, stages: list[Stage]) -> int:
                 outputs = num_outputs(stage.inputs)
                 net = build_network(stage.inputs["net"], (channels, height, width), outputs, f"{name}.net")
                 if stage.inputs.get("trunk") == "shared" and not hasattr(net, "trunk"):
-                    raise ConfigError("expert.trunk=shared needs a network that says its trunk: fast_vgg or a vgg")
+                    raise ConfigError(
+                        "expert.trunk=shared needs a network that says its trunk: fast_vgg or one of moe.nets.vgg"
+                    )
                 _check_takes(net, (channels, height, width), f"{name}.net")
                 if stage.inputs["recipe"].get("muon") and not kernels(net):
                     raise ConfigError(f"{name}.recipe.muon is for convolutions, of which the network has none")

@@ -1,12 +1,14 @@
 """What it took to train a run's networks, in floating-point operations, reused ones included."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from moe import assembly, cost
 from moe.data.module import ImageDataModule
 from moe.job import Job, datamodule
+from moe.modules.callbacks import early_parameters
 from moe.nets.build import build_network
 from moe.schema import Plain
 from moe.stages import Stage, num_outputs
@@ -24,13 +26,33 @@ def training_flops(job: Job, stages: Sequence[Stage], entries: Mapping[str, Entr
     each = {
         stage.name: _gates(job, stage, entries[stage.name], frozen)
         if stage.kind == "gates"
-        else epoch_flops(job, stage) * len(entries[stage.name].record["curves"])
+        else epoch_flops(job, stage).of(len(entries[stage.name].record["curves"]))
         for stage in stages
     }
     return {"stages": each, "total": sum(each.values())}
 
 
-def epoch_flops(job: Job, stage: Stage) -> float:
+@dataclass(frozen=True)
+class EpochFlops:
+    """What an epoch of a network costs: each of the first `early`, in which all of it learns, and any later one."""
+
+    first: float
+    later: float
+    early: int
+
+    def of(self, epochs: int) -> float:
+        """The operations of so many epochs."""
+        early = min(self.early, epochs)
+        return early * self.first + (epochs - early) * self.later
+
+    def epochs(self, operations: float) -> int:
+        """As many epochs as cost that most nearly, one at least."""
+        early = self.early * self.first
+        nearest = operations / self.first if operations < early else self.early + (operations - early) / self.later
+        return max(1, round(nearest))
+
+
+def epoch_flops(job: Job, stage: Stage) -> EpochFlops:
     """The operations of a forward and a backward pass of a network other than gates, over all that it learns from."""
     inputs = stage.inputs
     channels, height, width = inputs["in_shape"]
@@ -40,9 +62,16 @@ def epoch_flops(job: Job, stage: Stage) -> float:
             for layer in net.trunk_layers:  # type: ignore[union-attr]
                 layer.requires_grad_(False)
         # Two, since of one image there is no variance to normalise by.
-        per_image = cost.learning_flops(net, torch.empty(2, channels, height, width))
+        images = torch.empty(2, channels, height, width)
+        first = later = cost.learning_flops(net, images)
+        early = inputs["recipe"]["early_epochs"]
+        if early is not None:
+            for parameter in early_parameters(net):
+                parameter.requires_grad_(False)
+            later = cost.learning_flops(net, images)
     data: ImageDataModule = datamodule(job, stage, {}, None)
-    return per_image * data.count(data.fit_on)
+    count = data.count(data.fit_on)
+    return EpochFlops(first * count, later * count, early or 0)
 
 
 def _gates(job: Job, stage: Stage, entry: Entry, frozen: int) -> float:

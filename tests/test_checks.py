@@ -149,6 +149,29 @@ def test_what_the_command_sets_is_refused(key: str) -> None:
 # ---- what goes together
 
 
+def test_members_are_not_calibrated_on_what_they_learnt_from_nor_on_nothing() -> None:
+    cascade = ("target=base", "base.cascade=0.5", "base.members=2")
+    for less in (("data.splits.gate=0",), ("data.splits.protocol=notebook", "gate.calibrate=false")):
+        assert sentence(*cascade, *less) == (
+            "base.cascade needs images held out, to calibrate its members by: set data.splits.gate above 0 and "
+            "data.splits.protocol=held_out"
+        )
+
+
+def test_specialists_from_scratch_by_the_recipe_for_fine_tuning_are_refused() -> None:
+    said = sentence("expert.init=scratch")
+    assert said.startswith("expert.init=scratch with expert.recipe.early_epochs=0 would never train the whitening's")
+    assert said.endswith("set recipe@expert.recipe=fast")
+    assert compose("expert.init=scratch", "recipe@expert.recipe=fast").expert.recipe.early_epochs == 3
+
+
+def test_views_of_routers_that_are_not_there_are_refused() -> None:
+    assert sentence("router.views=flip") == (
+        "router.views is for routers of their own; with router.source=base set base.views"
+    )
+    compose("router.views=flip", "router.source=network")
+
+
 def test_what_folds_do_not_go_with() -> None:
     right = {"gate.fit_on": "folds", "data.splits.gate": 0}
     compose(*(f"{key}={value}" for key, value in right.items()))

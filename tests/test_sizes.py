@@ -13,6 +13,7 @@ from moe.sizes import resolved
 from moe.taxonomy import parse
 
 FAST = ("experiment=held_out", "net@base.net=fast_vgg", "recipe@base.recipe=fast")
+SCRATCH = ("expert.init=scratch", "recipe@expert.recipe=fast")
 
 
 @pytest.fixture(params=["cpu", "cuda"])
@@ -57,8 +58,8 @@ def test_a_network_without_sizes_learns_for_ten_epochs_by_the_fast_recipe() -> N
     [
         ([], "auto", 5),
         (["base.net.size=l"], "l", 20),
-        (["expert.init=scratch"], "auto", 10),
-        (["net@expert.net=fast_vgg", "expert.init=scratch", "base.net.size=l"], "auto", 10),
+        ([*SCRATCH], "auto", 10),
+        ([*SCRATCH, "net@expert.net=fast_vgg", "base.net.size=l"], "auto", 10),
         (["base.net.size=l", "expert.recipe.epochs=3"], "l", 3),
     ],
 )

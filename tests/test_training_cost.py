@@ -10,8 +10,14 @@ from torch import nn
 from moe.config import compose
 from moe.cost import learning_flops, members_cost
 from moe.data import sources, splits
+from moe.data.canonical import assemble
+from moe.job import Job
 from moe.nets.members import Members
+from moe.sizes import resolved
+from moe.stages import plan
 from moe.store import Store
+from moe.taxonomy import parse
+from moe.training_cost import EpochFlops, epoch_flops
 
 
 def test_a_pass_back_and_forth_by_hand() -> None:
@@ -30,6 +36,32 @@ def test_members_cost_what_ran_by_hand() -> None:
     found = members_cost(Members([small, large], 0.5), (3, 2, 2), torch.tensor([1, 1, 2]))
     assert found["flops_per_image"] == {"dense": 290.0, "routed": pytest.approx((120 + 120 + 290) / 3)}
     assert found["parameters"] == 65 + 65 + 30
+
+
+def test_epochs_in_which_less_learns_cost_less() -> None:
+    each = EpochFlops(first=10.0, later=8.0, early=3)
+    assert [each.of(epochs) for epochs in (0, 2, 3, 5)] == [0.0, 20.0, 30.0, 46.0]
+    # 14 is nearer to one epoch, 16 to two; 30 + 8 * 2.4 to five, 30 + 8 * 2.6 to six.
+    assert [each.epochs(operations) for operations in (0.1, 14.0, 16.0, 49.2, 50.8)] == [1, 1, 2, 5, 6]
+
+
+@pytest.mark.parametrize("early", [None, 0, 2])
+def test_once_the_whitenings_bias_has_learnt_nothing_goes_back_to_it(early: int | None) -> None:
+    recipe = ["recipe@base.recipe=fast", f"base.recipe.early_epochs={'null' if early is None else early}"]
+    config = compose("experiment=base", "base.net.widths=[4,6,8]", *recipe, "data.fingerprint=null")
+    images = torch.zeros(60, 3, 32, 32, dtype=torch.uint8)
+    labels = torch.arange(60) % 10
+    dataset = assemble("black", list(config.data.classes or ()), (images[:50], labels[:50], images[50:], labels[50:]))
+    every = torch.arange(50)
+    indices = splits.SplitIndices(every[:40], every[40:45], every[45:])
+    tree = parse(config.taxonomy.branches, dataset.classes)
+    job = Job(resolved(config, say=False), tree, dataset, indices, Store(Path("nowhere")), Path(), lambda stage: None)
+    (stage,) = plan(job.config, tree, dataset.fingerprint, (3, 32, 32), "32-true")
+    found = epoch_flops(job, stage)
+    # To whitened images, 24 channels of 31 x 31 pixels, through the first group's 3 x 3 convolution with 4 channels.
+    back = 40 * 2 * 24 * 9 * 4 * 31 * 31
+    assert found.first - found.later == (0 if early is None else back)
+    assert found.early == (early or 0) and found.of(3) == found.later * 3 + (early or 0) * (found.first - found.later)
 
 
 def test_a_run_says_what_its_training_cost(run: Path, store: Path) -> None:

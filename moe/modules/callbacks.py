@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -115,6 +115,11 @@ def _tensors(module: torch.nn.Module) -> Iterator[Tensor]:
     return (tensor.detach() for tensor in chain(module.parameters(), module.buffers()))
 
 
+def early_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """What networks in a module let learn at the start alone, where a recipe says so (`early_epochs`)."""
+    return [p for network in module.modules() for p in getattr(network, "early_parameters", ())]
+
+
 class EarlyParameters(Callback):
     """Lets what a network calls `early_parameters` learn in the first `epochs` alone."""
 
@@ -123,7 +128,7 @@ class EarlyParameters(Callback):
         self._learned: list[Tensor] = []
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        early = [p for network in pl_module.modules() for p in getattr(network, "early_parameters", ())]
+        early = early_parameters(pl_module)
         self._learned = [parameter for parameter in early if parameter.requires_grad]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

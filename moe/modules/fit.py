@@ -54,12 +54,12 @@ class StageProgress(RichProgressBar):
 def precision_for(trainer: Plain) -> str:
     """Lightning's precision for `trainer.precision`: `auto` is bf16 autocast where the hardware gains by it.
 
-    That is a GPU with bf16, or a CPU that multiplies in it (AMX, AVX512-BF16): one that does not is slower than in
+    That is a GPU or a CPU (AMX, AVX512-BF16) that multiplies in it and does not only emulate that, which is slower than
     fp32 (see `experiments/benchmarks/precision.py`).
     """
     if trainer["precision"] != "auto":
         return str(trainer["precision"])
-    fast = torch.cuda.is_bf16_supported() if _on_gpu(trainer) else _cpu_multiplies_bf16()
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if _on_gpu(trainer) else _cpu_multiplies_bf16()
     return "bf16-mixed" if fast else "32-true"
 
 

@@ -225,7 +225,7 @@ def test_auto_is_bf16_where_the_hardware_gains_by_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: gpu_bf16)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu_bf16 or including_emulation)
     for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported", "_is_avx512_supported"):
         monkeypatch.setattr(torch.cpu, name, lambda name=name: name == cpu_has)
     assert precision_for({"precision": "auto", "accelerator": accelerator}) == expected
