@@ -209,7 +209,11 @@ class Mixture(nn.Module):
     def _everywhere(
         self, leaf: int, images: Tensor, experts: Tensor, here: Tensor, probabilities: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `_picked`, but the gate sees every image."""
+        """As `_picked`, but the gate sees every image.
+
+        One without an image of its own in the batch has a gradient of zero then, and not none, so that an optimiser's
+        momentum moves it on.
+        """
         mixture, given, _ = self._leaf(leaf, images, experts)
         probabilities = torch.where(here[:, None], mixture, probabilities)
         weights = torch.where(here[:, None, None], given, weights)
