@@ -54,7 +54,8 @@ def against_cost(found: Mapping[str, Row], costs: Mapping[str, float], axis: str
     places = {name: place for place, name in enumerate(found)}
     for name, one in known.items():
         place = places[name]
-        dots(axes, [costs[name]], [one], PALETTE[place % len(PALETTE)], MARKERS[place % len(MARKERS)], labels[name])
+        marker = MARKERS[(place + place // len(PALETTE)) % len(MARKERS)]  # of rivals of one colour not the same, too
+        dots(axes, [costs[name]], [one], PALETTE[place % len(PALETTE)], marker, labels[name])
     points = [(costs[name], 100 * one.mean) for name, one in known.items()]
     front = [points[i] for i in pareto(points)]
     ends = [*front, (max(costs[name] for name in known), front[-1][1])]  # more cost buys nothing beyond the last

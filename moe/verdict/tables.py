@@ -149,7 +149,8 @@ def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | 
         )
     for family in FAMILIES:
         if tested := sum(one.p is not None for one in held if one.family == family):
-            yield f"Holm p is corrected for the {tested} comparisons with {family}."
+            count = "one comparison" if tested == 1 else f"{tested} comparisons"
+            yield f"Holm p is corrected for the {count} with {family}."
     yield (
         "MFLOP: of one image, test-time views included, a multiplication and an addition being two; routed is the mean "
         "over the test images of what ran, dense every network. TFLOP to train: forward and backward passes of every "

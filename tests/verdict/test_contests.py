@@ -119,7 +119,7 @@ def test_without_the_images_there_is_no_p_and_the_correction_leaves_it_out() -> 
     by_name = {one.other: one for one in contests(found) if one.family == RIVALS}
     assert by_name["wider"].p is None and by_name["wider"].corrected is None and by_name["wider"].sign == 0
     assert by_name["base"].corrected == by_name["base"].p == pytest.approx(2 / 64)
-    assert "corrected for the 1 comparisons with rivals" in " ".join(notes(found, contests(found), None))
+    assert "corrected for the one comparison with rivals" in " ".join(notes(found, contests(found), None))
 
 
 def test_a_flat_mixture_is_also_held_against_the_base_and_routed_uniform() -> None:
