@@ -5,7 +5,7 @@
 #   SEEDS="0 1 2" OVERRIDES="data.root=DIR" experiments/fast/run.sh s m l
 set -eu
 cd "$(dirname "$0")/../.."
-[ $# -gt 0 ] || set -- s no_whitening no_dirac no_bias_lr no_alternating no_smoothing no_averaging lookahead muon
+[ $# -gt 0 ] || set -- s no_whitening no_dirac no_bias_lr no_alternating no_smoothing no_averaging cutout lookahead muon
 for seed in ${SEEDS:-0 1 2}; do
     for arm in "$@"; do
         size=s
@@ -17,6 +17,7 @@ for seed in ${SEEDS:-0 1 2}; do
             no_alternating) what=base.recipe.augment.flip=true ;;
             no_smoothing) what=base.recipe.label_smoothing=0.0 ;;
             no_averaging) what=base.recipe.averaging=null ;;
+            cutout) what=base.recipe.augment.cutout=8 ;;
             lookahead) what="base.recipe.averaging=null base.recipe.lookahead={every:5,step:0.5}" ;;
             muon) what="base.recipe.muon={lr:0.24,momentum:0.6}" ;;
             *) echo "no arm is called $arm" >&2 && exit 2 ;;

@@ -24,6 +24,7 @@ ABLATION = {
     "no_alternating": "flips by chance",
     "no_smoothing": "no label smoothing",
     "no_averaging": "no average of the weights",
+    "cutout": "a square of 8 x 8 pixels cut out, too",
     "lookahead": "Lookahead in place of the average",
     "muon": "kernels by Muon",
 }
