@@ -196,8 +196,7 @@ def test_two_thousand_images_of_cifar10(tmp_path: Path) -> None:
                 (tmp_path / "images" / split / folder.name / image.name).symlink_to(image)
     overrides = ("data=cifar10", "taxonomy=cifar10", f"data.root={tmp_path / 'images'}", "data.fingerprint=null")
     sizes = ("data.splits.gate=200", "data.splits.val=200", "base.recipe.epochs=4")
-    networks = ("net@base.net=simple_vgg", "router.source=base")
-    code, run = train(tmp_path, "logger=none", "report=false", *overrides, *sizes, *networks)
+    code, run = train(tmp_path, "logger=none", "report=false", *overrides, *sizes, "router.source=base")
     assert code == 0
     found = results(run)
     assert found["data"]["sizes"] == {"train": 1200, "gate": 200, "val": 200, "test": 400}
