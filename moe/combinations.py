@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from moe.errors import ConfigError
-from moe.sizes import SIZED
+from moe.schema import SIZED
 
 
 def check_combinations(values: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 Plain = dict[str, Any]
+SIZED = "moe.nets.fast_vgg.FastVGG"  # the network that has sizes, and a bias that learns in early epochs alone
 
 
 @dataclass

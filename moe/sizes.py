@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from moe.schema import Config, Network, Plain
+from moe.schema import SIZED, Config, Network, Plain
 
 log = logging.getLogger(__name__)
 AUTO = "auto"
-SIZED = "moe.nets.fast_vgg.FastVGG"
 # A base of CIFAR-10 sees its 45,000 images an epoch, and specialists that go on from it see them again in half as many.
 # At 0.71, 1.81 and 2.71 GFLOP an image and step (torch.utils.flop_counter) that is 0.5, 2.0 and 7.3 PFLOP in so many
 # epochs. An hour of two CPU cores is half a PFLOP to one; a minute of a modern GPU, at a fifth of an A100's matrix

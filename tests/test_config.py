@@ -75,61 +75,6 @@ def test_the_presets_sweep_what_they_are_for() -> None:
         assert composed(f"sweep={name}", "gate=conv", "gate.weights=per_class").gate.weights == "per_class"
 
 
-RIVALS = {
-    "hard": ("gates", "hard", "own", None, "none"),
-    "soft": ("gates", "soft", "own", None, "none"),
-    "flat": ("gates", "none", "own", None, "none"),
-    "trunk": ("gates", "hard", "shared", None, "none"),
-    "member": ("gates", "hard", "own", None, "none"),
-    "base": ("base", "hard", "own", None, "none"),
-    "longer": ("base", "hard", "own", None, "epochs"),
-    "wider": ("base", "hard", "own", None, "width"),
-    "tuned": ("base", "hard", "own", None, "members"),
-    "ensemble": ("base", "hard", "own", None, "members"),
-    "long_ensemble": ("base", "hard", "own", None, "members_epochs"),
-    "cascade": ("base", "hard", "own", 0.9, "members"),
-}
-
-
-def test_a_verdict_runs_every_shipped_rival_with_three_seeds() -> None:
-    params = yaml.safe_load((CONF / "experiment" / "verdict.yaml").read_text())["hydra"]["sweeper"]["params"]
-    assert sorted(params["rival"].split(",")) == sorted(path.stem for path in (CONF / "rival").glob("*.yaml"))
-    assert params["seed"] == "0,1,2" and set(RIVALS) == set(params["rival"].split(","))
-
-
-@pytest.mark.parametrize("name", RIVALS)
-def test_a_rival_composes_to_what_it_says_over_any_experiment(name: str) -> None:
-    for experiment in ("verdict", "demo"):
-        config = composed(f"experiment={experiment}", f"rival={name}")
-        base = config.base
-        found = (config.target, config.mixture.routing, config.expert.trunk, base.cascade, base.match)
-        assert found == RIVALS[name]
-        assert config.rival == name and config.experiment == experiment
-        assert (config.expert.init == "member") == (name == "member")
-        assert (base.init == "base") == (name == "tuned")
-        assert config.expert.net == base.net
-
-
-def test_members_are_for_a_base_without_a_mixture() -> None:
-    assert sentence("base.members=2") == "base.members is for a base that speaks without a mixture; set target=base"
-    assert sentence("base.match=width").startswith("base.match is for a base that speaks without a mixture")
-    assert sentence("base.cascade=0.5").startswith("base.cascade is for a base that speaks without a mixture")
-    alone = "base.cascade asks one member after another; set base.members above 1, or base.match=members"
-    assert sentence("target=base", "base.cascade=0.5") == alone
-    assert sentence("target=base", "base.cascade=0.5", "base.match=width") == alone
-    compose("target=base", "base.cascade=0.5", "base.members=2")
-    for match in ("members", "members_epochs"):
-        assert sentence("target=base", "base.members=2", f"base.match={match}").endswith("leave base.members at 1")
-        compose("target=base", "base.cascade=0.5", f"base.match={match}")
-    assert sentence("base.init=base").startswith("base.init is for a base that speaks without a mixture")
-    further = "base.init=base is for further members, which learn as long as specialists do"
-    for wrong in ((), ("base.match=members_epochs",), ("base.match=epochs", "base.members=2"), ("base.match=width",)):
-        assert sentence("target=base", "base.init=base", *wrong).startswith(further)
-    compose("target=base", "base.init=base", "base.members=2")
-    assert sentence("target=base", "base.members=0") == "base.members must be a whole number from 1 to 100, not 0"
-    assert sentence("target=base", "base.match=depth").startswith("base.match must be one of none, width, members")
-
-
 def test_the_default_experiment_is_gates() -> None:
     assert composed().experiment == "gates" and composed() == composed("experiment=gates")
 

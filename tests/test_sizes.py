@@ -11,6 +11,7 @@ from moe import inference, stages
 from moe.errors import ConfigError
 from moe.sizes import resolved
 from moe.taxonomy import parse
+from tests.configs import composed
 
 FAST = ("experiment=held_out", "net@base.net=fast_vgg", "recipe@base.recipe=fast")
 SCRATCH = ("expert.init=scratch", "recipe@expert.recipe=fast")
@@ -24,13 +25,13 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 def test_size_and_epochs_follow_the_device_and_it_says_so(device: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="moe"):
-        found = resolved(moe.compose(*FAST))
+        found = resolved(composed(*FAST))
     size, epochs = {"cpu": ("s", 10), "cuda": ("m", 16)}[device]
     assert (found.base.net["size"], found.base.recipe.epochs) == (size, epochs)
     said = {"cpu": "a CPU", "cuda": "a GPU"}[device]
     assert caplog.messages == [f"chosen for {said}: base.net.size={size}, base.recipe.epochs={epochs}"]
     # Nothing else is touched.
-    assert found.expert == moe.compose(*FAST).expert and found.gate == moe.compose(*FAST).gate
+    assert found.expert == composed(*FAST).expert and found.gate == composed(*FAST).gate
 
 
 @pytest.mark.parametrize(
@@ -43,13 +44,13 @@ def test_size_and_epochs_follow_the_device_and_it_says_so(device: str, caplog: p
 )
 @pytest.mark.usefixtures("device")
 def test_what_is_said_wins(overrides: list[str], size: str, epochs: int) -> None:
-    found = resolved(moe.compose(*FAST, *overrides))
+    found = resolved(composed(*FAST, *overrides))
     assert (found.base.net["size"], found.base.recipe.epochs) == (size, epochs)
 
 
 @pytest.mark.usefixtures("device")
 def test_a_network_without_sizes_learns_for_ten_epochs_by_the_fast_recipe() -> None:
-    found = resolved(moe.compose("experiment=held_out", "recipe@base.recipe=fast"))
+    found = resolved(composed("experiment=held_out", "recipe@base.recipe=fast"))
     assert found.base.recipe.epochs == 10 and "size" not in found.base.net
 
 
@@ -66,14 +67,14 @@ def test_a_network_without_sizes_learns_for_ten_epochs_by_the_fast_recipe() -> N
 def test_a_specialist_that_starts_as_the_base_has_its_size_and_half_its_epochs(
     overrides: list[str], size: str, epochs: int, device: str
 ) -> None:
-    found = resolved(moe.compose(*overrides)).expert
+    found = resolved(composed(*overrides)).expert
     if size == "auto":  # by the device: s and m, and of m 16 epochs, or 8
         size, epochs = ("s", epochs) if device == "cpu" else ("m", epochs * 16 // 10)
     assert (found.net["size"], found.recipe.epochs) == (size, epochs)
 
 
 def key(*overrides: str) -> str:
-    config = resolved(moe.compose(*FAST, "target=base", *overrides))
+    config = resolved(composed(*FAST, "target=base", *overrides))
     tree = parse(config.taxonomy.branches, config.data.classes or [])
     return stages.plan(config, tree, "data", (3, 32, 32), "32-true")[0].key
 
@@ -85,7 +86,7 @@ def test_a_key_holds_what_was_chosen(device: str) -> None:
 
 
 def test_new_keys_of_a_recipe_change_a_stages_key_only_where_they_are_set() -> None:
-    config = resolved(moe.compose(*FAST, "trainer=cpu"))
+    config = resolved(composed(*FAST, "trainer=cpu"))
     inputs: Any = stages.plan(config, parse(config.taxonomy.branches, config.data.classes or []), "d", (3, 32, 32), "x")
     assert all(not {"lookahead", "muon"} & set(stage.inputs["recipe"]) for stage in inputs)
     changed = {
