@@ -102,9 +102,10 @@ def rivals(runs: Sequence[Run]) -> dict[str, Row]:
 
 
 def contests(found: Mapping[str, Row]) -> list[Contest]:
-    """The mixture against each rival and its own free baselines, and a flat one also against the base and the routed.
+    """The mixture against each rival and its own free baselines.
 
-    Rivals that came to be the very same networks are one, by the name of the first.
+    A flat one is also held against the base and against the routed uniform average. Rivals that came to be the very
+    same networks are one, by the name of the first.
     """
     made: list[Contest | None] = []
     distinct = [names[0] for names in same(found)]
