@@ -4,6 +4,7 @@ A server imports what moe imports from others, and nothing of moe; for each comm
 `python ARGUMENTS...` with the folder, environment and output files that it is given.
 """
 
+import atexit
 import importlib
 import json
 import os
@@ -12,6 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,7 +105,31 @@ def _become(asked: dict[str, Any]) -> None:
         runpy.run_path(first, run_name="__main__")
 
 
+def _outcome(asked: dict[str, Any]) -> int:
+    """The exit code of what is run, its last words printed, as Python's own."""
+    try:
+        _become(asked)
+    except SystemExit as ended:
+        if ended.code is None or isinstance(ended.code, int):
+            return ended.code or 0
+        print(ended.code, file=sys.stderr)
+        return 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _end(code: int) -> None:
+    """End the process as Python would, but for freeing torch's heap piece by piece, which takes seconds."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
     wanted = _serve()
     if wanted is not None:
-        _become(wanted)
+        _end(_outcome(wanted))
