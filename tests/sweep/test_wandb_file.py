@@ -100,7 +100,7 @@ def test_an_experiment_that_is_a_sweep_by_itself_is_searched_by_its_own_values(
     said: Any = load_sweep_config(str(path))
     assert said["parameters"]["seed"] == {"values": [3, 4]}
     rivals = said["parameters"]["rival"]["values"]
-    assert len(rivals) == 12 and "hydra.mode=RUN" in said["command"]
+    assert len(rivals) == 14 and "hydra.mode=RUN" in said["command"]
     chosen = composed(agent(path, {"rival": rivals[0], "seed": 4}, tmp_path, monkeypatch).command)
     assert (chosen.experiment, chosen.rival, chosen.seed) == ("verdict", rivals[0], 4)
 
