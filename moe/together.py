@@ -67,28 +67,28 @@ def _log_curves(job: Job, stage: Stage, entry: Entry) -> None:
 
 
 def _together(job: Job) -> dict[str, Plain]:
-    """The inputs of all gates in the store that were trained together, by the key that they would have alone."""
-    found = {}
+    """The inputs of all gates in the store that this code trained together, by the key that they would have alone."""
+    found, code = {}, _code()
     for key in job.store.present():
         if key not in _known and key.startswith("gates-"):
             with suppress(StoreError):  # a damaged one is that job's own trouble, which will say so
                 entry = job.store.get(key)
                 _known[key] = dict(entry.record["inputs"]) if entry is not None else {}
         inputs = dict(_known.get(key, {}))
-        if inputs.pop("together", None) is not None:
+        if inputs.pop("together", {}).get("code") == code:
             found[f"gates-{digest(inputs)[:16]}"] = _known[key]
     return found
 
 
 def _train_company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None:
     """Train a job's gates and all that can be trained with them, and publish each; nothing where it is alone."""
-    members = dict(_company(job, stage))
+    members = _members(job, stage)
     why = _obstacle(job, stage)
     if why is not None or len(members) < 2:
         log.info("%s: trained alone: %s", stage.name, why or "no other job that is left has gates like these")
         return
-    keys = sorted(members)
-    of_all = {"code": code_digest(f"{StackedMixture.__module__}.StackedMixture"), "with": keys}
+    keys = list(members)
+    of_all = {"code": _code(), "with": keys}
     key_of_all = f"together-{digest(keys)[:16]}"
     with job.store.lock(key_of_all, f"{len(keys)} jobs' gates"):
         if stage.key in _together(job):
@@ -147,6 +147,15 @@ def _built(job: Job, config: Config, stage: Stage) -> nn.ModuleList:
     channels, height, width = stage.inputs["in_shape"]
     with torch.device("meta"):
         return assembly.gates(config, job.tree, (channels, height, width), None)
+
+
+def _members(job: Job, stage: Stage) -> dict[str, tuple[Config, Stage]]:
+    """`_company` in the order of the keys: a checkpoint has all in that order, however the jobs are asked for."""
+    return dict(sorted(_company(job, stage), key=lambda one: one[0]))
+
+
+def _code() -> str:
+    return code_digest(f"{StackedMixture.__module__}.StackedMixture")
 
 
 def _company(job: Job, stage: Stage) -> Iterator[tuple[str, tuple[Config, Stage]]]:

@@ -11,6 +11,7 @@ from noise import data, ensemble
 from quick import TRAINER, short_recipe
 from torch import Tensor
 
+import moe.together as jobs
 from moe.errors import NonFiniteError
 from moe.modules.checkpoint import Checkpoints
 from moe.modules.ensemble import GatedEnsemble
@@ -123,3 +124,10 @@ def test_what_keeps_gates_apart() -> None:
     assert obstacle(recipe(), {**TRAINER, "devices": 2}) == "trainer.devices"
     assert obstacle(recipe(), {**TRAINER, "precision": "16-mixed"}) == "trainer.precision"
     assert obstacle(recipe(), {**TRAINER, "limit_train_batches": 3}) == "trainer.limit_train_batches"
+
+
+def test_a_checkpoint_has_gates_in_one_order_however_jobs_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Stacked in the order of the jobs, gate.width=16,32 killed and gate.width=32,16 given would swap the two's weights.
+    for asked in (["gates-b", "gates-a"], ["gates-a", "gates-b"]):
+        monkeypatch.setattr(jobs, "_company", lambda job, stage, asked=asked: ((key, key) for key in asked))
+        assert list(jobs._members(None, None).items()) == [("gates-a", "gates-a"), ("gates-b", "gates-b")]  # type: ignore[arg-type]
