@@ -35,16 +35,26 @@ class Mixed:
     """What a mixture says of a batch of images."""
 
     probabilities: Tensor  # (B, K), each row sums to one
-    weights: Tensor  # (B, K, E) what the gates gave, zero for experts that had no say
+    # (B, K, E) what the gates gave, zero for experts that had no say; under soft routing each leaf's over its mass and
+    # by its probability, so that they make the mixture
+    weights: Tensor
     entropy: Tensor  # () the mean entropy in nats of the gates' shares
     frozen: Frozen
 
 
 def mix(weights: Tensor, experts: Tensor) -> Tensor:
     """One gate's mixture (B, K), normalised over classes, of weights (B, K, E) and probabilities (B, E, K)."""
+    joint = _joint(weights, experts)
+    return joint / _mass(joint)
+
+
+def _joint(weights: Tensor, experts: Tensor) -> Tensor:
     # Element-wise, since autocast would take a matrix product to bf16.
-    joint = (weights.float() * experts.float().transpose(1, 2)).sum(dim=2)
-    return joint / joint.sum(dim=1, keepdim=True).clamp_min(torch.finfo(joint.dtype).tiny)
+    return (weights.float() * experts.float().transpose(1, 2)).sum(dim=2)
+
+
+def _mass(joint: Tensor) -> Tensor:
+    return joint.sum(dim=1, keepdim=True).clamp_min(torch.finfo(joint.dtype).tiny)
 
 
 def everywhere(module: nn.Module, images: Tensor) -> bool:
@@ -172,7 +182,8 @@ class Mixture(nn.Module):
             return Mixed(probabilities, weights, uncertain, frozen)
         columns = frozen.leaves.unbind(dim=1)
         probabilities = torch.stack([r[:, None] * p for r, (p, _, _) in zip(columns, parts, strict=True)]).sum(dim=0)
-        weights = torch.stack([r[:, None, None] * w for r, (_, w, _) in zip(columns, parts, strict=True)]).sum(dim=0)
+        given = [w / _mass(_joint(w, frozen.experts))[:, :, None] for _, w, _ in parts]
+        weights = torch.stack([r[:, None, None] * w for r, w in zip(columns, given, strict=True)]).sum(dim=0)
         return Mixed(probabilities, weights, torch.stack([e for _, _, e in parts]).mean(), frozen)
 
     def alone(self, base: Tensor) -> Tensor:

@@ -141,19 +141,23 @@ def _number(value: float | None) -> str:
 
 
 def _gate_drawings(tree: Tree, predictions: Predictions, labels: Tensor, routing: str) -> dict[str, str]:
-    """The shares of each leaf's experts but the base, by class of the images that its gate saw."""
+    """The shares of all experts but the base that speak in a leaf, by class of the images that its gate saw.
+
+    Under hard routing these are the leaf's own; else every specialist has a say for every image.
+    """
     share = shares(predictions.weights, predictions.experts)  # (N, E)
     drawings = {}
     for i, (leaf, path) in enumerate(zip(tree.leaves, tree.paths, strict=True)):
         # A leaf's own expert has no weight where the base spoke alone.
         gated = predictions.weights[:, :, path[-1]].sum(dim=1) > 0
         here = (predictions.route == i) & gated if routing == "hard" else torch.ones_like(labels, dtype=torch.bool)
-        own = share[:, path[1:]]
+        experts = path[1:] if routing == "hard" else list(range(1, len(tree.experts)))
+        own = share[:, experts]
         rows = {tree.classes[label]: own[here & (labels == label)] for label in leaf.labels}
         strays = here & ~torch.isin(labels, torch.tensor(leaf.labels))
         if routing == "hard" and strays.any():
             rows["sent here wrongly"] = own[strays]
-        drawing = svg(plots.gate_shares(rows, [tree.experts[e].name for e in path[1:]]), f"shares in {leaf.name}")
+        drawing = svg(plots.gate_shares(rows, [tree.experts[e].name for e in experts]), f"shares in {leaf.name}")
         drawings[f"{leaf.name}: what is not the base's"] = drawing
     return drawings
 

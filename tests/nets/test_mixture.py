@@ -130,11 +130,16 @@ def test_soft_routing_by_hand() -> None:
     torch.testing.assert_close(mixed.probabilities, torch.tensor(expected))
     torch.testing.assert_close(mixed.probabilities.sum(dim=1), torch.ones(2))
     torch.testing.assert_close(mixed.frozen.leaves, torch.tensor(ROUTER))
-    # Weights by the probability of their leaf: the base's from both, each specialist's from its own.
+    # Weights over the mass of their leaf and by its probability: the base's from both, each specialist's from its own.
+    mass = [(1.11, 1.005), (1.325, 0.98)]
     weights = [
-        [[r * a + s * c, r * b, s * d] for (a, b), (c, d) in zip(GATE_X, GATE_Y, strict=True)] for r, s in ROUTER
+        [[r / m * a + s / n * c, r / m * b, s / n * d] for (a, b), (c, d) in zip(GATE_X, GATE_Y, strict=True)]
+        for (r, s), (m, n) in zip(ROUTER, mass, strict=True)
     ]
     torch.testing.assert_close(mixed.weights, torch.tensor(weights))
+    # So they make the mixture, and the experts' parts in them are the parts in it.
+    made = (mixed.weights * mixed.frozen.experts.transpose(1, 2)).sum(dim=2)
+    torch.testing.assert_close(made, mixed.probabilities)
     gated = [(GATE_X, [BASE[i], SAID_X[i]]) for i in (0, 1)] + [(GATE_Y, [BASE[i], SAID_Y[i]]) for i in (0, 1)]
     assert mixed.entropy.item() == pytest.approx(share_entropy(*gated), rel=1e-5)
 
