@@ -7,13 +7,18 @@ from moe.errors import ConfigError
 from moe.schema import SIZED
 
 
-def check_combinations(values: Mapping[str, Any]) -> None:
-    """Raise ConfigError, naming the keys, where values that are right alone do not go together."""
-    gate, splits = values["gate"], values["data"]["splits"]
-    if values["data"]["source"] == "digits" and values["data"]["root"] is not None:
+def check_source(source: str, root: str | None) -> None:
+    """Raise ConfigError where a data set that has no folder is given one."""
+    if source == "digits" and root is not None:
         raise ConfigError(
             "data.root: scikit-learn's digits come from that package; for your own images set data=folder"
         )
+
+
+def check_combinations(values: Mapping[str, Any]) -> None:
+    """Raise ConfigError, naming the keys, where values that are right alone do not go together."""
+    gate, splits = values["gate"], values["data"]["splits"]
+    check_source(values["data"]["source"], values["data"]["root"])
     if gate["fit_on"] == "folds":
         _check_folds(gate, splits)
     if values["target"] == "gates" and splits["protocol"] == "notebook" and gate["fit_on"] != "train":

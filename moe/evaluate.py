@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe import command
+from moe.combinations import check_source
 from moe.config import compose
 from moe.errors import ConfigError, DataError, StoreError, UserError
 from moe.schema import Data, Plain
@@ -61,9 +62,9 @@ def _command(argv: Sequence[str] | None) -> None:
         if not own and ensemble.results["data"]["protocol"] == "notebook":
             print("The run chose on its own test images: any of those that are among these make it look too good.")
     if own:
-        _check_same_outcome(args.run, ensemble, tested, predictions, device)
-    if own and not args.json:
-        print("The run's own data: the test accuracy equals the recorded one, image by image.")
+        said = _check_same_outcome(args.run, ensemble, tested, predictions, device)
+        if not args.json:
+            print(f"The run's own data: the test accuracy equals the recorded one{said}.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,6 +116,7 @@ def _where(run: str, ensemble: "Ensemble", given: Plain) -> tuple[Data, Path]:
 
     config = ensemble.config
     data = replace(config.data, **{k.removeprefix("data."): v for k, v in given.items() if k.startswith("data.")})
+    check_source(data.source, data.root)
     if data.root and "data.root" not in given:
         data.root = str(seen(run, Path(data.root).expanduser()))
     if data.classes is None:
@@ -197,13 +199,15 @@ def _frozen(ensemble: "Ensemble", images: "torch.Tensor", device: "torch.device"
 
 def _check_same_outcome(
     run: str, ensemble: "Ensemble", tested: Plain, predictions: "Predictions", device: "torch.device"
-) -> None:
-    """Raise UserError where an image of the run's own data gets another class than recorded."""
+) -> str:
+    """How far the images of the run's own data could be compared with the record.
+
+    Raises UserError where one gets another class than recorded.
+    """
     now, recorded = tested["test"]["accuracy"], ensemble.results["test"]["accuracy"]
     count = len(predictions.route)
-    otherwise = _otherwise(run, predictions)
-    if otherwise is None:  # without recorded predictions the accuracy tells as much as can be told
-        otherwise = round(abs(now - recorded) * count)
+    otherwise, said = _otherwise(run, ensemble, tested, predictions)
+    otherwise = max(otherwise, round(abs(now - recorded) * count))
     if otherwise or now != recorded:
         from moe.training import machine
 
@@ -212,18 +216,30 @@ def _check_same_outcome(
             f"{100 * now:.2f}%, recorded {100 * recorded:.2f}% on {ensemble.results['machine']}; "
             f"this is {machine(device)}"
         )
+    return said
 
 
-def _otherwise(run: str, predictions: "Predictions") -> int | None:
-    """How many images get another class than `predictions.safetensors` says; None where there is no such file."""
+def _otherwise(run: str, ensemble: "Ensemble", tested: Plain, predictions: "Predictions") -> tuple[int, str]:
+    """How many images come out otherwise than recorded, and by what record that is known.
+
+    By the recorded predictions or, without them, by which images were right; of old runs even that is not known.
+    """
     from moe import results
 
+    before = ensemble.results["test"].get("right")
     try:
         recorded, _ = results.read_predictions(Path(run))
-    except StoreError:
-        return None
-    before, now = (said.probabilities.argmax(dim=1) for said in (recorded, predictions))
-    return int((before != now).sum()) if before.shape == now.shape else None
+        ours, theirs = (said.probabilities.argmax(dim=1) for said in (recorded, predictions))
+        if ours.shape == theirs.shape:
+            return int((ours != theirs).sum()), ", image by image"
+        fault = f"{run}: its predictions are of {len(ours)} images"
+    except StoreError as error:
+        fault = str(error)
+    if before is None:
+        return 0, f"; image by image nothing could be compared: {fault}"
+    count = len(predictions.route)
+    right = [results.unpack(text, count) for text in (before, tested["test"]["right"])]
+    return int((right[0] != right[1]).sum()), f", and the same images are right; their classes are not known: {fault}"
 
 
 if __name__ == "__main__":

@@ -155,3 +155,18 @@ def own_logging() -> Iterator[None]:
     for handler in list(root.handlers):
         if type(handler) in (logging.StreamHandler, logging.FileHandler):
             root.removeHandler(handler)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits as class folders; leave them as they are."""
+    import moe
+    from moe.data import sources
+    from tests.evaluated import export
+
+    folder = tmp_path_factory.mktemp("pictures")
+    digits = sources.load(moe.compose("experiment=demo").data, folder)
+    for split in ("train", "test"):
+        part = getattr(digits, split)
+        export(part.images, part.labels, folder / split, list(digits.classes))
+    return folder

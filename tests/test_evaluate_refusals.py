@@ -1,0 +1,99 @@
+"""What `python -m moe.evaluate` refuses: other classes, other shapes, wrong overrides, and what is no run."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.evaluated import command, export, part_of, recorded
+
+
+def test_other_classes_are_named(run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    digits = ", ".join(map(str, range(10)))
+    code, _, err = command(capsys, run, "data.classes=['1','0','2','3','4','5','6','7','8','9']")
+    assert (code, err) == (
+        1,
+        f"moe: data.classes: digits has not the classes that the run learnt, {digits}: "
+        "it has them in the order 1, 0, 2, 3, 4, 5, 6, 7, 8, 9\n",
+    )
+    code, _, err = command(capsys, run, "data.classes=['0','1','2','3','4','5','6','7','8',nine]")
+    assert (code, err) == (
+        1,
+        f"moe: data.classes: digits has not the classes that the run learnt, {digits}: "
+        "it lacks 9; the run knows no nine\n",
+    )
+    code, _, err = command(capsys, run, "data=cifar10", f"paths.data={tmp_path}")
+    assert code == 1 and "it lacks 0, 1, 2, 3, 4 and 5 more; the run knows no airplane" in err
+    assert list(tmp_path.iterdir()) == []  # nothing was downloaded to find that out
+    folder = part_of(pictures, tmp_path / "part")
+    shutil.rmtree(folder / "test" / "7")
+    code, _, err = command(capsys, run, "data=folder", f"data.root={folder}", f"paths.data={tmp_path}")
+    assert (code, err) == (1, f"moe: {folder / 'test'} has no folder for class 7\n")
+
+
+def test_digits_have_no_folder(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = command(capsys, run, f"data.root={tmp_path}")
+    sentence = "data.root: scikit-learn's digits come from that package; for your own images set data=folder"
+    assert (code, out, err) == (2, "", f"moe: {sentence}\n")
+
+
+def test_images_of_another_shape_are_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (10, 3, 8, 9), dtype=np.uint8))
+    for split in ("train", "test"):
+        export(noise, torch.arange(10), tmp_path / split, list(map(str, range(10))))
+    code, _, err = command(capsys, run, "data=folder", f"data.root={tmp_path}", f"paths.data={tmp_path}")
+    sentence = "the images of folder are 3x8x9 (channels, height, width), but the run takes 1x8x8"
+    assert (code, err) == (1, f"moe: {sentence}\n")
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("seed=3", "seed cannot be given here: evaluate takes only data=GROUP, data."),
+        ("trainer.precision=16", "trainer.precision cannot be given here: evaluate takes only"),
+        ("+data.root=x", "+data.root cannot be given here: evaluate takes only"),
+        ("data.mean=[0.5]", "data.mean is the run's own and cannot be given: evaluate takes only"),
+        ("data.splits.seed=1", "data.splits.seed is the run's own and cannot be given"),
+        ("data.rot=x", "data.rot: there is no such key; did you mean data.root?"),
+        ("data=fodler", "data=fodler: there is no such option; did you mean folder?"),
+        ("data=folder", "data.root has no value; give it one with data.root=VALUE"),
+        ("data.source=web", "data.source must be one of cifar10, folder, digits, not 'web'"),
+        ("data.download=perhaps", "data.download: "),
+        ("trainer.accelerator=abacus", "trainer.accelerator must be one of auto, cpu, gpu, not 'abacus'"),
+    ],
+)
+def test_wrong_overrides_are_named_before_the_run_is_opened(
+    override: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = command(capsys, "no-run", override)
+    assert (code, out) == (2, "") and err.startswith(f"moe: {sentence}") and err.count("\n") == 1
+
+
+def test_a_gpu_that_is_not_there(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    code, _, err = command(capsys, run, "trainer.accelerator=gpu")
+    assert (code, err.startswith("moe: trainer.accelerator=gpu: this machine has no GPU")) == (2, True)
+
+
+def test_what_is_no_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = command(capsys, tmp_path)
+    assert (code, err) == (1, f"moe: {tmp_path} holds no results.json: it is no finished run\n")
+    shutil.copytree(run, tmp_path / "copy")
+    found = recorded(run)
+    found["config"]["paths"]["store"] = str(tmp_path / "gone")
+    (tmp_path / "copy" / "results.json").write_text(json.dumps(found))
+    code, _, err = command(capsys, tmp_path / "copy")
+    assert code == 1 and f"the store {tmp_path / 'gone'} no longer holds base-" in err
+
+
+def test_as_a_command_of_its_own(process: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
+    done = process("moe.evaluate", "no-run", "data.sauce=digits")
+    sentence = "moe: data.sauce: there is no such key; did you mean data.source?\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
