@@ -71,7 +71,7 @@ def started() -> Iterator[Commands]:
 
 def _serve() -> dict[str, Any] | None:
     """In the server forever; returns in each forked process, with what it is to run."""
-    for name in ("torch", "torchvision", "pytorch_lightning", "hydra", "omegaconf"):
+    for name in ("torch", "torchvision", "pytorch_lightning", "hydra", "omegaconf", "sklearn.datasets", "wandb"):
         importlib.import_module(name)
     replies = os.fdopen(os.dup(1), "w")
     for line in iter(sys.stdin.readline, ""):

@@ -15,7 +15,7 @@ from moe.store import Store
 from moe.sweep.record import Sweep
 from moe.taxonomy import Node
 from tests.conftest import TINY
-from tests.wandb_files import offline_runs, read
+from tests.wandb_files import OfflineRun, offline_runs
 
 ROOT = Path(__file__).parents[1]
 CONFIG = compose("experiment=gates", "gate.width=128", "seed=3").plain()
@@ -90,20 +90,24 @@ def swept(run: Path, store: Path, process: Any, tmp_path_factory: pytest.TempPat
     return where
 
 
-def test_a_sweeps_jobs_share_a_group_and_a_folder(swept: Path) -> None:
+@pytest.fixture(scope="module")
+def runs(swept: Path) -> dict[str, OfflineRun]:
+    """What the sweep's jobs logged, by the runs' names."""
+    return offline_runs(swept / "my sweep")
+
+
+def test_a_sweeps_jobs_share_a_group_and_a_folder(swept: Path, runs: dict[str, OfflineRun]) -> None:
     folder = swept / "my sweep"
     assert not list(folder.glob("*/wandb"))  # one for all jobs, and in it one run each: only gates were trained
-    runs = [read(path) for path in folder.glob("wandb/offline-run-*/run-*.wandb")]
-    names = {f"gates-mlp-w{width}-tags{tag}-s0" for width in (4, 8) for tag in ("first", "second")}
-    assert len(runs) == 4 and {one.run["display_name"] for one in runs} == names
-    for one in runs:
+    assert len(list(folder.glob("wandb/offline-run-*/run-*.wandb"))) == 4
+    assert set(runs) == {f"gates-mlp-w{width}-tags{tag}-s0" for width in (4, 8) for tag in ("first", "second")}
+    for one in runs.values():
         assert one.run["run_group"] == "my sweep"
         assert one.run["job_type"] == "gates"
         assert one.run["tags"][:3] == ["demo", "held_out", "sweep"]
 
 
-def test_a_run_has_the_swept_values_and_the_results_numbers(swept: Path) -> None:
-    runs = offline_runs(swept / "my sweep")
+def test_a_run_has_the_swept_values_and_the_results_numbers(swept: Path, runs: dict[str, OfflineRun]) -> None:
     for path in (swept / "my sweep").glob("*/results.json"):
         found = json.loads(path.read_text())
         width, (tag,) = found["config"]["gate"]["width"], found["config"]["logger"]["tags"]
@@ -120,8 +124,7 @@ def test_a_run_has_the_swept_values_and_the_results_numbers(swept: Path) -> None
         assert one.summary["seconds/base"] == found["seconds"]["base"]["seconds"]
 
 
-def test_gates_of_the_store_have_the_curves_of_their_training(swept: Path) -> None:
-    runs = offline_runs(swept / "my sweep")
+def test_gates_of_the_store_have_the_curves_of_their_training(swept: Path, runs: dict[str, OfflineRun]) -> None:
     gates = [entry for entry in Store(swept / "store").entries() if entry.record["kind"] == "gates"]
     entries = {entry.record["inputs"]["net"]["width"]: entry for entry in gates}
     for width in (4, 8):

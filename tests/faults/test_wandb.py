@@ -1,7 +1,6 @@
 """W&B not installed, and its service process killed: said once, and training goes on."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import killed_wandb
 import pytest
 
 import moe
+from tests.commands import Commands
 
 pytestmark = pytest.mark.fault("W&B absent, unreachable or dead")
 
@@ -26,13 +26,12 @@ def test_not_installed(
     assert len(caplog.messages) == 1
 
 
-def test_its_service_process_killed(tmp_path: Path) -> None:
+def test_its_service_process_killed(tmp_path: Path, commands: Commands) -> None:
     """In a process of its own, which has no W&B afterwards."""
     # Without the service that a test before this one may have started in this process, and would be joined.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(moe.__file__).parents[1])}
-    command = [sys.executable, killed_wandb.__file__, str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = commands.run([killed_wandb.__file__, tmp_path], env=environment)
     assert done.returncode == 0, done.stderr
     *said, killed = done.stdout.splitlines()
     assert killed == "killed 1"
