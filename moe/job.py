@@ -17,13 +17,14 @@ from moe.data.subset import by_group, by_position
 from moe.ddp import Team
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.expert import Expert
+from moe.modules.fit import precision_for
 from moe.modules.recipe import RecipeModule
 from moe.modules.router import Router
 from moe.nets.build import head_names
 from moe.nets.initial import start_from_
 from moe.nets.mixture import Frozen
-from moe.schema import Config, Network, Recipe
-from moe.stages import Stage, num_outputs, section
+from moe.schema import Config, Recipe
+from moe.stages import Stage, network_config, num_outputs, plan
 from moe.store import Entry, Store
 from moe.taxonomy import Tree
 
@@ -81,10 +82,19 @@ class Job:
         )
 
 
-def network_config(config: Config, stage: Stage) -> Network:
-    """The config of how a stage learns."""
-    parts = {"base": config.base, "expert": config.expert, "router": config.router, "gate": config.gate}
-    return parts[section(stage)]
+def planned(job: Job) -> list[Stage]:
+    """The stages of the job's config."""
+    dataset, precision = job.dataset, precision_for(job.config.trainer)
+    return plan(
+        job.config, job.tree, dataset.fingerprint, dataset.train.shape, precision, lambda stage: images(job, stage)
+    )
+
+
+def images(job: Job, stage: Stage) -> int:
+    """How many images a stage learns from."""
+    if stage.kind == "gates":
+        return len(job.images(job.config.gate.fit_on).labels)
+    return datamodule(job, stage, {}, None).count("train")
 
 
 def recipe(job: Job, stage: Stage) -> Recipe:

@@ -23,12 +23,11 @@ from moe.config import from_plain
 from moe.data import sources, splits
 from moe.ddp import WEIGHTS
 from moe.errors import UserError
-from moe.job import Job
+from moe.job import Job, planned
 from moe.matching import matched
-from moe.modules.fit import Fitted, precision_for
+from moe.modules.fit import Fitted
 from moe.modules.place import Place
 from moe.schema import Plain
-from moe.stages import plan
 from moe.store import Entry, Store
 from moe.taxonomy import parse
 from moe.training import fit_at
@@ -123,8 +122,7 @@ class Rank:
     def fit(self, key: str, logger: bool) -> Fitted:
         """Train the stage of `key` together with the other ranks."""
         job = Job(self.config, self.tree, self.dataset, self.indices, self.store, self.folder, lambda stage: None)
-        precision = precision_for(self.config.trainer)
-        stages = plan(matched(job), self.tree, self.dataset.fingerprint, self.dataset.train.shape, precision)
+        stages = planned(replace(job, config=matched(job)))
         number = next(number for number, stage in enumerate(stages) if stage.key == key)
         found = {stage.name: self.store.get(stage.key) for stage in stages[:number]}
         entries: dict[str, Entry] = {name: entry for name, entry in found.items() if entry is not None}

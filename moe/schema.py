@@ -70,6 +70,7 @@ class Recipe:
     augment: Augment = field(default_factory=Augment)
     epochs: Any = MISSING
     batch_size: int = MISSING
+    even_batches: bool | None = None
     clip: float | None = None
     decay: float | None = None
     bias_lr: float = 1.0

@@ -1,7 +1,7 @@
 """The graph of networks to train, and for each a key: a hash of everything that decides its weights."""
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -17,7 +17,7 @@ FORMAT = 1
 # mode once.
 REVISED = {"revision": 2}
 # Of a recipe what came later: in a key only where it is set, so that networks from before are found.
-LATER = ("lookahead", "muon")
+LATER = ("lookahead", "muon", "even_batches")
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,27 @@ class Stage:
         return int(digest(what)[:8], 16)
 
 
-def plan(config: Config, tree: Tree, fingerprint: str, in_shape: Sequence[int], precision: str) -> list[Stage]:
+def plan(
+    config: Config,
+    tree: Tree,
+    fingerprint: str,
+    in_shape: Sequence[int],
+    precision: str,
+    images: "Callable[[Stage], int]" = lambda stage: 0,
+) -> list[Stage]:
     """The stages that `config.target` needs, each after those it reads.
 
-    `fingerprint` is the data set's, `in_shape` its images' (C, H, W), `precision` Lightning's.
+    `fingerprint` is the data set's, `in_shape` its images' (C, H, W), `precision` Lightning's; `images` counts those
+    that a stage learns from.
     """
+
+    def settled(stage: Stage) -> Stage:
+        """Whether batches are even is in a key only where they would not be of themselves."""
+        recipe = {key: value for key, value in stage.inputs["recipe"].items() if key != "even_batches"}
+        if network_config(config, stage).recipe.even_batches and images(stage) % recipe["batch_size"]:
+            recipe["even_batches"] = True
+        return replace(stage, inputs={**stage.inputs, "recipe": recipe})
+
     splits = asdict(config.data.splits)
     if config.data.splits.protocol == "notebook":
         splits = {"protocol": "notebook"}  # it holds nothing out, so sizes and seed say nothing
@@ -63,23 +79,24 @@ def plan(config: Config, tree: Tree, fingerprint: str, in_shape: Sequence[int], 
         "precision": precision,
         "seed": config.seed,
     }
-    base = _expert(common, "base", tree.root, config.base, list(tree.root.labels))
+    base = settled(_expert(common, "base", tree.root, config.base, list(tree.root.labels)))
     # What specialists start from, where that is no part of the mixture.
     starts = [_member(base, 2)] if config.expert.init == "member" else []
     start = starts[0] if starts else base
-    specialists = [_specialist(common, config, tree, node, start) for node in tree.experts[1:] if len(node.labels) > 1]
+    learning = [node for node in tree.experts[1:] if len(node.labels) > 1]
+    specialists = [settled(_specialist(common, config, tree, node, start)) for node in learning]
     trained = tree.routers if config.router.source == "network" else []
-    routers = [_router(common, node, config.router, node is tree.root) for node in trained]
+    routers = [settled(_router(common, node, config.router, node is tree.root)) for node in trained]
     if config.target == "base":
-        return [base, *(_further(base, number, config) for number in range(2, config.base.members + 1))]
+        return [base, *(settled(_further(base, number, config)) for number in range(2, config.base.members + 1))]
     if config.target == "router":
         return routers
     if config.target == "experts":
         return [base, *starts, *specialists]
     frozen = [base, *specialists, *(() if config.mixture.routing == "none" else routers)]
     networks = [base, *starts, *frozen[1:]]
-    folds = _folds(config, networks) if config.gate.fit_on == "folds" else []
-    return [*networks, *folds, _gates(common, config, tree, [*frozen, *folds])]
+    folds = _folds(config, networks, settled) if config.gate.fit_on == "folds" else []
+    return [*networks, *folds, settled(_gates(common, config, tree, [*frozen, *folds]))]
 
 
 def section(stage: Stage) -> str:
@@ -87,6 +104,12 @@ def section(stage: Stage) -> str:
     if stage.kind == "base" and "needs" in stage.inputs:
         return "expert"  # base.init=base
     return "gate" if stage.kind == "gates" else stage.kind
+
+
+def network_config(config: Config, stage: Stage) -> Network:
+    """The config of how a stage learns."""
+    parts = {"base": config.base, "expert": config.expert, "router": config.router, "gate": config.gate}
+    return parts[section(stage)]
 
 
 def code_digest(target: str) -> str:
@@ -148,7 +171,7 @@ def _specialist(common: Plain, config: Config, tree: Tree, node: Node, start: St
     return stage
 
 
-def _folds(config: Config, frozen: Sequence[Stage]) -> list[Stage]:
+def _folds(config: Config, frozen: Sequence[Stage], settled: Callable[[Stage], Stage]) -> list[Stage]:
     """Each network again for each fold, learning from all others; what started as another does so too."""
     found: list[Stage] = []
     for number in range(config.gate.folds):
@@ -157,7 +180,7 @@ def _folds(config: Config, frozen: Sequence[Stage]) -> list[Stage]:
             inputs = {**stage.inputs, "fold": [number, config.gate.folds, config.data.splits.seed]}
             if "needs" in inputs:
                 inputs["needs"] = [here[key].key for key in inputs["needs"]]
-            here[stage.key] = replace(stage, name=fold_name(stage.name, number), inputs=inputs)
+            here[stage.key] = settled(replace(stage, name=fold_name(stage.name, number), inputs=inputs))
         found += here.values()
     return found
 

@@ -14,9 +14,9 @@ import torch
 from pytorch_lightning import seed_everything
 from torch import nn
 
-from moe import assembly, stages, training
+from moe import assembly, training
 from moe.errors import ConfigError, NonFiniteError, StoreError
-from moe.job import Job, datamodule, module
+from moe.job import Job, datamodule, module, planned
 from moe.modules.checkpoint import Checkpoints
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.together import GatesTogether, fit_together, obstacle
@@ -165,7 +165,7 @@ def _company(job: Job, stage: Stage) -> Iterator[tuple[str, tuple[Config, Stage]
     for config in (job.config, *(resolved(member, say=False) for member in company.members())):
         if any(getattr(config, name) != getattr(job.config, name) for name in SHARED):
             continue
-        other = stages.plan(config, job.tree, inputs["data"], inputs["in_shape"], inputs["precision"])[-1]
+        other = planned(replace(job, config=config))[-1]
         if {**other.inputs, "net": None} != {**inputs, "net": None}:
             continue
         try:

@@ -30,6 +30,7 @@ from moe.taxonomy import parse as parse_taxonomy
 
 if TYPE_CHECKING:
     from moe.data.canonical import DataSet
+    from moe.job import Job
     from moe.stages import Stage
     from moe.store import Entry, Store
 
@@ -150,11 +151,9 @@ def train(config: Config, folder: Path) -> Plain | None:
     from moe import ddp, record
     from moe.comparison.runs import refuse_other
     from moe.data import splits
-    from moe.job import Job
+    from moe.job import Job, planned
     from moe.loggers import StageLoggers
     from moe.matching import matched
-    from moe.modules.fit import precision_for
-    from moe.stages import plan
     from moe.store import Store
     from moe.together import obtain
     from moe.training import check
@@ -167,13 +166,12 @@ def train(config: Config, folder: Path) -> Plain | None:
     dataset = _images(config, kept=sweeps.sweep_of(folder) is not None)
     indices = splits.split(dataset, config.data.splits)
     job = Job(config, tree, dataset, indices, store, folder, lambda stage: None)
-    precision = precision_for(config.trainer)
-    stages = plan(matched(job), tree, dataset.fingerprint, dataset.train.shape, precision)
+    stages = planned(replace(job, config=matched(job)))
     world = check(config, tree, stages)
     if not config.plan:
         for stage in stages:
             store.mend(stage.key)
-    _say_plan(stages, store)
+    _say_plan(job, stages)
     if config.plan:
         return None
 
@@ -197,11 +195,14 @@ def train(config: Config, folder: Path) -> Plain | None:
     return results
 
 
-def _say_plan(stages: "list[Stage]", store: "Store") -> None:
+def _say_plan(job: "Job", stages: "list[Stage]") -> None:
+    from moe.training import warn_of_few_steps
+
     width = max(len(stage.name) for stage in stages)
-    for stage in stages:
-        there = "reuse" if store.sound(stage.key) else "train"
-        log.info("%-*s  %s  %s", width, stage.name, there, stage.key)
+    there = [job.store.sound(stage.key) for stage in stages]
+    for stage, sound in zip(stages, there, strict=True):
+        log.info("%-*s  %s  %s", width, stage.name, "reuse" if sound else "train", stage.key)
+    warn_of_few_steps(job, [stage for stage, sound in zip(stages, there, strict=True) if not sound])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from moe import assembly, ddp
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
-from moe.job import Job, datamodule, module, recipe
+from moe.job import Job, datamodule, images, module, recipe
 from moe.modules.checkpoint import Checkpoints
 from moe.modules.fit import Fitted, fit
 from moe.modules.place import Place
@@ -26,6 +26,8 @@ from moe.store import Entry
 from moe.taxonomy import Tree
 
 log = logging.getLogger(__name__)
+# A network that has both fewer batches in an epoch and fewer steps in all is said to learn little.
+FEW_BATCHES, FEW_STEPS = 10, 100
 
 
 def check(config: Config, tree: Tree, stages: list[Stage]) -> int:
@@ -56,6 +58,24 @@ def check(config: Config, tree: Tree, stages: list[Stage]) -> int:
             learned = [nn.Parameter(torch.empty(1))]
             build_optimizer(stage.inputs["recipe"]["optimizer"], learned, f"{name}.recipe.optimizer")
     return world
+
+
+def warn_of_few_steps(job: Job, stages: Sequence[Stage]) -> None:
+    """Say of each section of the config whose network takes the fewest steps, where those are hardly any.
+
+    By batches for tens of thousands of images a network of a few hundred learns next to nothing.
+    """
+    fewest: dict[str, tuple[int, str]] = {}
+    for stage in (stage for stage in stages if stage.kind != "gates"):
+        count, own, name = images(job, stage), stage.inputs["recipe"], section(stage)
+        size, epochs = own["batch_size"], own["epochs"]
+        batches = -(-count // size)
+        if batches < FEW_BATCHES and batches * epochs < min(FEW_STEPS, fewest.get(name, (FEW_STEPS, ""))[0]):
+            said = f"{stage.name} takes {batches * epochs} steps only: {count} images, {size} a batch, {epochs} epochs"
+            smaller = max(1, count // FEW_BATCHES)
+            fewest[name] = (batches * epochs, f"{said}; {name}.recipe.batch_size={smaller} makes them more")
+    for _, said in fewest.values():
+        log.warning(said)
 
 
 def _check_pixels(config: Config, section: str, inputs: Plain) -> None:

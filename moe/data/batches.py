@@ -46,6 +46,15 @@ class Pixels:
         return self(images) if 4 * images.numel() <= RESIDENT_BYTES else None
 
 
+def sizes(count: int, batch_size: int, even: bool) -> list[int]:
+    """How many of `count` images each batch has: `batch_size` and in the last what is left, or all nearly equal."""
+    number = -(-count // batch_size)
+    if not even:
+        return [min(batch_size, count - batch * batch_size) for batch in range(number)]
+    each, more = divmod(count, max(1, number))
+    return [each + (batch < more) for batch in range(number)]
+
+
 class Batches:
     """One pass over `examples` each time it is iterated: (images fp32 (B, C, H, W), targets (B,), *along).
 
@@ -55,6 +64,9 @@ class Batches:
     Each of `world` processes gets its part of every batch: every world-th image from `rank` on. Together their
     batches are those of a single process, and all have as many. Where a last batch is too short for all, a process
     without an image gets none, or, while learning, one that is another's, which it counts for nothing: see `share`.
+
+    With `even`, batches are as many but nearly equal: 23 images by 5 are 5, 5, 5, 4 and 4, where otherwise the last is
+    of 3. A step on a handful of images, at a rate meant for a thousand, undoes what the others learnt.
     """
 
     def __init__(
@@ -67,21 +79,23 @@ class Batches:
         epoch: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world: int = 1,
+        even: bool = False,
     ) -> None:
-        self.examples, self.pixels, self.batch_size = examples, pixels, batch_size
+        self.examples, self.pixels, self.batch_size, self.even = examples, pixels, batch_size, even
         self.seed, self.augment, self.epoch = seed, augment, epoch
         self.rank, self.world = rank, world
+        self._sizes = sizes(len(examples), batch_size, even)
         self._normalised = pixels.resident(examples.images)
 
     def __len__(self) -> int:
-        return -(-len(self.examples) // self.batch_size)
+        return len(self._sizes)
 
     def share(self, number: int) -> float:
         """What to multiply this process's mean over batch `number` with, so that all processes' mean is the batch's.
 
         A batch of 5 is dealt to two processes as 3 and 2: shares of 1.2 and 0.8.
         """
-        size = min(self.batch_size, len(self.examples) - number * self.batch_size)
+        size = self._sizes[number]
         return len(range(self.rank, size, self.world)) * self.world / size
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
@@ -98,7 +112,7 @@ class Batches:
         mirrored = None
         if self.augment is not None and self.augment.flip == "alternating" and self.seed is not None:
             mirrored = alternating(len(examples), self.seed, self.epoch()).to(device)
-        for whole in torch.split(order.to(device), self.batch_size):
+        for whole in order.to(device).split(self._sizes):
             index = whole[self.rank :: self.world]
             if not len(index) and self.seed is not None:
                 # A network in training need not take a batch of nothing, and all processes must take every step.

@@ -91,6 +91,7 @@ class ImageDataModule(LightningDataModule):
             epoch=lambda: trainer.current_epoch,
             rank=trainer.global_rank,
             world=trainer.world_size,
+            even=bool(recipe.even_batches),
         )
 
     def val_dataloader(self) -> Batches:

@@ -40,6 +40,21 @@ def test_the_last_batch_holds_the_rest() -> None:
     assert len(batches(count=25)) == 5 and len(batches(count=1)) == 1
 
 
+def test_even_batches_are_as_many_and_differ_by_an_image_at_most() -> None:
+    def even(count: int, size: int, **place: int) -> Batches:
+        return Batches(numbered(count), RAW, size, 7, even=True, **place)
+
+    assert [len(batch[1]) for batch in even(23, 5)] == [5, 5, 5, 4, 4]
+    # 241 by 240 would be a step on one image.
+    assert [len(batch[1]) for batch in even(241, 240)] == [121, 120] and len(even(241, 240)) == 2
+    assert [len(batch[1]) for batch in even(20, 5)] == [5, 5, 5, 5]
+    assert [len(batch[1]) for batch in even(3, 5)] == [3]
+    # The order is the same; of a last batch of 4 two processes have 2 each, of a first of 5 three and two.
+    assert order(even(23, 5)) == order(batches())
+    assert [even(23, 5, rank=rank, world=2).share(4) for rank in range(2)] == [1.0, 1.0]
+    assert [even(23, 5, rank=rank, world=2).share(0) for rank in range(2)] == [1.2, 0.8]
+
+
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
     first = order(batches(epoch=3))
     torch.rand(5)  # whatever else was drawn

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+from collections.abc import Callable
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -47,10 +48,14 @@ def changed(**values: Any) -> Config:
 
 
 def stages(
-    config: Config, fingerprint: str = "f", in_shape: tuple[int, ...] = (3, 32, 32), precision: str = "32-true"
+    config: Config,
+    fingerprint: str = "f",
+    in_shape: tuple[int, ...] = (3, 32, 32),
+    precision: str = "32-true",
+    images: Callable[[Stage], int] = lambda stage: 0,
 ) -> dict[str, Stage]:
     tree = parse(config.taxonomy.branches, CLASSES)
-    return {stage.name: stage for stage in plan(config, tree, fingerprint, in_shape, precision)}
+    return {stage.name: stage for stage in plan(config, tree, fingerprint, in_shape, precision, images)}
 
 
 def keys(config: Config, **data: Any) -> dict[str, str]:

@@ -7,7 +7,8 @@ import pytest
 from moe import checks
 from moe.errors import ConfigError
 from moe.schema import Lookahead, Muon
-from tests.stages.planned import ALL, NETWORKS, REACHES, changed, default, differing, keys
+from moe.stages import Stage
+from tests.stages.planned import ALL, NETWORKS, REACHES, changed, default, differing, keys, stages
 
 RECIPE = {
     "optimizer._target_": "torch.optim.SGD",
@@ -71,6 +72,8 @@ ALONE: dict[str, tuple[dict[str, Any], Any]] = {
     "expert.trunk": ({"expert.init": "base"}, "shared"),
     "gate.folds": ({"gate.fit_on": "folds"}, 3),
 }
+# What decides weights only where the images do not divide into batches.
+EVEN = [f"{name}.recipe.even_batches" for name in NETWORKS]
 # Every config value that decides none: where things are, what is shown, what things are called.
 NEUTRAL: dict[str, Any] = {
     "experiment": "mine",
@@ -130,6 +133,7 @@ def test_every_key_of_the_config_is_known_to_decide_weights_or_not() -> None:
         "base.init",
         "base.match",
         *ALONE,
+        *EVEN,
     }
 
 
@@ -168,3 +172,26 @@ def test_the_notebooks_protocol_ignores_sizes_and_seed_of_splits() -> None:
     notebook = {"data.splits.protocol": "notebook"}
     others = {"data.splits.gate": 1, "data.splits.val": 2, "data.splits.seed": 3}
     assert keys(changed(**notebook)) == keys(changed(**notebook, **others))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.fault("a store entry of other config, data, seed or code")
+def test_even_batches_count_only_where_the_images_do_not_divide(name: str) -> None:
+    short, even = default(), changed(**{f"{name}.recipe.even_batches": True})
+    assert keys(even, images=lambda stage: 150) == keys(short, images=lambda stage: 150)  # three batches of 50
+    assert differing(keys(even, images=lambda stage: 151), keys(short)) == REACHES[name]
+
+
+@pytest.mark.fault("a store entry of other config, data, seed or code")
+def test_each_stage_counts_its_own_images_and_a_fold_those_of_the_fold() -> None:
+    even = {f"{name}.recipe.even_batches": True for name in NETWORKS} | {"gate.fit_on": "folds", "gate.folds": 2}
+
+    def images(stage: Stage) -> int:
+        return 75 if "fold" in stage.inputs and stage.kind == "router" else 130 if stage.name == "natural" else 100
+
+    uneven = [
+        stage.name
+        for stage in stages(changed(**even), images=images).values()
+        if stage.inputs["recipe"].get("even_batches")
+    ]
+    assert uneven == ["natural", "router/0", "router/1"]

@@ -1,0 +1,57 @@
+"""How many images each stage of a run learns from, and what follows of that."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from moe import job as jobs
+from moe.config import compose
+from moe.data import splits
+from moe.data.canonical import assemble
+from moe.job import Job, planned
+from moe.sizes import resolved
+from moe.store import Store
+from moe.taxonomy import parse
+from moe.training import warn_of_few_steps
+
+
+def job(*overrides: str) -> Job:
+    """One of 80 images to train on, 8 of each class, and 10 and 10 for gates and choices."""
+    own = ["data.fingerprint=null", "data.splits.gate=10", "data.splits.val=10", *overrides]
+    config = resolved(compose("experiment=gates", *own), say=False)
+    images = torch.arange(110, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 32, 32)
+    labels = torch.arange(110) % 10
+    dataset = assemble("grey", list(config.data.classes or ()), (images[:100], labels[:100], images[100:], labels[100:]))
+    indices = splits.split(dataset, config.data.splits)
+    tree = parse(config.taxonomy.branches, dataset.classes)
+    return Job(config, tree, dataset, indices, Store(Path("nowhere")), Path(), lambda stage: None)
+
+
+def test_each_stage_learns_from_the_images_of_its_labels() -> None:
+    rest = job("data.splits.gate=0", "gate.fit_on=folds", "gate.folds=4", "expert.outputs=rest", "expert.rest=0.5")
+    counts = {stage.name: jobs.images(rest, stage) for stage in planned(rest)}
+    # Nine of each class are left: four classes of them and half as many of the others; six classes likewise.
+    own = {name: counts[name] for name in ("base", "artificial", "natural", "gates")}
+    assert own == {"base": 90, "artificial": 36 + 18, "natural": 54 + 27, "gates": 90}
+    # Of nine, the first fold has three and the others two: six or seven are learnt from.
+    assert [counts[f"artificial/{number}"] for number in range(4)] == [24 + 12, 28 + 14, 28 + 14, 28 + 14]
+
+
+def test_even_batches_are_in_the_key_of_whom_they_concern() -> None:
+    found = job("base.recipe.batch_size=40", "expert.recipe.batch_size=16")
+    uneven = {stage.name for stage in planned(found) if stage.inputs["recipe"].get("even_batches")}
+    assert uneven == set()  # 80 by 40, 32 and 48 by 16
+    found = job("base.recipe.batch_size=30", "expert.recipe.batch_size=24")
+    uneven = {stage.name for stage in planned(found) if stage.inputs["recipe"].get("even_batches")}
+    assert uneven == {"base", "artificial"}  # 80 by 30, 32 by 24; 48 by 24 divides
+
+
+def test_few_images_by_large_batches_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    few = job("base.recipe.epochs=10", "expert.recipe.epochs=40", "expert.recipe.batch_size=16")
+    warn_of_few_steps(few, planned(few))
+    # The specialists take 80 and 120 steps by batches of 16: only the first is told.
+    assert caplog.messages == [
+        "base takes 10 steps only: 80 images, 1000 a batch, 10 epochs; base.recipe.batch_size=8 makes them more",
+        "artificial takes 80 steps only: 32 images, 16 a batch, 40 epochs; expert.recipe.batch_size=3 makes them more",
+    ]
