@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from moe.data.canonical import DataSet
     from moe.job import Job
     from moe.stages import Stage
-    from moe.store import Entry, Store
+    from moe.store import Entry
 
 log = logging.getLogger(__name__)
 NO_FOLDER = (errno.ENOTDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS)

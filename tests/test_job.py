@@ -22,7 +22,9 @@ def job(*overrides: str) -> Job:
     config = resolved(compose("experiment=gates", *own), say=False)
     images = torch.arange(110, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 32, 32)
     labels = torch.arange(110) % 10
-    dataset = assemble("grey", list(config.data.classes or ()), (images[:100], labels[:100], images[100:], labels[100:]))
+    dataset = assemble(
+        "grey", list(config.data.classes or ()), (images[:100], labels[:100], images[100:], labels[100:])
+    )
     indices = splits.split(dataset, config.data.splits)
     tree = parse(config.taxonomy.branches, dataset.classes)
     return Job(config, tree, dataset, indices, Store(Path("nowhere")), Path(), lambda stage: None)

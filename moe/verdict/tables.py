@@ -9,6 +9,7 @@ from moe.comparison.columns import Column, difference, percent
 from moe.comparison.text import fitted
 from moe.config import CONF
 from moe.schema import Plain
+from moe.verdict.alike import unlike
 from moe.verdict.contests import EQUAL, FAMILIES, MIXTURE, RIVALS, SIGNIFICANT, Contest, same
 from moe.verdict.latency import Latency
 
@@ -133,6 +134,7 @@ def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | 
     """What must be said of the tables: what their intervals and costs are of, and what cannot be compared."""
     if any(row.on_test for row in found.values()):
         yield "* data.splits.protocol=notebook: choices were made on the test set; these numbers are too good."
+    yield from unlike(found)
     yield from _missing(found)
     several, single = any(len(one.seeds) > 1 for one in held), any(len(one.seeds) == 1 for one in held)
     if any(row.n > 1 for row in found.values()):

@@ -105,6 +105,30 @@ def test_missing_rivals_and_seeds_are_said() -> None:
     assert "ensemble" in absent and "wider" in absent and "hard" not in absent and "base" not in absent
 
 
+def test_settings_that_make_no_rival_and_yet_differ_are_said() -> None:
+    def settled(rival: str, **given: object) -> Run:
+        own = {"mixture.routing": "hard", "expert.recipe.epochs": 5, "data.splits.seed": 0, "expert.net.size": "s"}
+        return run(rival, 0, 8, config={**own, **{key.replace("__", "."): value for key, value in given.items()}})
+
+    def said(*runs: Run) -> list[str]:
+        found = rivals(runs)
+        return [note for note in notes(found, contests(found), None) if note.startswith("The rivals differ")]
+
+    # conf/rival sets the soft mixture's routing, and all of how the specialists of `scratch` learn, and their network.
+    soft = settled("soft", mixture__routing="soft")
+    scratch = settled("scratch", expert__recipe__epochs=10, expert__net__size="m")
+    assert said(settled("hard"), soft, scratch) == []
+    assert said(settled("hard"), settled("base", data__splits__seed=3), soft) == [
+        "The rivals differ in data.splits.seed, which makes none of them (0: hard, soft; 3: base): "
+        "what tells them apart may be that."
+    ]
+    # The soft mixture's specialists are by no file of its to learn for longer.
+    assert said(settled("hard"), settled("soft", mixture__routing="soft", expert__recipe__epochs=6)) == [
+        "The rivals differ in expert.recipe.epochs, which makes none of them (5: hard; 6: soft): "
+        "what tells them apart may be that."
+    ]
+
+
 def test_of_one_seed_it_is_mcnemars_over_the_images() -> None:
     one, *_ = contests(rivals([run("hard", 0, 9), run("base", 0, 3)]))
     # Six images that the mixture alone got right: p = 2 / 2^6. Differences of mean 0.6, variance 0.24 * 10 / 9.

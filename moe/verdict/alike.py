@@ -1,0 +1,42 @@
+"""In what the runs of a verdict differ that is not what makes them rivals."""
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from moe.checks import scalars
+from moe.comparison import Row, differing
+from moe.config import CONF
+
+
+def unlike(found: Mapping[str, Row]) -> Iterator[str]:
+    """A sentence for each setting that differs among rivals none of whose files in conf/rival sets it."""
+    for key in differing([row.first for row in found.values()]):
+        values: dict[str, list[str]] = {}
+        for name, row in found.items():
+            if not _sets(name, key):
+                values.setdefault(json.dumps(row.first.config.get(key), default=str), []).append(name)
+        if len(values) > 1:
+            told = "; ".join(f"{value}: {', '.join(names)}" for value, names in sorted(values.items()))
+            yield f"The rivals differ in {key}, which makes none of them ({told}): what tells them apart may be that."
+
+
+def _sets(rival: str, key: str) -> bool:
+    """Whether the rival's own file sets a key, or a part of the config that holds it."""
+    return any(key == own or key.startswith(f"{own}.") for own in ("rival", *_own(rival)))
+
+
+@functools.cache
+def _own(rival: str) -> tuple[str, ...]:
+    """The dotted keys that conf/rival/<rival>.yaml sets, and the sections whose option it chooses."""
+    file = CONF / "rival" / f"{rival}.yaml"
+    if not file.is_file():
+        return ()
+    content: Any = OmegaConf.to_container(OmegaConf.load(file))
+    chosen = [place for one in content.pop("defaults", []) if isinstance(one, dict) for place in one]
+    # "override /recipe@expert.recipe" is of expert.recipe, "override /taxonomy" of taxonomy.
+    sections = [place.removeprefix("override ").strip("/").rpartition("@")[2] for place in chosen]
+    return (*sections, *(key for key, _ in scalars(content)))
