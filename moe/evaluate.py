@@ -132,7 +132,8 @@ def _device(ensemble: "Ensemble", given: Plain) -> "torch.device":
     accelerator = given.get("trainer.accelerator")
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise ConfigError("trainer.accelerator=gpu: this machine has no GPU that torch can use; give auto or cpu")
-    return best_device(accelerator or ensemble.config.trainer["accelerator"])
+    own = ensemble.config.trainer
+    return best_device(accelerator or own["accelerator"], "auto" if accelerator else own["devices"])
 
 
 def check_classes(ensemble: "Ensemble", name: str, classes: Sequence[str]) -> None:
@@ -185,15 +186,12 @@ def _frozen(ensemble: "Ensemble", images: "torch.Tensor", device: "torch.device"
     """What every frozen network says of every image (N, C, H, W), on the CPU."""
     import torch
 
-    from moe.inference import BATCH_SIZE
+    from moe.inference import batches
     from moe.nets.mixture import Frozen
 
     mixture, routed = ensemble.mixture.to(device).eval(), ensemble.mixture.routing != "none"
     with torch.inference_mode():
-        parts = [
-            mixture.dense(ensemble.pixels(batch.to(device)), routed).to("cpu")
-            for batch in torch.split(images, BATCH_SIZE)
-        ]
+        parts = [mixture.dense(ensemble.pixels(batch.to(device)), routed).to("cpu") for batch in batches(images)]
     return Frozen(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Frozen)))
 
 

@@ -5,16 +5,21 @@ Legend: N images, K classes, E experts, L leaves.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from moe.data.batches import Pixels
+from moe.data.batches import EVALUATED, Pixels, at_once
 from moe.nets.mixture import Frozen, Mixed, Mixture
 
-BATCH_SIZE = 500
 # cuDNN would otherwise round the inputs of every 32-bit convolution to TensorFloat-32.
 torch.backends.cudnn.allow_tf32 = False
+
+
+def batches(images: Tensor) -> tuple[Tensor, ...]:
+    """Images (N, C, H, W) in parts that go through a network together."""
+    return torch.split(images, at_once(EVALUATED, images.shape[-2:]))
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ def predict(mixture: Mixture, images: Tensor, pixels: Pixels, device: torch.devi
     """Images uint8 (N, C, H, W) through the mixture: under hard routing only the named branch's networks run."""
     mixture = mixture.to(device).eval()
     with torch.inference_mode():
-        return _joined(mixture(pixels(batch.to(device))) for batch in torch.split(images, BATCH_SIZE))
+        return _joined(mixture(pixels(batch.to(device))) for batch in batches(images))
 
 
 def predict_stored(mixture: Mixture, images: Tensor, pixels: Pixels, frozen: Frozen) -> Predictions:
@@ -55,7 +60,7 @@ def mix_stored(mixture: Mixture, images: Tensor, pixels: Pixels, frozen: Frozen)
     """As `predict`, from what the frozen networks have already said of the same images; only gates run."""
     mixture.gates.cpu().eval()
     with torch.inference_mode():
-        rows = torch.split(torch.arange(len(images)), BATCH_SIZE)
+        rows = torch.split(torch.arange(len(images)), at_once(EVALUATED, images.shape[-2:]))
         return _joined(mixture.combine(pixels(images[index]), frozen[index]) for index in rows)
 
 
@@ -63,15 +68,19 @@ def logits(net: nn.Module, images: Tensor, pixels: Pixels, device: torch.device 
     """One network's logits (N, outputs) on the CPU for images uint8 (N, C, H, W)."""
     net = net.to(device).eval()
     with torch.inference_mode():
-        parts = [net(pixels(batch.to(device))).float().cpu() for batch in torch.split(images, BATCH_SIZE)]
+        parts = [net(pixels(batch.to(device))).float().cpu() for batch in batches(images)]
     return torch.cat(parts)
 
 
-def best_device(trainer_accelerator: str) -> torch.device:
-    """Where inference runs: the GPU where there is one and `trainer.accelerator` does not say otherwise."""
-    if trainer_accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("cpu")
+def best_device(accelerator: str, devices: Any = "auto") -> torch.device:
+    """Where inference runs: the GPU where there is one and `trainer.accelerator` does not say otherwise.
+
+    Of several it is the first, or the first that `trainer.devices` lists, as [1] or "1,".
+    """
+    if accelerator not in ("auto", "gpu", "cuda") or not torch.cuda.is_available():
+        return torch.device("cpu")
+    listed = devices.split(",") if isinstance(devices, str) and "," in devices else devices
+    return torch.device("cuda", int(listed[0])) if isinstance(listed, list) and listed else torch.device("cuda")
 
 
 def _joined(batches: Iterator[Mixed]) -> Predictions:

@@ -51,7 +51,7 @@ class Job:
 
     @property
     def device(self) -> torch.device:
-        return inference.best_device(self.config.trainer["accelerator"])
+        return inference.best_device(self.config.trainer["accelerator"], self.config.trainer["devices"])
 
     @property
     def select_on(self) -> str:

@@ -139,7 +139,7 @@ def machine(device: torch.device, world: int = 1) -> str:
     if world > 1:
         return f"{world} processes, each {machine(device)}"
     if device.type == "cuda":
-        return torch.cuda.get_device_name()
+        return torch.cuda.get_device_name(device)
     return f"CPU {platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), {torch.get_num_threads()} threads"
 
 

@@ -4,6 +4,7 @@ Shapes: B images, C channels, H height, W width. All are pure functions: the sam
 gives the same result, and the images passed in stay as they are.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -94,9 +95,10 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     scaled = images / 255
     if set(mean) == {0} and set(std) == {1}:
         return scaled
-    centre = _by_channel("mean", mean, scaled)
-    spread = _by_channel("std", std, scaled)
-    return scaled.sub_(centre).div_(spread)
+    for key, values in (("mean", mean), ("std", std)):
+        if len(values) not in (1, images.shape[1]):
+            raise ConfigError(f"data.{key} has {len(values)} values, but the images have {images.shape[1]} channels")
+    return scaled.sub_(_by_channel(tuple(mean), scaled.device)).div_(_by_channel(tuple(std), scaled.device))
 
 
 def _reflect(positions: Tensor, size: int) -> Tensor:
@@ -111,11 +113,11 @@ def _in_interval(count: int, length: int, size: int, generator: Generator, devic
     return (positions >= start) & (positions < start + size)
 
 
-def _by_channel(key: str, values: Sequence[float], images: Tensor) -> Tensor:
-    """The values as a tensor (1 or C, 1, 1) beside the images."""
-    if len(values) not in (1, images.shape[1]):
-        raise ConfigError(f"data.{key} has {len(values)} values, but the images have {images.shape[1]} channels")
-    return torch.tensor(values, dtype=images.dtype, device=images.device)[:, None, None]
+@functools.lru_cache
+def _by_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """The values as a tensor (1 or C, 1, 1) on the device: kept, since to send them there holds up a GPU's step."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device)[:, None, None]
 
 
 def _laid_out_like(images: Tensor, changed: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Whole batches made on the training device from one resident uint8 tensor."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,6 +29,17 @@ class Examples:
 
 # Images that take no more bytes than this in fp32 are normalised once and not batch by batch: a gate's few are.
 RESIDENT_BYTES = 2**27
+
+
+EVALUATED = 500  # so many images of 32 x 32 go through a network at once in evaluation
+
+
+def at_once(count: int, size: Sequence[int]) -> int:
+    """How many images of (H, W) have as many pixels as `count` of 32 x 32: no more than those, and one at least.
+
+    What a network holds of a batch grows with its pixels, and is to fit where that many small images do.
+    """
+    return max(1, min(count, count * 32 * 32 // math.prod(size)))
 
 
 @dataclass(frozen=True)

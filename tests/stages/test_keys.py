@@ -57,6 +57,35 @@ def test_changed_code_of_a_network_is_another_network(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.fault("a store entry of other config, data, seed or code")
+def test_changed_code_that_a_network_builds_on_is_another_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moe.stages.PACKAGE", tmp_path)
+    nets = tmp_path / "nets"
+    nets.mkdir()
+    (nets / "initial.py").write_text("start = 1\n")
+
+    def digests(said: str, deeper: str) -> list[str]:
+        (nets / "deeper.py").write_text(deeper)
+        (nets / "theirs.py").write_text(said)
+        imports = ("from moe.nets.theirs import Net", "from moe.nets import theirs", "from .theirs import Net")
+        found = []
+        for line in (*imports, "import moe.nets.theirs", "from moe.nets.initial import start", ""):
+            (nets / "mine.py").write_text(f"{line}\n\nclass Mine: ...\n")
+            found.append(code_digest("moe.nets.mine.Mine"))
+        return found
+
+    deep = "from . import deeper\n\nclass Net: "
+    before = digests(f"{deep}width = 3\n", "depth = 1\n")
+    for changed_too in (digests(f"{deep}width = 4\n", "depth = 1\n"), digests(f"{deep}width = 3\n", "depth = 2\n")):
+        assert [a == b for a, b in zip(before, changed_too, strict=True)] == [False] * 4 + [True] * 2
+    (nets / "initial.py").write_text("start = 2\n")
+    assert digests(f"{deep}width = 3\n", "depth = 1\n") == before
+    # Of a module that builds on none the digest is that of its own text.
+    assert before[-1] == digest("class Mine:\n    ...")[:16]
+
+
+@pytest.mark.fault("a store entry of other config, data, seed or code")
 def test_another_format_of_the_code_changes_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = keys(default())
     monkeypatch.setattr("moe.stages.FORMAT", 2)
