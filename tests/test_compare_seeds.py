@@ -86,6 +86,20 @@ def test_other_data_or_protocol_is_another_row(
     assert [row["seeds"] for row in json.loads(command(capsys, tmp_path, "--json")[1])] == [[0, 1], [2]]
 
 
+def test_the_precision_that_auto_came_to_be_makes_another_row(
+    found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, (asked, precision) in enumerate((("auto", "32-true"), ("32-true", "32-true"), ("auto", "bf16-mixed"))):
+        run = changed(found, 0.9 - seed / 10, seed=seed, trainer__precision=asked)
+        write(tmp_path / f"run{seed}", {**run, "seed": seed, "precision": precision})
+    code, out, _ = command(capsys, tmp_path, "--json")
+    rows = json.loads(out)
+    assert code == 0 and [(row["seeds"], row["config"]) for row in rows] == [
+        ([0, 1], {"trainer.precision": "32-true"}),
+        ([2], {"trainer.precision": "bf16-mixed"}),
+    ]
+
+
 def test_runs_from_before_the_gates_parameters_were_counted(
     found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

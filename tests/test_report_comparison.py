@@ -74,7 +74,10 @@ def test_what_the_page_says(tmp_path: Path, make: Make) -> None:
     assert len(runs) == 13 and runs[1] == ["1", "0", "84.00", "71.00", "064-0"]
     # Differences of -.01, 0, .01 and half the interval 12.7062 * .0000707107 / sqrt(2) = .000635, for both weights.
     assert "12 runs of demo in 6 rows. The best on val is width 64, joint: right on 84.50 ±6.35% of val" in page.text
-    assert "2 of 6 rows beat the uniform average beyond their interval; 2 are worse beyond it." in page.text
+    assert (
+        "Of 6 rows whose gates do not merely average, 2 beat the uniform average beyond their interval; 2 are worse "
+        "beyond it. By chance alone it would be about 0.2 on either side."
+    ) in " ".join(page.text.split())
     # On the front of parameters: the more of them the better on val, joint always before.
     front = re.findall(r"\d width (\d+), joint: ([\d,]+), val", page.text.replace("\n", " "))
     assert front[-3:] == [("16", "800"), ("32", "1,600"), ("64", "3,200")]
@@ -95,6 +98,24 @@ def test_selection_on_the_test_set_is_said_and_is_never_the_best(tmp_path: Path,
     page = written(tmp_path, runs)
     assert "The best on val is held_out: right on 80.00%" in page.text
     assert "* data.splits.protocol=notebook: val is the test set" in page.text
+
+
+def test_uniform_gates_are_not_counted_among_those_that_try(make: Make) -> None:
+    def row(name: str, *differences: float, **given: Any) -> list[Run]:
+        told = [{"uniform": {"difference": one, "ci95": [one - 0.01, one + 0.01]}} for one in differences]
+        return [make(name=name, seed=s, verdict=said, gate__width=name, **given) for s, said in enumerate(told)]
+
+    same = {"uniform": {"difference": 0.0, "ci95": [0.0, 0.0]}}  # one run of uniform gates: image by image alike
+    made = [
+        *row("better", 0.02),
+        *row("agreeing", 0.001, 0.001),  # each seed better by as much: no interval, and yet gates that weigh
+        *row("uniform", 0.0, 0.0),
+        make(name="single", verdict=same, gate__width="single"),
+        make(name="untold", verdict={"uniform": {"difference": 0.1, "ci95": None}}, gate__width="untold"),
+    ]
+    found = rows(made)
+    said = comparison.headline(found, [row.first.path.name for row in found])
+    assert "Of 2 rows whose gates do not merely average, 1 beats the uniform average beyond its interval; 0" in said
 
 
 def test_the_width_plot_holds_means_intervals_and_levels() -> None:

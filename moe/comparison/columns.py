@@ -93,10 +93,15 @@ def _settings(title: str, values: Sequence[object], there: Sequence[bool], most:
 
 
 def percent(found: Estimate | None) -> str:
-    """An accuracy in %, with half its interval where it has one."""
+    """An accuracy in %, with half its interval where it has one, or its ends where that shows them not alike."""
     if found is None:
         return ""
-    return f"{100 * found.mean:.2f}" + (f" ±{100 * found.half:.2f}" if found.half is not None else "")
+    said = f"{100 * found.mean:.2f}"
+    if found.ci95 is None or found.half is None:
+        return said
+    low, high = (f"{100 * end:.2f}" for end in found.ci95)
+    alike = abs(100 * (sum(found.ci95) / 2 - found.mean)) < 0.05
+    return f"{said} ±{100 * found.half:.2f}" if alike else f"{said} [{low}, {high}]"
 
 
 def difference(found: Estimate | None) -> str:

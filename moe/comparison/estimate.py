@@ -7,10 +7,12 @@ from statistics import fmean, stdev
 
 from moe.schema import Plain
 
+AGREE = 1e-12  # what differs by less differs by rounding alone
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its 95% interval; None where one value alone says nothing of how others would scatter."""
+    """A mean and its 95% interval; None where the values say nothing of how others would scatter."""
 
     mean: float
     ci95: tuple[float, float] | None = None
@@ -27,7 +29,7 @@ class Estimate:
         Also 0 for an interval without width: a few seeds that agree to the image show no scatter, not that
         there is none.
         """
-        if self.half is None or self.half < 1e-12:
+        if self.half is None or self.half < AGREE:
             return 0
         return int(self.mean - self.half > 0) - int(self.mean + self.half < 0)
 
@@ -39,18 +41,19 @@ class Estimate:
 def estimate(values: Sequence[float | None]) -> Estimate | None:
     """The mean of one value a seed, with the interval by Student's t of n - 1 degrees of freedom.
 
-    None where there are no values or any is missing: a mean of the others would be of other seeds than n says.
+    None where there are no values or any is missing: a mean of the others would be of other seeds than n says. Values
+    that all agree have no interval: a few seeds show no scatter then, not that there is none.
     Source: Student 1908, The probable error of a mean.
     """
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None
     mean = fmean(known)
-    if len(known) == 1:
+    if len(known) == 1 or (deviation := stdev(known)) < AGREE:
         return Estimate(mean)
     from scipy.special import stdtrit  # late, and not scipy.stats, whose import is slow
 
-    half = float(stdtrit(len(known) - 1, 0.975)) * stdev(known) / math.sqrt(len(known))
+    half = float(stdtrit(len(known) - 1, 0.975)) * deviation / math.sqrt(len(known))
     return Estimate(mean, (mean - half, mean + half))
 
 

@@ -153,7 +153,7 @@ def _run(path: Path, results: Plain) -> Run:
             routed=flops.get("routed"),
             dense=flops.get("dense"),
             seconds=sum(stage["seconds"] for stage in results["seconds"].values()),
-            config=settings(results["config"]),
+            config=_trained(results),
             # Runs from before these were recorded have none.
             training_flops=(cost.get("training_flops") or {}).get("total"),
             regret=test.get("regret") or {},
@@ -164,6 +164,14 @@ def _run(path: Path, results: Plain) -> Run:
         )
     except (KeyError, TypeError, AttributeError):
         raise StoreError(f"{path / 'results.json'} is damaged: it is not the results.json of a run") from None
+
+
+def _trained(results: Plain) -> Plain:
+    """The config's settings, with the precision that `auto` came to be: machines differ in it, and so do results."""
+    found = settings(results["config"])
+    if found.get("trainer.precision") == "auto" and results.get("precision"):
+        found["trainer.precision"] = results["precision"]
+    return found
 
 
 def differing(runs: Sequence[Run]) -> list[str]:

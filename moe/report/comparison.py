@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from moe.comparison import AGAINST, Row
 from moe.comparison.columns import Column, columns, difference, notes, percent
-from moe.comparison.estimate import Estimate, estimate, pareto
+from moe.comparison.estimate import AGREE, Estimate, estimate, pareto
 from moe.comparison.names import WIDTH, row_names, shown_keys
 from moe.report import page, sortable, tradeoffs
 from moe.report.figure import style, svg
@@ -16,7 +16,6 @@ from moe.store import write_whole
 from moe.sweep.record import Failure
 
 BASELINES = {"uniform": "uniform average", "base": "base alone"}
-MANY = 20  # of so many 95% intervals one misses
 MOST_LINES = 8  # as many as there are colours
 FRONT = (
     "Numbered and joined: the Pareto front, where no other row costs less and is as accurate on val, nor costs the "
@@ -58,16 +57,28 @@ def headline(rows: Sequence[Row], names: Sequence[str]) -> str:
         best = rows[fair[0]]
         test = "" if best.test is None else f", and on {percent(best.test)}% of the test images"
         parts.append(f"The best on val is {names[fair[0]]}: right on {percent(best.val)}% of val{test}.")
-    against = [one for row in rows if (one := row.against("uniform")) and one.ci95]
+    against = [one for row in rows if (one := _gain(row))]
     if against:
         better, worse = (sum(one.sign == sign for one in against) for sign in (1, -1))
         parts.append(
-            f"{better} of {_count(len(against), 'row')} beat{'s' * (better == 1)} the uniform average beyond "
-            f"{'its' if better == 1 else 'their'} interval; {worse} {'is' if worse == 1 else 'are'} worse beyond it."
+            f"Of {_count(len(against), 'row')} whose gates do not merely average, {better} "
+            f"beat{'s' * (better == 1)} the uniform average beyond {'its' if better == 1 else 'their'} interval; "
+            f"{worse} {'is' if worse == 1 else 'are'} worse beyond it."
         )
-        if len(against) >= MANY:
-            parts.append(f"About {0.025 * len(against):.1f} on either side would be chance alone.")
+        if len(against) > 1:
+            parts.append(f"By chance alone it would be about {0.025 * len(against):.1f} on either side.")
     return " ".join(parts)
+
+
+def _gain(row: Row) -> Estimate | None:
+    """The row's test accuracy less the uniform average's, where it says whether its gates are worth it.
+
+    Uniform gates, and those that came to say the very same, are no try at that; a single run without an interval tells
+    nothing of it.
+    """
+    found = row.against("uniform")
+    alike = found is not None and (found.half or 0.0) < AGREE and (row.n == 1 or abs(found.mean) < AGREE)
+    return None if alike else found
 
 
 def _count(number: int, noun: str) -> str:

@@ -84,6 +84,7 @@ def against_cost(costs: Sequence[float], found: Sequence[Estimate], numbers: Seq
         decades(axes, costs)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.ticklabel_format(axis="x", useOffset=False)
     dots(axes, [costs[i] for i in rest], [found[i] for i in rest], MUTED, "o")
     dots(axes, [costs[i] for i in front], [found[i] for i in front], TAKEN, "o")
     best = [100 * found[i].mean for i in front]
@@ -138,8 +139,11 @@ def dots(
 ) -> None:
     """Dots with their intervals; no dot where nothing was found, no bar where there is no interval."""
     values = [math.nan if one is None else 100 * one.mean for one in found]
-    halves = [100 * one.half if one and one.half is not None else math.nan for one in found]
+    ends = [one.ci95 if one and one.ci95 else (math.nan, math.nan) for one in found]
+    # Not each half the width: that of a part of some images, Wilson's, is wider towards a half.
+    lengths = [[v - 100 * low for v, (low, _) in zip(values, ends, strict=True)]]
+    lengths.append([100 * high - v for v, (_, high) in zip(values, ends, strict=True)])
     x, y = (values, places) if lying else (places, values)
     axes.plot(x, y, marker, color=colour, label=name, markersize=4.5, zorder=3)
-    across, up = (halves, None) if lying else (None, halves)
+    across, up = (lengths, None) if lying else (None, lengths)
     axes.errorbar(x, y, xerr=across, yerr=up, fmt="none", ecolor=colour, elinewidth=1.1, alpha=0.75, zorder=2)

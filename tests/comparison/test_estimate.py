@@ -26,6 +26,10 @@ def test_one_value_has_no_interval_and_a_missing_one_no_mean() -> None:
     assert estimate([]) is None and estimate([None]) is None and estimate([0.5, None]) is None
 
 
+def test_seeds_that_agree_have_no_interval() -> None:
+    assert estimate([0.1 + 0.2, 0.3, 0.3]) == Estimate(pytest.approx(0.3), None)
+
+
 def test_only_a_whole_interval_with_a_width_is_above_or_below_zero() -> None:
     assert Estimate(0.2, (0.1, 0.3)).sign == 1
     assert Estimate(-0.2, (-0.3, -0.1)).sign == -1

@@ -210,7 +210,7 @@ def test_columns_say_cost_and_regret_in_their_units() -> None:
     found = rivals([run("hard", 0, 8, regret=REGRET), run("base", 0, 7)])
     cells = {column.title: dict(zip(found, column.cells, strict=True)) for column in rival_columns(found, None)}
     # Of 10 images 8: Wilson's interval is 0.8 + 3.8415 / 20 -+ 1.96 sqrt(0.016 + 3.8415 / 400), all over 1.38415.
-    assert cells["test"]["hard"] == "80.00 ±22.66" and cells["MFLOP routed"]["hard"] == "2.00"
+    assert cells["test"]["hard"] == "80.00 [49.02, 94.33]" and cells["MFLOP routed"]["hard"] == "2.00"
     assert cells["TFLOP to train"]["base"] == "4" and cells["n"]["base"] == "1"
     regret = {column.title: column.cells for column in regret_columns(found)}
     assert regret == {
