@@ -8,8 +8,10 @@ import functools
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -19,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from moe import checks
 from moe.errors import ConfigError, DataError, UserError
-from moe.overrides import config_error
+from moe.overrides import config_error, misplaced
 from moe.schema import Config, Gate, Plain
 
 PACKAGE = Path(__file__).parent
@@ -97,6 +99,7 @@ def from_plain(values: Plain) -> Config:
     gate = values["gate"]
     values["gate"] = {key: value for key, value in gate.items() if key in shared}
     values["gate"]["net"] = {key: value for key, value in gate.items() if key not in shared}
+    _check_sections(values, Config)
     try:
         config = OmegaConf.to_object(OmegaConf.merge(_schema(), values))  # merge copies, so that one is enough
     except OmegaConfBaseException as error:
@@ -104,6 +107,26 @@ def from_plain(values: Plain) -> Config:
     assert isinstance(config, Config)
     checks.check(config.plain())
     return config
+
+
+def _check_sections(values: Plain, schema: Any, key: str = "") -> None:
+    """Raise ConfigError for a value where the config has a section, or where it has a list."""
+    for name, kind in _hints(schema).items():
+        if name not in values or (values[name] is None and NoneType in get_args(kind)):
+            continue
+        value, place = values[name], f"{key}.{name}" if key else name
+        section = next((one for one in (kind, *get_args(kind)) if is_dataclass(one)), None)
+        if (section is not None or kind == Plain) and not isinstance(value, dict):
+            raise misplaced(place, value)
+        if section is not None:
+            _check_sections(value, section, place)
+        if get_origin(kind) is list and not isinstance(value, list):
+            raise ConfigError(f"{place} must be a list{f', as [{value}]' * (value is not None)}, not {value!r}")
+
+
+@functools.cache
+def _hints(schema: Any) -> dict[str, Any]:
+    return get_type_hints(schema)
 
 
 @functools.cache

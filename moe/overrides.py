@@ -3,6 +3,7 @@
 import re
 import traceback
 from pathlib import Path
+from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -15,6 +16,12 @@ from moe.errors import ConfigError, nearest
 PLUGINS = {
     "hydra/sweeper=optuna": ("hydra_plugins.hydra_optuna_sweeper", "hydra-optuna-sweeper"),
     "hydra/launcher=ray": ("hydra_plugins.hydra_ray_launcher", "hydra-ray-launcher"),
+}
+
+# Groups whose options are chosen for a part of the config each, and the parts.
+PLACES = {
+    "net": ("base.net", "expert.net", "router.net"),
+    "recipe": ("base.recipe", "expert.recipe", "router.recipe", "gate.recipe"),
 }
 
 
@@ -68,12 +75,33 @@ def _no_such_key(key: str) -> str:
     section, _, last = key.partition(".")
     if section == "trainer" and last in checks.RECIPE_OWNS:
         return checks.trainer_sentence(last)
+    group, _, place = key.partition("@")
+    if group in PLACES:
+        places = [f"{group}@{known}" for known in PLACES[group]]
+        near = nearest(key, places) if place else ""
+        return f"{key}: an option of conf/{group} is chosen by place, as {places[0]}=OPTION{near}"
+    if key == "gate.net":
+        return f"{key}: there is no such key; an option of conf/gate is gate=OPTION"
     known = _known_keys()
     if key in known:
         return f"{key}: the chosen option of {key.rpartition('.')[0]} has no such key"
     if ".optimizer." in key:
         return f"{key}: the config has no such key{nearest(key, known)}; an optimiser's other arguments are +KEY=VALUE"
-    return f"{key}: there is no such key{nearest(key, known)}"
+    named = [name for name in known if name.endswith(f".{key}")]
+    if len(named) > 1:
+        return f"{key}: there is no such key; did you mean one of {', '.join(named[:6])}?"
+    return f"{key}: there is no such key{nearest(key, named or known)}"
+
+
+def misplaced(key: str, value: Any) -> ConfigError:
+    """A value given to what is a section of the config, with how its keys or its option are chosen."""
+    last = key.rpartition(".")[2]
+    if last in PLACES:
+        return ConfigError(
+            f"{key} holds keys of its own, not {value!r}; an option of conf/{last} is {last}@{key}=OPTION"
+        )
+    keys = [known for known in _known_keys() if known.startswith(f"{key}.")]
+    return ConfigError(f"{key} holds keys of its own, not {value!r}; set one of {', '.join(keys[:6])}")
 
 
 def _options(text: str) -> list[str]:
@@ -86,11 +114,9 @@ def _known_keys() -> list[str]:
     keys: set[str] = set()
     for path in conf.rglob("*.yaml"):
         group = path.relative_to(conf).parts[:-1]
-        prefixes: dict[str, tuple[str, ...]] = {"net": ("base.net", "expert.net", "router.net")}
-        prefixes["recipe"] = tuple(f"{name}.recipe" for name in ("base", "expert", "router", "gate"))
         if group and group[0] in ("experiment", "hydra"):
             continue
         content = OmegaConf.to_container(OmegaConf.load(path))
-        for prefix in prefixes.get(group[0], (group[0],)) if group else ("",):
+        for prefix in PLACES.get(group[0], (group[0],)) if group else ("",):
             keys.update(f"{prefix}.{key}" if prefix else key for key, _ in checks.scalars(content))
     return sorted(key for key in keys if "defaults" not in key and "hydra" not in key)

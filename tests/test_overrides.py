@@ -28,6 +28,37 @@ def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expecte
 
 
 @pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("net=fast_vgg", "net: an option of conf/net is chosen by place, as net@base.net=OPTION"),
+        (
+            "recipe@expert=fast",
+            "recipe@expert: an option of conf/recipe is chosen by place, as recipe@base.recipe=OPTION; did you mean "
+            "recipe@expert.recipe?",
+        ),
+        ("gate.net=mlp", "gate.net: there is no such key; an option of conf/gate is gate=OPTION"),
+        ("base.net=m", "base.net holds keys of its own, not 'm'; an option of conf/net is net@base.net=OPTION"),
+        (
+            "gate.recipe=adam",
+            "gate.recipe holds keys of its own, not 'adam'; an option of conf/recipe is recipe@gate.recipe=OPTION",
+        ),
+        ("mixture=soft", "mixture holds keys of its own, not 'soft'; set one of mixture.cascade, mixture.routing"),
+        ("base.recipe.lookahead=5", "base.recipe.lookahead holds keys of its own, not 5; set one of "),
+        ("data.mean=0.5", "data.mean must be a list, as [0.5], not 0.5"),
+        ("data.mean=null", "data.mean must be a list, not None"),
+        (
+            "lr=1",
+            "lr: there is no such key; did you mean one of base.recipe.optimizer.lr, expert.recipe.optimizer.lr, "
+            "gate.recipe.optimizer.lr, router.recipe.optimizer.lr?",
+        ),
+        ("trainer.accelerator=tpu", "trainer.accelerator must be one of auto, cpu, gpu, cuda, mps, not 'tpu'"),
+    ],
+)
+def test_what_is_set_as_it_cannot_be_is_answered_with_how(override: str, expected: str) -> None:
+    assert sentence(override).startswith(expected)
+
+
+@pytest.mark.parametrize(
     ("said", "expected"),
     [
         (
