@@ -95,18 +95,21 @@ def _of_runs(place: Path) -> Names:
     from moe.comparison.runs import files
 
     sweep = read_sweep(place) or sweep_of(place)
-    runs = [found for file in files(place) if (found := results(file.parent)) is not None]
+    runs = [(file, found) for file in files(place) if (found := results(file.parent)) is not None]
     if not runs:
         raise StoreError(f"{place} holds no results.json that can be read: there is no finished run")
     gates: dict[str, list[str]] = {}
     branches: dict[str, None] = {}
     recalls: dict[str, None] = {}
-    for found in runs:
-        test = found["test"] or {}
-        branches |= dict.fromkeys(test.get("branch") or {})
-        recalls |= dict.fromkeys(_routed(found["config"]["taxonomy"]["branches"]) if test.get("router") else ())
-        gates |= {name: list(gate["weight"]) for name, gate in (test.get("gate") or {}).items()}
-    keys = list(_keys(sweep, runs[0]["config"])) if sweep is not None else KEYS
+    for file, found in runs:
+        try:
+            test = found["test"] or {}
+            branches |= dict.fromkeys(test.get("branch") or {})
+            recalls |= dict.fromkeys(_routed(found["config"]["taxonomy"]["branches"]) if test.get("router") else ())
+            gates |= {name: list(gate["weight"]) for name, gate in (test.get("gate") or {}).items()}
+            keys = list(_keys(sweep, found["config"])) if sweep is not None else KEYS
+        except (KeyError, TypeError, AttributeError):
+            raise StoreError(f"{file} is damaged: it is not the results.json of a run") from None
     return Names(list(branches), list(gates.items()), list(recalls), keys)
 
 

@@ -181,3 +181,16 @@ def test_without_a_server_or_a_run_or_the_package(
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     assert main("team/moe", "--dry-run") == 1
     assert capsys.readouterr().err == "moe: the dashboard needs wandb-workspaces: pip install wandb-workspaces\n"
+
+
+@pytest.mark.parametrize("held", ["{}", '{"test": 3, "config": {}}', '{"test": {"router": 1}, "config": {}}'])
+def test_names_from_damaged_results_are_refused(held: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "results.json"
+    file.write_text(held)
+    for place in (file, tmp_path):
+        assert main("team/moe", "--dry-run", "--from", str(place)) == 1
+        assert capsys.readouterr().err == f"moe: {file} is damaged: it is not the results.json of a run\n"
+
+
+def test_names_can_be_from_a_runs_file(logged: Path) -> None:
+    assert dashboard._of_runs(logged) == dashboard._of_runs(logged / "results.json")

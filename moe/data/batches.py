@@ -124,7 +124,7 @@ class Batches:
         mirrored = None
         if self.augment is not None and self.augment.flip == "alternating" and self.seed is not None:
             mirrored = alternating(len(examples), self.seed, self.epoch()).to(device)
-        for whole in order.to(device).split(self._sizes):
+        for whole in torch.split(order.to(device), self._sizes):
             index = whole[self.rank :: self.world]
             if not len(index) and self.seed is not None:
                 # A network in training need not take a batch of nothing, and all processes must take every step.

@@ -66,7 +66,7 @@ def read_sweep(folder: Path) -> Sweep | None:
         said = json.loads((folder / SWEEP).read_text())
         flags = list(said.get("flags", []))  # sweeps from before they were recorded have none
         return Sweep(folder, list(said["overrides"]), list(said["swept"]), dict(said["jobs"]), flags)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise StoreError(f"{folder / SWEEP} is damaged; remove it, and give the sweep's command again") from None
