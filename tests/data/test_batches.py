@@ -125,9 +125,11 @@ def test_shares_make_the_mean_of_the_processes_means_that_of_the_batch() -> None
     # 50 images over four processes: 13, 13, 12, 12; an even batch counts one each, as does one process alone.
     assert [batches(50, 50, rank=rank, world=4).share(0) for rank in range(4)] == [1.04, 1.04, 0.96, 0.96]
     assert batches(48, 48, rank=3, world=4).share(0) == batches().share(0) == batches().share(4) == 1.0
-    # Means of 1, 2, 3 and of 6, 8 are 2 and 7: (1.2 x 2 + 0.8 x 7) / 2 = 4, and so is (1 + 2 + 3 + 6 + 8) / 5.
-    mean = (1.2 * 2 + 0.8 * 7) / 2
-    assert mean == pytest.approx(4.0)
+    # Of each batch, the last of one image too: the processes' means, by their shares, as the mean over all of it.
+    parts = [batches(11, 5, rank=rank, world=2) for rank in range(2)]
+    for number, (whole, *theirs) in enumerate(zip(batches(11, 5), *parts, strict=True)):
+        shared = [part.share(number) * own[1].double().mean() for part, own in zip(parts, theirs, strict=True)]
+        assert (sum(shared) / 2).item() == pytest.approx(whole[1].double().mean().item())
 
 
 # ---- what a batch holds

@@ -17,7 +17,7 @@ import pytest
 
 from hydra_plugins.moe_sweeps.launchers import ProcessLauncher
 from moe.errors import ConfigError
-from moe.sweep.record import write_failure
+from moe.sweep.record import alone, write_failure
 from tests.commands import Commands
 from tests.sweep.running import arguments, jobs, processes, results, wait
 
@@ -186,13 +186,18 @@ def test_a_job_that_is_killed_leaves_the_others(sweep: Sweep, tmp_path: Path) ->
 
 
 def test_two_sweeps_at_once_over_one_store(sweep: Sweep, tmp_path: Path) -> None:
-    commands = [arguments(tmp_path, "gate.width=4,8") for _ in range(2)]  # even in one folder
+    command = arguments(tmp_path, "gate.width=4,8", "hydra.sweep.subdir=${gate.width}")  # even in one folder
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    both = [
-        subprocess.Popen([sys.executable, "-m", "moe.train", *c], cwd=tmp_path, env=environment, stdout=-3, stderr=-3)
-        for c in commands
-    ]
+    own, said = tmp_path / "sweep" / "4", [tmp_path / f"{number}.txt" for number in range(2)]
+    with alone(own):  # until both are there
+        both = []
+        for file in said:
+            with file.open("w") as out:
+                line = [sys.executable, "-m", "moe.train", *command]
+                both.append(subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=out))
+        wait(lambda: all(f"another process is at work on {own}" in file.read_text() for file in said))
     assert [process.wait(300) for process in both] == [0, 0]
+    assert jobs(tmp_path / "sweep")["4"] == own
     assert len(results(tmp_path / "sweep")) == 2
     assert len(list((tmp_path / "store").glob("gates-*"))) == 3  # two of the sweep, one of the session's run
 

@@ -43,14 +43,16 @@ def test_kinds_of_mixture(trained: Path, tmp_path: Path, overrides: tuple[str, .
     if overrides == ("gate=uniform",):
         # What it is measured against is the same average.
         assert found["verdict"]["uniform"]["difference"] == 0.0
+    # The stored outputs, of the views and at the temperatures that there are, are what the networks say live.
+    ensemble = moe.load(run)
+    test = sources.load(ensemble.config.data, tmp_path / "data").test
+    said = ensemble.predict(test.images).probabilities
+    recorded = load_file(run / "predictions.safetensors")["probabilities"]
+    torch.testing.assert_close(said, recorded, rtol=0, atol=1e-5)
+    right = (recorded.argmax(1) == test.labels).double().mean().item()
+    assert found["test"]["accuracy"] == pytest.approx(right, abs=1e-12) and right > 0.5
     if "router.source=base" in overrides:
         assert found["test"]["router"] and "router" not in found["stages"]
-        # The stored outputs of the views at their temperatures are what the networks say live.
-        ensemble = moe.load(run)
-        test = sources.load(ensemble.config.data, tmp_path / "data").test
-        said = ensemble.predict(test.images).probabilities
-        recorded = load_file(run / "predictions.safetensors")["probabilities"]
-        torch.testing.assert_close(said, recorded, rtol=0, atol=1e-5)
         calibrated = "gate.calibrate=false" not in overrides
         # Temperatures are those of images that no expert has learnt from, of each expert's own classes.
         dataset = sources.load(ensemble.config.data, tmp_path / "data")

@@ -78,11 +78,21 @@ def test_reuse_never_changes_a_later_stage(trained: Path, tmp_path: Path) -> Non
     assert there is not None and there.record["sha256"] == router.record["sha256"]
 
 
-def test_plan_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_says_what_would_be_trained_and_trains_nothing(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, run = train(tmp_path, "logger=none", "plan=true")
     assert code == 0
     assert not (run / "results.json").exists()
     assert not Store(tmp_path / "store").entries()
+    own = {entry.record["name"]: entry.key for entry in Store(trained / "store").entries() if "name" in entry.record}
+    planned = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert planned == [[name, "train", own[name]] for name in (*NETWORKS, "gates")]
+    copy_of(trained, tmp_path / "there")
+    assert train(tmp_path / "there", "logger=none", "plan=true", "gate.recipe.epochs=3")[0] == 0
+    *networks, gates = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert networks == [[name, "reuse", own[name]] for name in NETWORKS]
+    assert gates[:2] == ["gates", "train"] and gates[2] != own["gates"]
 
 
 @pytest.mark.parametrize("target", ["base", "router", "experts"])
