@@ -7,13 +7,14 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from moe.report.figure import LETTER, WIDTH, short
+from moe.report.figure import LETTER, MUTED, WIDTH, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ROW, LEGEND_ROW, BELOW = 0.24, 0.2, 0.5
+LINE, DOT = 0.14, 0.045  # a line of text, and a dot's half
 
 
 def row_axes(names: Sequence[str], units: float, legend: Sequence[str], most: int = 20) -> "tuple[Figure, Axes]":
@@ -57,6 +58,54 @@ def add_legend(figure: "Figure", axes: "Axes") -> None:
         handletextpad=0.4,
         handlelength=1.4,
     )
+
+
+def name_dots(axes: "Axes", points: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
+    """Write each dot's name beside it, where neither another dot nor a name is; one that had to move has a line to it.
+
+    The axes must hold all else already.
+    """
+    axes.autoscale_view()  # else it comes with the drawing, and no place is known before
+    dpi = axes.figure.dpi
+    wide, high = axes.bbox.width / dpi, axes.bbox.height / dpi
+    places = [tuple(place) for place in (axes.transData.transform(points) - axes.bbox.min) / dpi]
+    taken = [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in places]
+    for (x, y), point, name in zip(places, points, names, strict=True):
+        long = LETTER * len(name)
+        best = min(_beside(x, y, long, high), key=lambda box: (_covered(box, taken, wide, high), _moved(box, x, y)))
+        taken.append(best)
+        left, middle = best[0], (best[1] + best[3]) / 2
+        line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 2}
+        axes.annotate(
+            name,
+            point,
+            xytext=(72 * (left - x), 72 * (middle - y)),
+            textcoords="offset points",
+            verticalalignment="center",
+            arrowprops=line if abs(middle - y) > LINE / 2 else None,
+        )
+
+
+Box = tuple[float, float, float, float]  # left, below, right, above, in inches
+
+
+def _beside(x: float, y: float, long: float, high: float) -> list[Box]:
+    """Where a name so long may stand: right or left of a dot, as many lines above or below as there are."""
+    lines = int(high / LINE)
+    heights = [y + LINE * step for step in range(-lines, lines + 1)]
+    lefts = (x + 2 * DOT, x - 2 * DOT - long)
+    return [(left, middle - LINE / 2, left + long, middle + LINE / 2) for left in lefts for middle in heights]
+
+
+def _covered(box: Box, taken: Sequence[Box], wide: float, high: float) -> int:
+    """How many others a box lies on, and whether on the edge."""
+    left, below, right, above = box
+    on = sum(left < other[2] and other[0] < right and below < other[3] and other[1] < above for other in taken)
+    return on + len(taken) * (left < 0 or right > wide + 0.1 or below < 0 or above > high)
+
+
+def _moved(box: Box, x: float, y: float) -> tuple[float, bool]:
+    return round(abs((box[1] + box[3]) / 2 - y), 6), box[0] < x
 
 
 def _columns(legend: Sequence[str]) -> int:

@@ -12,8 +12,8 @@ from moe.comparison.columns import Column
 from moe.comparison.estimate import pareto
 from moe.report import page, sortable
 from moe.report.figure import MUTED, PALETTE, WIDTH, style, svg
-from moe.report.layout import BELOW, add_legend, headroom, new_axes
-from moe.report.tradeoffs import HEIGHT, LEFT, MARKERS, by_row, decades, dots, zero
+from moe.report.layout import BELOW, add_legend, headroom, name_dots, new_axes
+from moe.report.tradeoffs import LEFT, MARKERS, by_row, decades, dots, zero
 from moe.store import write_whole
 from moe.verdict import Contest, Latency
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE = "verdict.html"
+KINDS = ("no mixture", "mixture")
+TALL = 3.2  # inches: room for the rivals' names beside their dots
 FRONT = "The line is the Pareto front: no other rival costs less and is as accurate, nor costs the same and is more so."
 
 
@@ -43,27 +45,28 @@ def write(file: Path, title: str, found: Mapping[str, Row], held: Sequence[Conte
 
 
 def against_cost(found: Mapping[str, Row], costs: Mapping[str, float], axis: str) -> "Figure":
-    """Each rival's test accuracy in %, with its interval, against what it costs; the Pareto front as steps."""
-    known = {name: row.tested for name, row in found.items() if name in costs and row.tested is not None}
+    """Each rival's test accuracy in %, with its interval, against what it costs; the Pareto front as steps.
+
+    Mixtures have one colour and all else another; of rivals that are the very same networks only the first is shown.
+    """
+    first = [names[0] for names in verdict.same(found)]
+    known = {name: one for name in first if name in costs and (one := found[name].tested) is not None}
     # Intervals of one seed and of several are not of the same thing.
     several = len({row.n for row in found.values()}) > 1
-    labels = {name: f"{name}, n={found[name].n}" if several else name for name in known}
-    figure, axes = new_axes(LEFT, BELOW, WIDTH - LEFT - 0.15, HEIGHT, headroom(list(labels.values())))
+    figure, axes = new_axes(LEFT, BELOW, WIDTH - LEFT - 0.15, TALL, headroom(list(KINDS)))
     decades(axes, [costs[name] for name in known])
-    # A rival has the same colour in each plot, whatever is missing from it.
-    places = {name: place for place, name in enumerate(found)}
-    for name, one in known.items():
-        place = places[name]
-        marker = MARKERS[(place + place // len(PALETTE)) % len(MARKERS)]  # of rivals of one colour not the same, too
-        dots(axes, [costs[name]], [one], PALETTE[place % len(PALETTE)], marker, labels[name])
+    for kind, colour, marker in zip(KINDS, PALETTE, MARKERS, strict=False):
+        of_kind = [name for name in known if verdict.is_mixture(found[name]) == (kind == KINDS[1])]
+        dots(axes, [costs[name] for name in of_kind], [known[name] for name in of_kind], colour, marker, kind)
     points = [(costs[name], 100 * one.mean) for name, one in known.items()]
     front = [points[i] for i in pareto(points)]
-    ends = [*front, (max(costs[name] for name in known), front[-1][1])]  # more cost buys nothing beyond the last
+    ends = [*front, (max(cost for cost, _ in points), front[-1][1])]  # more cost buys nothing beyond the last
     axes.step(*zip(*ends, strict=True), where="post", color=MUTED, linewidth=1.2, zorder=1)
     axes.grid(axis="both")
     axes.set_axisbelow(True)
     axes.set_xlabel(axis)
     axes.set_ylabel("test accuracy in %")
+    name_dots(axes, points, [f"{name}, n={found[name].n}" if several else name for name in known])
     add_legend(figure, axes)
     return figure
 

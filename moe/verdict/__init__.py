@@ -1,6 +1,6 @@
 """Whether the mixture pays: the runs of `experiment=verdict` held against each other, with what each costs."""
 
-from moe.verdict.contests import MIXTURE, Contest, contests, rivals
+from moe.verdict.contests import MIXTURE, Contest, contests, is_mixture, rivals, same
 from moe.verdict.latency import LATENCY, Latency, measure
 from moe.verdict.tables import contest_columns, headline, notes, plain, regret_columns, rival_columns, text
 
@@ -12,11 +12,13 @@ __all__ = [
     "contest_columns",
     "contests",
     "headline",
+    "is_mixture",
     "measure",
     "notes",
     "plain",
     "regret_columns",
     "rival_columns",
     "rivals",
+    "same",
     "text",
 ]

@@ -152,8 +152,13 @@ def _same(one: Row, other: Row) -> bool:
     )
 
 
+def is_mixture(row: Row) -> bool:
+    """Whether a rival is a mixture, with gates, and not a base or several."""
+    return row.first.config.get("target") == "gates"
+
+
 def _family(row: Row) -> str:
-    return KINDS if row.first.config.get("target") == "gates" else RIVALS
+    return KINDS if is_mixture(row) else RIVALS
 
 
 def _corrected(held: Sequence[Contest]) -> list[Contest]:

@@ -68,19 +68,19 @@ def test_a_sweep_ends_with_the_verdict(verdict: tuple[Path, str], capsys: pytest
     lines = {line.split("  ")[0].strip(): line for line in table}
     for rival in RIVALS[1:]:
         gaps = [a["test"]["accuracy"] - b["test"]["accuracy"] for a, b in zip(found["hard"], found[rival], strict=True)]
-        assert f"{100 * fmean(gaps):+.2f} [" in lines[f"hard - {rival}"]
+        assert f"{100 * fmean(gaps):+.2f}" in lines[f"hard - {rival}"]
     # The flat mixture's base is the hard one's, whose uniform average is the routed one.
     uniform = [
         flat["test"]["accuracy"] - hard["baselines"]["uniform"]["accuracy"]
         for flat, hard in zip(found["flat"], found["hard"], strict=True)
     ]
-    assert f"{100 * fmean(uniform):+.2f} [" in lines["flat - routed uniform"]
+    assert f"{100 * fmean(uniform):+.2f}" in lines["flat - routed uniform"]
     assert found["flat"][0]["stages"]["base"]["key"] == found["hard"][0]["stages"]["base"]["key"]
     for count, family in ((3, "rivals that are no mixture"), (5, "other mixtures and free baselines")):
         assert f"Holm p is corrected for the {count} comparisons with {family}." in " ".join(said.split())
     for free in ("specialists", "uniform"):
         gaps = [one["test"]["accuracy"] - one["baselines"][free]["accuracy"] for one in found["hard"]]
-        assert f"{100 * fmean(gaps):+.2f} [" in lines[f"hard - routed {free}"]
+        assert f"{100 * fmean(gaps):+.2f}" in lines[f"hard - routed {free}"]
     # What matching made of a base is told beside it.
     assert found["longer"][0]["matched"]["epochs"] == 6 and "6 epochs" in said
     assert found["wider"][0]["matched"]["net"]["blocks"] != found["wider"][0]["config"]["base"]["net"]["blocks"]
