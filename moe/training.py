@@ -140,7 +140,9 @@ def machine(device: torch.device, world: int = 1) -> str:
         return f"{world} processes, each {machine(device)}"
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU {platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    own = f"{threads} thread{'s' * (threads > 1)}"
+    return f"CPU {platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), {own}"
 
 
 def peak_memory() -> int | None:

@@ -1,7 +1,7 @@
 """The table of this study, from the results files beside this script.
 
 python experiments/notebook/table.py            prints it
-python experiments/notebook/table.py --write    puts it into the README.md here and at the top
+python experiments/notebook/table.py --write    puts it into the README.md here, and its first rows into that at the top
 """
 
 import json
@@ -14,7 +14,8 @@ from typing import Any
 from moe.report.marked import put
 
 HERE = Path(__file__).parent
-READMES = (HERE / "README.md", HERE.parent.parent / "README.md")
+# Whether what a README shows is all of it.
+READMES = {HERE / "README.md": True, HERE.parent.parent / "README.md": False}
 MARKS = ("<!-- table: experiments/notebook/table.py -->", "<!-- end of table -->")
 # Each arm, the protocol that its results must name, and what heads its column.
 ARMS = {
@@ -22,6 +23,7 @@ ARMS = {
     "leak_free": ("held_out", "the same, no leak"),
     "held_out": ("held_out", "`experiment=held_out`"),
 }
+GAINS = ("base", "uniform")
 Results = dict[str, Any]
 
 # The Keras notebook's own numbers, as its cells print them (MoE3_Cifar10.ipynb, 2017).
@@ -97,20 +99,24 @@ def cell(values: list[float], sign: str) -> str:
     return mean if len(values) < 2 else f"{mean} ± {100 * statistics.stdev(values):.2f}"
 
 
-def table() -> str:
-    """The whole table as Markdown, with what it is made from."""
+def table(whole: bool = True) -> str:
+    """The table as Markdown, with what it is made from: all of it, or the notebook's rows and what the gates gain."""
     arms = {arm: read(arm) for arm in ARMS}
     heads = [f"{title}, n={len(arms[arm])}" for arm, (_, title) in ARMS.items()]
     lines = [f"| test accuracy, % | Keras notebook | {' | '.join(heads)} |", "| --- |" + " --: |" * (1 + len(heads))]
     for key, title, number in ROWS:
+        if not whole and key not in NOTEBOOK:
+            continue
         theirs = f"{NOTEBOOK[key]:.2f}" if key in NOTEBOOK else ""
         cells = [cell([number(found) for found in arms[arm]], "") for arm in ARMS]
         lines.append(f"| {title} | {theirs} | {' | '.join(cells)} |")
-        if key == "base":
+        if key == "base" and whole:
             kept = after(EPOCHS)
             of = f" ({len(kept)} of {len(arms['notebook'])} seeds)" if len(kept) < len(arms["notebook"]) else ""
             lines.append(f"| the same after {EPOCHS} epochs | {AFTER:.2f} | {cell(kept, '')}{of} |" + "  |" * 2)
     for name, title in OVER.items():
+        if not whole and name not in GAINS:
+            continue
         theirs = f"{NOTEBOOK['mixture'] - NOTEBOOK['base']:+.2f}" if name == "base" else ""
         cells = [cell([over(name)(found) for found in arms[arm]], "+") + clear(arms[arm], name) for arm in ARMS]
         lines.append(f"| mixture less {title}, points | {theirs} | {' | '.join(cells)} |")
@@ -130,8 +136,8 @@ def main() -> None:
     if "--write" not in sys.argv[1:]:
         print(text)
         return
-    for readme in READMES:
-        put(readme, MARKS, text)
+    for readme, whole in READMES.items():
+        put(readme, MARKS, table(whole))
 
 
 if __name__ == "__main__":

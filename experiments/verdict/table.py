@@ -1,71 +1,158 @@
-"""The tables and the picture of this study, from the results files beside this script.
+"""The tables and pictures of this study, from the results files beside this script.
 
 python experiments/verdict/table.py            prints them
-python experiments/verdict/table.py --write    puts them into the README.md here, and the picture beside it
+python experiments/verdict/table.py --write    puts them into the README.md here and a summary into that at the top
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from moe import verdict
-from moe.comparison import collect
-from moe.comparison.columns import Column
+from moe.comparison import Row, Run, collect, rows
+from moe.comparison.columns import Column, columns, difference, percent
+from moe.loggers import gate_kind
 from moe.report import verdict as page
 from moe.report.figure import style
 from moe.report.marked import put
+from moe.results import read as results
+from moe.verdict import Contest
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results"
-MARKS = ("<!-- table: experiments/verdict/table.py -->", "<!-- end of table -->")
+TOP = HERE.parent.parent
+END = "<!-- end of table -->"
+MARKS = ("<!-- table: experiments/verdict/table.py -->", END)
+TRIED_MARKS = ("<!-- table: experiments/verdict/table.py, tried -->", END)
+GATES_MARKS = ("<!-- table: experiments/verdict/table.py, gates -->", END)
+# The five seeds' rivals; of the first seed other mixtures; other gates for the mixture.
+RESULTS, TRIED, GATES = HERE / "results", HERE / "tried", HERE / "gates"
 PICTURES = {"MFLOP an image, as routed": "flops.svg", "ms an image at a batch of 1": "latency.svg"}
+NOT_RUN = "**This has not run yet**: there are no results files, and so there is no table."
 
 
-def markdown(columns: Sequence[Column]) -> str:
-    shown = [column for column in columns if any(column.cells)]
+def markdown(shown: Sequence[Column]) -> str:
+    shown = [column for column in shown if any(column.cells)]
     lines = [[column.title for column in shown], ["---" if column.left else "--:" for column in shown]]
     lines += [[column.cells[row].strip() for column in shown] for row in range(len(shown[0].cells))]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def tables(pictures: bool) -> str:
-    """All of it as Markdown; with `pictures` they are drawn, too."""
-    if not any(RESULTS.rglob("results.json")):
-        return "**This study has not run yet**: there are no results files, and so there is no table."
-    runs, faults = collect([RESULTS])
+def read(*places: Path) -> list[Run]:
+    """The runs in those places that there are. Exits where a file of theirs is damaged."""
+    runs, faults = collect([place for place in places if any(place.rglob("results.json"))])
     if faults:
         sys.exit("\n".join(faults))
-    found, latency = verdict.rivals(runs), verdict.Latency.read(RESULTS / verdict.LATENCY)
-    held = verdict.contests(found)
-    parts = [
+    return runs
+
+
+def judged(found: Mapping[str, Row], held: Sequence[Contest], latency: "verdict.Latency | None") -> list[str]:
+    """Headline, tables and notes."""
+    tables = (verdict.rival_columns(found, latency), verdict.contest_columns(held), verdict.regret_columns(found))
+    return [
         verdict.headline(held),
-        *(
-            markdown(columns)
-            for columns in (
-                verdict.rival_columns(found, latency),
-                verdict.contest_columns(held),
-                verdict.regret_columns(found),
-            )
-            if columns
-        ),
+        *map(markdown, filter(None, tables)),
         "\n".join(verdict.notes(found, held, latency)),
     ]
-    with style():
-        drawn = page.figures(found, latency) if pictures else {}
-        for caption, file in PICTURES.items():
-            if caption in drawn:
-                drawn[caption].savefig(HERE / file, metadata={"Date": None, "Creator": None})
-                parts.append(f"![Test accuracy against {caption}]({file})")
+
+
+def study() -> str:
+    """The rivals over all seeds, with the pictures that `draw` makes."""
+    runs = read(RESULTS)
+    if not runs:
+        return NOT_RUN
+    found, latency = verdict.rivals(runs), verdict.Latency.read(RESULTS / verdict.LATENCY)
+    parts = judged(found, verdict.contests(found), latency)
+    parts += [f"![Test accuracy against {caption}]({file})" for caption, file in PICTURES.items() if shown(caption)]
     return "\n\n".join(parts)
 
 
+def shown(caption: str) -> bool:
+    """Whether there is such a picture: of latency only where that was measured."""
+    return not caption.startswith("ms") or (RESULTS / verdict.LATENCY).is_file()
+
+
+def draw() -> None:
+    """The pictures, with a ground of their own, since a file has no page to take its colours from."""
+    found, latency = verdict.rivals(read(RESULTS)), verdict.Latency.read(RESULTS / verdict.LATENCY)
+    with style():
+        for caption, figure in page.figures(found, latency).items():
+            if caption in PICTURES:
+                figure.savefig(HERE / PICTURES[caption], metadata={"Date": None, "Creator": None}, facecolor="white")
+
+
+def summary() -> str:
+    """The rivals in a few columns, with the mixture's difference to each, and the picture."""
+    runs = read(RESULTS)
+    if not runs:
+        return NOT_RUN
+    found = verdict.rivals(runs)
+    ours = {one.other: one for one in verdict.contests(found) if one.one == verdict.MIXTURE}
+    seeds = sorted({run.seed for run in runs})
+    lines = [
+        "| rival | test accuracy, % | `hard` less it, points | Holm p | MFLOP an image | TFLOP to train |",
+        "| --- | --: | --: | --: | --: | --: |",
+    ]
+    # As dear ones below each other: by what an image costs.
+    for names in sorted(verdict.same(found), key=lambda names: found[names[0]].mean("routed") or 0):
+        row, one = found[names[0]], ours.get(names[0])
+        gap = difference(one.difference) if one else ""
+        cells = [
+            ", ".join(f"**`{name}`**" if name == verdict.MIXTURE else f"`{name}`" for name in names),
+            percent(row.tested),
+            f"**{gap}**" if one and one.sign else gap,
+            "" if one is None or one.corrected is None else f"{one.corrected:.2g}",
+            f"{(row.mean('routed') or 0) / 1e6:.1f}",
+            f"{(row.mean('training_flops') or 0) / 1e12:.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    machines = sorted({str(results(run.path)["machine"]) for run in runs})
+    said = (
+        f"Means over seeds {', '.join(map(str, seeds))} with 95% intervals (Student's t, differences paired by seed), "
+        f"in bold where the Holm-corrected p is below 0.05. On {'; '.join(machines)}."
+    )
+    picture = f"![Test accuracy against MFLOP an image](experiments/verdict/{PICTURES['MFLOP an image, as routed']})"
+    return "\n".join([*lines, "", said, "", picture])
+
+
+def tried() -> str:
+    """Other mixtures of the first seed beside the mixture and the rivals that are as dear."""
+    runs = read(TRIED)
+    if not runs:
+        return NOT_RUN
+    seeds = {run.seed for run in runs}
+    beside = [run for run in read(RESULTS) if run.seed in seeds and run.config["rival"] in ("hard", "wider", "longer")]
+    found = verdict.rivals([*runs, *beside])
+    _, *tables, _ = judged(found, verdict.contests(found), None)
+    said = (
+        f"Of seed {', '.join(map(str, sorted(seeds)))} alone: intervals are over its test images, p is McNemar's "
+        "exact, corrected by Holm over what is no mixture and over all else."
+    )
+    return "\n\n".join([*tables, said])
+
+
+def gates() -> str:
+    """The mixture by other gates, the same frozen networks below all of a seed."""
+    runs = read(GATES)
+    if not runs:
+        return NOT_RUN
+    made = rows(runs)
+    kinds = [gate_kind({"gate": {"_target_": row.first.config["gate._target_"]}}) for row in made]
+    wanted = ("n", "val", "test", "vs uniform [95%]", "vs base [95%]", "gate parameters")
+    own = [column for column in columns(made, []) if column.title in wanted]
+    weights = [str(row.first.config["gate.weights"]) for row in made]
+    names = [Column("gate", kinds, kinds, left=True), Column("weights", weights, weights, left=True)]
+    return markdown([*names, *own])
+
+
 def main() -> None:
-    write = "--write" in sys.argv[1:]
-    text = tables(write)
-    if not write:
-        print(text)
+    if "--write" not in sys.argv[1:]:
+        print("\n\n".join([study(), tried(), gates()]))
         return
-    put(HERE / "README.md", MARKS, text)
+    if read(RESULTS):
+        draw()
+    for marks, text in ((MARKS, study()), (TRIED_MARKS, tried()), (GATES_MARKS, gates())):
+        put(HERE / "README.md", marks, text)
+    put(TOP / "README.md", MARKS, summary())
 
 
 if __name__ == "__main__":

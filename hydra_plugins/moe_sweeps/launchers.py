@@ -1,4 +1,8 @@
-"""The launchers whose jobs are processes of their own: ProcessLauncher, SubmititLauncher."""
+"""The launchers whose jobs are processes of their own: ProcessLauncher, SubmititLauncher.
+
+Hydra's own would not do: joblib's reuses its workers, so that a job cannot be given another GPU once CUDA has started, and
+loses the whole sweep where one is killed; hydra-submitit-launcher's stops at the first job that dies.
+"""
 
 import os
 import subprocess
@@ -177,7 +181,7 @@ class SubmititLauncher(_CommandLauncher):
         try:
             import submitit
         except ModuleNotFoundError:
-            raise ConfigError("hydra/launcher=slurm_local and slurm need submitit: pip install submitit") from None
+            raise ConfigError("hydra/launcher=slurm_local and slurm need submitit>=1.5: pip install submitit") from None
         try:
             executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
         except RuntimeError as raised:
