@@ -1,7 +1,7 @@
 """The launchers whose jobs are processes of their own: ProcessLauncher, SubmititLauncher.
 
-Hydra's own would not do: joblib's reuses its workers, so that a job cannot be given another GPU once CUDA has started, and
-loses the whole sweep where one is killed; hydra-submitit-launcher's stops at the first job that dies.
+Hydra's own would not do: joblib's reuses its workers, so that a job cannot be given another GPU once CUDA has started,
+and loses the whole sweep where one is killed; hydra-submitit-launcher's stops at the first job that dies.
 """
 
 import os
