@@ -1,0 +1,11 @@
+#!/bin/sh
+# Beside run.sh, of the same networks: other mixtures of the first seed, and other gates for the mixture of three. Given
+# again it runs what is missing.
+#   experiments/verdict/tried.sh [KEY=VALUE...]
+set -eu
+cd "$(dirname "$0")/../.."
+run=experiments/verdict/run.sh
+"$run" 0 rival=router,rest,scratch hydra.sweep.dir=experiments/verdict/tried "$@"
+"$run" 0 rival=pairs taxonomy=cifar10_pairs hydra.sweep.dir=experiments/verdict/tried "$@"
+"$run" 0,1,2 rival=hard gate=uniform,constant,confidence,linear,conv,mlp \
+    hydra.sweep.dir=experiments/verdict/gates 'hydra.sweep.subdir=${hydra:runtime.choices.gate}/${seed}' "$@"
