@@ -1,13 +1,19 @@
-"""What code a run was made by: the packages' versions and the checkout's commit."""
+"""What code a run was made by: the packages' versions, the checkout's commit, the code of a network's module."""
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from moe.config import PACKAGE
+from moe.store import digest
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "omegaconf", "torchmetrics", "wandb", "numpy")
+
+# Networks' modules, and what of them is in no key: how weights begin, which tests hold to its definition.
+NETS, ANSWERED_FOR = "moe.nets", ("moe.nets.initial",)
 
 
 def versions() -> dict[str, str]:
@@ -34,3 +40,44 @@ def git_revision() -> str | None:
         return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def code_digest(target: str) -> str:
+    """What decides a network beside its arguments: its module's code without comments and docstrings.
+
+    So does that of the modules of `moe.nets` that it imports, but what `moe.stages.FORMAT` answers for. Of torchvision it
+    is the version.
+    """
+    module = target.rpartition(".")[0]
+    if not module.startswith("moe."):
+        package = module.split(".")[0]
+        return f"{package} {version(package)}"
+    codes = _codes(module, {})
+    # Of a module that imports none it is that of its text alone.
+    return digest(codes[module] if len(codes) == 1 else codes)[:16] if codes else ""  # building it will say so
+
+
+def _codes(module: str, found: dict[str, str]) -> dict[str, str]:
+    """The code of a module, and of those that it imports, added to what was `found`, by name."""
+    file = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    if module in found or module in ANSWERED_FOR or not file.is_file():
+        return found
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
+    found[module] = ast.unparse(tree)
+    for name in _imported(tree):
+        _codes(name, found)
+    return found
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    """The names of the modules of `moe.nets` that code may import: each is one, or a name in one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith(NETS))
+        elif isinstance(node, ast.ImportFrom):
+            whole = f"{NETS}.{node.module or ''}".rstrip(".") if node.level == 1 else node.module or ""
+            if whole.startswith(NETS):
+                yield from (whole, *(f"{whole}.{alias.name}" for alias in node.names))

@@ -1,20 +1,16 @@
 """The graph of networks to train, and for each a key: a hash of everything that decides its weights."""
 
-import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from typing import Any
 
-from moe.config import PACKAGE
+from moe.provenance import code_digest
 from moe.schema import Config, Network, Plain
 from moe.store import digest as digest
 from moe.taxonomy import Node, Tree
 
 # Raised when the code changes what the same inputs train to.
 FORMAT = 1
-# Networks' modules, and what of them is in no key: how weights begin, which tests hold to its definition.
-NETS, ANSWERED_FOR = "moe.nets", ("moe.nets.initial",)
 # In the keys of those alone for whom it did: on a shared trunk, and with live dropout, what is frozen was in the wrong
 # mode once.
 REVISED = {"revision": 2}
@@ -112,47 +108,6 @@ def network_config(config: Config, stage: Stage) -> Network:
     """The config of how a stage learns."""
     parts = {"base": config.base, "expert": config.expert, "router": config.router, "gate": config.gate}
     return parts[section(stage)]
-
-
-def code_digest(target: str) -> str:
-    """What decides a network beside its arguments: its module's code without comments and docstrings.
-
-    So does that of the modules of `moe.nets` that it imports, but what FORMAT answers for. Of torchvision it is the
-    version.
-    """
-    module = target.rpartition(".")[0]
-    if not module.startswith("moe."):
-        package = module.split(".")[0]
-        return f"{package} {version(package)}"
-    codes = _codes(module, {})
-    # Of a module that imports none it is that of its text alone.
-    return digest(codes[module] if len(codes) == 1 else codes)[:16] if codes else ""  # building it will say so
-
-
-def _codes(module: str, found: dict[str, str]) -> dict[str, str]:
-    """The code of a module, and of those that it imports, added to what was `found`, by name."""
-    file = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
-    if module in found or module in ANSWERED_FOR or not file.is_file():
-        return found
-    tree = ast.parse(file.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body[0] = ast.Pass()
-    found[module] = ast.unparse(tree)
-    for name in _imported(tree):
-        _codes(name, found)
-    return found
-
-
-def _imported(tree: ast.AST) -> Iterator[str]:
-    """The names of the modules of `moe.nets` that code may import: each is one, or a name in one."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith(NETS))
-        elif isinstance(node, ast.ImportFrom):
-            whole = f"{NETS}.{node.module or ''}".rstrip(".") if node.level == 1 else node.module or ""
-            if whole.startswith(NETS):
-                yield from (whole, *(f"{whole}.{alias.name}" for alias in node.names))
 
 
 def _network(network: Network) -> Plain:

@@ -22,9 +22,10 @@ from moe.modules.ensemble import GatedEnsemble
 from moe.modules.together import GatesTogether, fit_together, obstacle
 from moe.nets.mixture import Mixture
 from moe.nets.stacked import StackedMixture, stackable
+from moe.provenance import code_digest
 from moe.schema import Config, Plain
 from moe.sizes import resolved
-from moe.stages import Stage, code_digest, digest
+from moe.stages import Stage, digest
 from moe.store import Entry
 from moe.sweep import company
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from moe.stages import code_digest, digest
+from moe.provenance import code_digest
+from moe.stages import digest
 from tests.stages.planned import ALL, NESTED, NETWORKS, changed, default, differing, keys, stages
 
 
@@ -41,7 +42,7 @@ def test_images_and_precision_change_every_key(data: dict[str, Any]) -> None:
 
 @pytest.mark.fault("a store entry of other config, data, seed or code")
 def test_changed_code_of_a_network_is_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moe.stages.PACKAGE", tmp_path)
+    monkeypatch.setattr("moe.provenance.PACKAGE", tmp_path)
     (tmp_path / "nets").mkdir()
     file = tmp_path / "nets" / "mine.py"
     digests = []
@@ -60,7 +61,7 @@ def test_changed_code_of_a_network_is_another_network(tmp_path: Path, monkeypatc
 def test_changed_code_that_a_network_builds_on_is_another_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moe.stages.PACKAGE", tmp_path)
+    monkeypatch.setattr("moe.provenance.PACKAGE", tmp_path)
     nets = tmp_path / "nets"
     nets.mkdir()
     (nets / "initial.py").write_text("start = 1\n")
