@@ -45,8 +45,8 @@ def git_revision() -> str | None:
 def code_digest(target: str) -> str:
     """What decides a network beside its arguments: its module's code without comments and docstrings.
 
-    So does that of the modules of `moe.nets` that it imports, but what `moe.stages.FORMAT` answers for. Of torchvision it
-    is the version.
+    So does that of the modules of `moe.nets` that it imports, but what `moe.stages.FORMAT` answers for. Of torchvision
+    it is the version.
     """
     module = target.rpartition(".")[0]
     if not module.startswith("moe."):
