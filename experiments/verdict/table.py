@@ -50,7 +50,7 @@ def judged(found: Mapping[str, Row], held: Sequence[Contest], latency: "verdict.
     tables = (verdict.rival_columns(found, latency), verdict.contest_columns(held), verdict.regret_columns(found))
     return [
         verdict.headline(held),
-        *map(markdown, filter(None, tables)),
+        *(markdown(columns) for columns in tables if columns and columns[0].cells),
         "\n".join(verdict.notes(found, held, latency)),
     ]
 

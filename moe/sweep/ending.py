@@ -59,12 +59,12 @@ def _compare(sweep: Sweep, failed: list[Failure]) -> None:
 
 def _judge(sweep: Sweep, runs: "list[Run]") -> None:
     """Print the verdict of a sweep over rivals, and leave it as a page."""
+    if len({run.config.get("rival") for run in runs} - {None}) < 2:
+        return
     from moe import verdict
 
     try:
         found = verdict.rivals(runs)
-        if len(found) < 2:
-            return
         held, latency = verdict.contests(found), verdict.Latency.read(sweep.folder / verdict.LATENCY)
         print(f"\n{verdict.text(found, held, latency, shutil.get_terminal_size().columns)}")
         from moe.report import verdict as page
