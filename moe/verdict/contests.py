@@ -17,9 +17,14 @@ if TYPE_CHECKING:
 MIXTURE, FLAT = "hard", "flat"  # rival=hard is the mixture that the others are rivals of
 SIGNIFICANT = 0.05
 EQUAL = 0.1  # costs are equal that differ by no more than this part of one
-# Two questions, each with a family of comparisons to be corrected for: does the mixture pay beside what is none, and
-# which mixture is it, if any?
-FAMILIES = RIVALS, KINDS = "rivals that are no mixture", "other mixtures and free baselines"
+# Questions, each with a family of comparisons to be corrected for: does the mixture pay beside what is none, which
+# mixture is it, if any, and does the cheaper one pay beside what costs no more?
+FAMILIES = RIVALS, KINDS, CHEAP = (
+    "rivals that are no mixture",
+    "other mixtures and free baselines",
+    "rivals of the cascaded mixture",
+)
+CASCADED, BESIDE_CASCADED = "cascaded", ("cascade", "tuned_cascade", "longer", "base")
 SPECIALISTS, UNIFORM = "routed specialists", "routed uniform"
 
 
@@ -104,8 +109,8 @@ def rivals(runs: Sequence[Run]) -> dict[str, Row]:
 def contests(found: Mapping[str, Row]) -> list[Contest]:
     """The mixture against each rival and its own free baselines.
 
-    A flat one is also held against the base and against the routed uniform average. Rivals that came to be the very
-    same networks are one, by the name of the first.
+    A flat one is also held against the base and against the routed uniform average, the cascaded one against what costs
+    no more than it. Rivals that came to be the very same networks are one, by the name of the first.
     """
     made: list[Contest | None] = []
     distinct = [names[0] for names in same(found)]
@@ -122,11 +127,15 @@ def contests(found: Mapping[str, Row]) -> list[Contest]:
         if MIXTURE in found:
             uniform = _baseline(found[MIXTURE], "uniform")
             made.append(_contest(KINDS, (FLAT, _own(flat), flat), (UNIFORM, uniform, None)))
+    if CASCADED in found:
+        cascaded = (CASCADED, _own(found[CASCADED]), found[CASCADED])
+        beside = [name for name in distinct if name in BESIDE_CASCADED]
+        made += [_contest(CHEAP, cascaded, (name, _own(found[name]), found[name])) for name in beside]
     held = [one for one in made if one is not None]
     if any(len(one.seeds) > 1 for one in held):
         # One seed says how images scatter and not how training does: its small p would pass for the surest of all.
         held = [replace(one, p=None) if len(one.seeds) == 1 else one for one in held]
-    return [one for family in (RIVALS, KINDS) for one in _corrected([one for one in held if one.family == family])]
+    return [one for family in FAMILIES for one in _corrected([one for one in held if one.family == family])]
 
 
 def same(found: Mapping[str, Row]) -> list[list[str]]:

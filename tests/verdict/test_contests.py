@@ -10,10 +10,10 @@ from moe.comparison import Run
 from moe.errors import StoreError
 from moe.results import pack
 from moe.verdict import contest_columns, contests, headline, notes, regret_columns, rival_columns, rivals, text
-from moe.verdict.contests import KINDS, RIVALS, same
+from moe.verdict.contests import CHEAP, KINDS, RIVALS, same
 
 T1 = 12.706205  # Student's t of one degree of freedom, 97.5 %
-MIXTURES = ("hard", "soft", "flat", "trunk", "member")
+MIXTURES = ("hard", "cascaded", "soft", "flat", "trunk", "member")
 REGRET = {"alone": 0.0, "router": 0.1, "experts": 0.05, "outvoted": 0.05}
 
 
@@ -171,6 +171,24 @@ def test_the_mixture_is_held_against_its_own_specialists() -> None:
         ("routed specialists", -0.1),
         ("routed uniform", 0.3),
     ]
+
+
+def test_the_cascaded_mixture_is_held_against_what_costs_no_more() -> None:
+    made = [run("cascaded", seed, 8) for seed in (0, 1)]
+    made += [run("hard", seed, 8) for seed in (0, 1)]
+    for rival, right in (("cascade", (5, 6)), ("tuned_cascade", (7, 7)), ("longer", (8, 6)), ("wider", (9, 9))):
+        made += [run(rival, seed, correct) for seed, correct in enumerate(right)]
+    held = [one for one in contests(rivals(made)) if one.family == CHEAP]
+    assert {one.other: round(one.difference.mean, 6) for one in held} == {
+        "cascade": 0.25,
+        "tuned_cascade": 0.1,
+        "longer": 0.1,
+    }
+    assert all(one.one == "cascaded" for one in held)
+    # Holm over these three alone: of t = 5 and 1 with one degree of freedom, p = 0.1257 and 0.5, and 1 without scatter.
+    corrected = {one.other: one.corrected for one in held}
+    assert corrected["cascade"] == pytest.approx(3 * 0.125666, abs=1e-5)
+    assert corrected["longer"] == pytest.approx(1.0) and corrected["tuned_cascade"] == pytest.approx(1.0)
 
 
 def test_two_configs_of_one_rival_are_refused_by_what_differs() -> None:
