@@ -101,16 +101,17 @@ def _of_runs(place: Path) -> Names:
     gates: dict[str, list[str]] = {}
     branches: dict[str, None] = {}
     recalls: dict[str, None] = {}
+    keys: dict[str, None] = {}
     for file, found in runs:
         try:
             test = found["test"] or {}
             branches |= dict.fromkeys(test.get("branch") or {})
             recalls |= dict.fromkeys(_routed(found["config"]["taxonomy"]["branches"]) if test.get("router") else ())
             gates |= {name: list(gate["weight"]) for name, gate in (test.get("gate") or {}).items()}
-            keys = list(_keys(sweep, found["config"])) if sweep is not None else KEYS
+            keys |= dict.fromkeys(_keys(sweep, found["config"]) if sweep is not None else KEYS)
         except (KeyError, TypeError, AttributeError):
             raise StoreError(f"{file} is damaged: it is not the results.json of a run") from None
-    return Names(list(branches), list(gates.items()), list(recalls), keys)
+    return Names(list(branches), list(gates.items()), list(recalls), list(keys))
 
 
 def _routed(branches: Plain) -> Iterator[str]:

@@ -129,8 +129,7 @@ def _device(ensemble: "Ensemble", given: Plain) -> "torch.device":
         raise ConfigError(
             f"trainer.accelerator={accelerator}: this machine has no GPU that torch can use; give auto or cpu"
         )
-    own = ensemble.config.trainer
-    return best_device(accelerator or own["accelerator"], "auto" if accelerator else own["devices"])
+    return best_device(accelerator or ensemble.config.trainer["accelerator"])
 
 
 def check_classes(ensemble: "Ensemble", name: str, classes: Sequence[str]) -> None:

@@ -93,7 +93,7 @@ def planned(job: Job) -> list[Stage]:
 def images(job: Job, stage: Stage) -> int:
     """How many images a stage learns from."""
     if stage.kind == "gates":
-        return len(job.images(job.config.gate.fit_on).labels)
+        return len(job.indices.gate if job.config.gate.fit_on == "gate" else job.indices.train)
     return datamodule(job, stage, {}, None).count("train")
 
 

@@ -59,7 +59,9 @@ def code_digest(target: str) -> str:
 
 def _codes(module: str, found: dict[str, str]) -> dict[str, str]:
     """The code of a module, and of those that it imports, added to what was `found`, by name."""
-    file = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
+    place = PACKAGE.joinpath(*module.split(".")[1:])
+    whole = (place / "__init__.py").is_file()
+    file = place / "__init__.py" if whole else place.with_suffix(".py")
     if module in found or module in ANSWERED_FOR or not file.is_file():
         return found
     tree = ast.parse(file.read_text())
@@ -67,17 +69,20 @@ def _codes(module: str, found: dict[str, str]) -> dict[str, str]:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body[0] = ast.Pass()
     found[module] = ast.unparse(tree)
-    for name in _imported(tree):
+    for name in _imported(tree, module if whole else module.rpartition(".")[0]):
         _codes(name, found)
     return found
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
-    """The names of the modules of `moe.nets` that code may import: each is one, or a name in one."""
+def _imported(tree: ast.AST, package: str) -> Iterator[str]:
+    """The names of the modules of `moe.nets` that the code of a `package` may import: each is one, or a name in one."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith(NETS))
+            yield from (alias.name for alias in node.names if alias.name.startswith(f"{NETS}."))
         elif isinstance(node, ast.ImportFrom):
-            whole = f"{NETS}.{node.module or ''}".rstrip(".") if node.level == 1 else node.module or ""
-            if whole.startswith(NETS):
-                yield from (whole, *(f"{whole}.{alias.name}" for alias in node.names))
+            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
+            whole = ".".join([*above, *([node.module] if node.module else [])])
+            if f"{whole}.".startswith(f"{NETS}."):
+                yield from (
+                    name for name in (whole, *(f"{whole}.{alias.name}" for alias in node.names)) if name != NETS
+                )

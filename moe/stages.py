@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from moe.provenance import code_digest
-from moe.schema import Config, Network, Plain
+from moe.schema import SIZED, Config, Network, Plain
 from moe.store import digest as digest
 from moe.taxonomy import Node, Tree
 
@@ -59,10 +59,15 @@ def plan(
     """
 
     def settled(stage: Stage) -> Stage:
-        """Whether batches are even is in a key only where they would not be of themselves."""
+        """Whether batches are even is in a key only where they would not be of themselves.
+
+        That is where the last of several lacks more than one image.
+        """
         recipe = {key: value for key, value in stage.inputs["recipe"].items() if key != "even_batches"}
-        if network_config(config, stage).recipe.even_batches and images(stage) % recipe["batch_size"]:
-            recipe["even_batches"] = True
+        if network_config(config, stage).recipe.even_batches:
+            count, size = images(stage), recipe["batch_size"]
+            if count > size and count % size not in (0, size - 1):
+                recipe["even_batches"] = True
         return replace(stage, inputs={**stage.inputs, "recipe": recipe})
 
     splits = asdict(config.data.splits)
@@ -117,9 +122,15 @@ def _network(network: Network) -> Plain:
     return {"net": network.net, "code": code, "recipe": recipe}
 
 
+def _whitened(in_shape: Sequence[int], network: Network) -> Plain:
+    """What a key holds of whitening: of images above 32 x 32 it sees fewer, which it once did not."""
+    _, height, width = in_shape
+    return {"whitened": "by pixels"} if network.net.get("_target_") == SIZED and height * width > 32 * 32 else {}
+
+
 def _expert(common: Plain, kind: str, node: Node, network: Network, outputs: list[int]) -> Stage:
     learns = {"kind": "expert", "learns": list(node.labels), "outputs": outputs}
-    inputs = {**common, **learns, **_network(network)}
+    inputs = {**common, **learns, **_network(network), **_whitened(common["in_shape"], network)}
     return Stage(node.name, kind, node, inputs)
 
 
@@ -179,7 +190,7 @@ def num_outputs(inputs: Mapping[str, Any]) -> int:
 
 def _router(common: Plain, node: Node, network: Network, at_root: bool) -> Stage:
     learns = {"kind": "router", "learns": node.groups}
-    inputs = {**common, **learns, **_network(network)}
+    inputs = {**common, **learns, **_network(network), **_whitened(common["in_shape"], network)}
     return Stage("router" if at_root else f"router-{node.name}", "router", node, inputs)
 
 

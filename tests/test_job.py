@@ -47,6 +47,12 @@ def test_even_batches_are_in_the_key_of_whom_they_concern() -> None:
     found = job("base.recipe.batch_size=30", "expert.recipe.batch_size=24")
     uneven = {stage.name for stage in planned(found) if stage.inputs["recipe"].get("even_batches")}
     assert uneven == {"base", "artificial"}  # 80 by 30, 32 by 24; 48 by 24 divides
+    # One batch of all, or a last one that lacks an image, is what it would be without.
+    found = job("base.recipe.batch_size=1000", "expert.recipe.batch_size=33")
+    uneven = {stage.name for stage in planned(found) if stage.inputs["recipe"].get("even_batches")}
+    assert uneven == {"natural"}  # 32 is one batch, 48 by 33 is two
+    found = job("base.recipe.batch_size=27", "expert.recipe.batch_size=24")
+    assert "even_batches" not in planned(found)[0].inputs["recipe"]  # 80 by 27: 27, 27 and 26
 
 
 def test_few_images_by_large_batches_are_told(caplog: pytest.LogCaptureFixture) -> None:

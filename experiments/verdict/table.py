@@ -115,7 +115,7 @@ def summary() -> str:
 
 
 def tried() -> str:
-    """Other mixtures of the first seed beside the mixture and the rivals that are as dear."""
+    """Other mixtures of the first seed beside the mixture and the two best that are one network."""
     runs = read(TRIED)
     if not runs:
         return NOT_RUN

@@ -64,7 +64,8 @@ def wilson(part: float, count: int) -> Estimate:
     """
     z2 = 1.959964**2
     middle, half = part + z2 / (2 * count), math.sqrt(z2 * (part * (1 - part) + z2 / (4 * count)) / count)
-    return Estimate(part, ((middle - half) / (1 + z2 / count), (middle + half) / (1 + z2 / count)))
+    low, high = ((middle + end) / (1 + z2 / count) for end in (-half, half))
+    return Estimate(part, (min(low, part), max(high, part)))  # where all are right an end is the part but for rounding
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -52,7 +52,7 @@ class Row:
 
     @property
     def tested(self) -> Estimate | None:
-        """The test accuracy with an interval in any case: that of a single run is over its test images."""
+        """The test accuracy with its interval: that of a single run is over its test images."""
         if self.test is None or self.n > 1 or not self.first.images:
             return self.test
         return wilson(self.test.mean, self.first.images)

@@ -74,7 +74,7 @@ class Batches:
     any epoch can be made again without those before it; without one, the order is the examples'.
 
     Each of `world` processes gets its part of every batch: every world-th image from `rank` on. Together their
-    batches are those of a single process, and all have as many. Where a last batch is too short for all, a process
+    batches are those of a single process, and all have as many. Where a batch is too short for all, a process
     without an image gets none, or, while learning, one that is another's, which it counts for nothing: see `share`.
 
     With `even`, batches are as many but nearly equal: 23 images by 5 are 5, 5, 5, 4 and 4, where otherwise the last is

@@ -25,18 +25,23 @@ def unlike(found: Mapping[str, Row]) -> Iterator[str]:
 
 
 def _sets(rival: str, key: str) -> bool:
-    """Whether the rival's own file sets a key, or a part of the config that holds it."""
-    return any(key == own or key.startswith(f"{own}.") for own in ("rival", *_own(rival)))
+    """Whether the rival's own file sets a key, or a part of the config that holds it; so may one that is not here."""
+    own = _own(rival)
+    return own is None or any(key == one or key.startswith(f"{one}.") for one in ("rival", *own))
 
 
 @functools.cache
-def _own(rival: str) -> tuple[str, ...]:
-    """The dotted keys that conf/rival/<rival>.yaml sets, and the sections whose option it chooses."""
+def _own(rival: str) -> tuple[str, ...] | None:
+    """The dotted keys that conf/rival/<rival>.yaml sets, and the sections whose option it chooses; None without it."""
     file = CONF / "rival" / f"{rival}.yaml"
     if not file.is_file():
-        return ()
+        return None
     content: Any = OmegaConf.to_container(OmegaConf.load(file))
-    chosen = [place for one in content.pop("defaults", []) if isinstance(one, dict) for place in one]
-    # "override /recipe@expert.recipe" is of expert.recipe, "override /taxonomy" of taxonomy.
-    sections = [place.removeprefix("override ").strip("/").rpartition("@")[2] for place in chosen]
+    sections: list[str] = []
+    for one in content.pop("defaults", []):
+        if isinstance(one, dict):
+            # "override /recipe@expert.recipe" is of expert.recipe, "override /taxonomy" of taxonomy.
+            sections += [place.removeprefix("override ").strip("/").rpartition("@")[2] for place in one]
+        elif one != "_self_":
+            sections += _own(str(one)) or ()  # built on another rival
     return (*sections, *(key for key, _ in scalars(content)))

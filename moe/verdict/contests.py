@@ -18,7 +18,7 @@ MIXTURE, FLAT = "hard", "flat"  # rival=hard is the mixture that the others are 
 SIGNIFICANT = 0.05
 EQUAL = 0.1  # costs are equal that differ by no more than this part of one
 # Questions, each with a family of comparisons to be corrected for: does the mixture pay beside what is none, which
-# mixture is it, if any, and does the cheaper one pay beside what costs no more?
+# mixture is it, if any, and does the cheaper one pay beside bases as cheap?
 FAMILIES = RIVALS, KINDS, CHEAP = (
     "rivals that are no mixture",
     "other mixtures and free baselines",
@@ -98,7 +98,8 @@ def rivals(runs: Sequence[Run]) -> dict[str, Row]:
             pair = [found[name].first, row.first]
             what = ", ".join(differing(pair)) or "numbers alone, of one config and seed"
             both = " and ".join(str(run.path) for run in pair)
-            raise StoreError(f"{both} are both of rival={name} and differ in {what}; give runs of one study")
+            mend = "; set it for all, as trainer.precision=32-true" if what == "trainer.precision" else ""
+            raise StoreError(f"{both} are both of rival={name} and differ in {what}; give runs of one study{mend}")
         found[name] = row
     for what in ("fingerprint", "protocol"):
         if len({getattr(row.first, what) for row in found.values()}) > 1:
@@ -109,8 +110,9 @@ def rivals(runs: Sequence[Run]) -> dict[str, Row]:
 def contests(found: Mapping[str, Row]) -> list[Contest]:
     """The mixture against each rival and its own free baselines.
 
-    A flat one is also held against the base and against the routed uniform average, the cascaded one against what costs
-    no more than it. Rivals that came to be the very same networks are one, by the name of the first.
+    A flat one is also held against the base and the routed uniform average, the cascaded one against the base, that
+    trained for longer, and the cascades of bases. Rivals that came to be the very same networks are one, by the name of
+    the first.
     """
     made: list[Contest | None] = []
     distinct = [names[0] for names in same(found)]

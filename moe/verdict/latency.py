@@ -74,7 +74,7 @@ def measure(found: Mapping[str, Row], repeats: int = 9) -> Latency:
     """
     opened = {name: runs.network(row.first.path) for name, row in found.items()}
     config = next(iter(opened.values()))[1]
-    device = best_device(config.trainer["accelerator"], config.trainer["devices"])
+    device = best_device(config.trainer["accelerator"])
     images = _dataset(next(iter(found.values())).first.path, config).test.images[:LARGE].to(device)
     networks = {name: (net.to(device).eval(), _pixels(own)) for name, (net, own) in opened.items()}
     batches = {1: list(torch.split(images[:ALONE], 1)), len(images): [images]}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from moe.comparison.estimate import Estimate, estimate, pareto
+from moe.comparison.estimate import Estimate, estimate, pareto, wilson
 
 
 def test_the_interval_of_three_seeds() -> None:
@@ -28,6 +28,16 @@ def test_one_value_has_no_interval_and_a_missing_one_no_mean() -> None:
 
 def test_seeds_that_agree_have_no_interval() -> None:
     assert estimate([0.1 + 0.2, 0.3, 0.3]) == Estimate(pytest.approx(0.3), None)
+
+
+@pytest.mark.parametrize("count", [10, 50, 200, 250, 10_000])
+def test_where_all_or_none_are_right_the_interval_ends_there(count: int) -> None:
+    # Wilson's ends at part 1 are 1 and 1 / (1 + z2 / count); by symmetry 0 and 1 less that at 0.
+    end = 1 / (1 + 1.959964**2 / count)
+    every, none = wilson(1.0, count), wilson(0.0, count)
+    assert every.ci95 is not None and none.ci95 is not None
+    assert every.ci95[1] >= 1.0 and every.ci95 == pytest.approx((end, 1.0)) and none.ci95[0] <= 0.0
+    assert none.ci95 == pytest.approx((0.0, 1 - end), abs=1e-12)
 
 
 def test_only_a_whole_interval_with_a_width_is_above_or_below_zero() -> None:

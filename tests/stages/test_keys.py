@@ -80,6 +80,18 @@ def test_changed_code_that_a_network_builds_on_is_another_network(
     before = digests(f"{deep}width = 3\n", "depth = 1\n")
     for changed_too in (digests(f"{deep}width = 4\n", "depth = 1\n"), digests(f"{deep}width = 3\n", "depth = 2\n")):
         assert [a == b for a, b in zip(before, changed_too, strict=True)] == [False] * 4 + [True] * 2
+    # In a package of its own the names of relative imports are that package's, and above it moe.nets'.
+    inner = nets / "inner"
+    inner.mkdir()
+    (inner / "__init__.py").write_text("from .net import Net\n")
+    (inner / "net.py").write_text("from .blocks import Block\nfrom ..theirs import Net\n")
+    (inner / "blocks.py").write_text("size = 1\n")
+    first = [code_digest(f"moe.nets.inner{where}.Net") for where in ("", ".net")]
+    (inner / "blocks.py").write_text("size = 2\n")
+    second = [code_digest(f"moe.nets.inner{where}.Net") for where in ("", ".net")]
+    (nets / "theirs.py").write_text("width = 9\n")
+    third = [code_digest(f"moe.nets.inner{where}.Net") for where in ("", ".net")]
+    assert len({*first, *second, *third}) == 6
     (nets / "initial.py").write_text("start = 2\n")
     assert digests(f"{deep}width = 3\n", "depth = 1\n") == before
     # Of a module that builds on none the digest is that of its own text.
@@ -91,6 +103,14 @@ def test_another_format_of_the_code_changes_every_key(monkeypatch: pytest.Monkey
     before = keys(default())
     monkeypatch.setattr("moe.stages.FORMAT", 2)
     assert differing(keys(default()), before) == ALL
+
+
+def test_whitening_by_fewer_of_larger_images_is_in_the_key() -> None:
+    net = {"_target_": "moe.nets.fast_vgg.FastVGG", "size": "s"}
+    config = changed(**{"base.net": net})
+    small, large = (stages(config, in_shape=(3, side, side)) for side in (32, 33))
+    assert "whitened" not in small["base"].inputs and "whitened" in large["base"].inputs
+    assert "whitened" not in large["router"].inputs  # another network
 
 
 def test_a_specialist_that_starts_from_the_base_changes_with_it() -> None:

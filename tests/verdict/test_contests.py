@@ -122,6 +122,8 @@ def test_settings_that_make_no_rival_and_yet_differ_are_said() -> None:
         "The rivals differ in data.splits.seed, which makes none of them (0: hard, soft; 3: base): "
         "what tells them apart may be that."
     ]
+    # What a rival without a file here is meant to differ in nobody knows.
+    assert said(settled("hard"), settled("mine", gate__width=3), soft) == []
     # The soft mixture's specialists are by no file of its to learn for longer.
     assert said(settled("hard"), settled("soft", mixture__routing="soft", expert__recipe__epochs=6)) == [
         "The rivals differ in expert.recipe.epochs, which makes none of them (5: hard; 6: soft): "
@@ -173,7 +175,7 @@ def test_the_mixture_is_held_against_its_own_specialists() -> None:
     ]
 
 
-def test_the_cascaded_mixture_is_held_against_what_costs_no_more() -> None:
+def test_the_cascaded_mixture_is_held_against_bases_as_cheap() -> None:
     made = [run("cascaded", seed, 8) for seed in (0, 1)]
     made += [run("hard", seed, 8) for seed in (0, 1)]
     for rival, right in (("cascade", (5, 6)), ("tuned_cascade", (7, 7)), ("longer", (8, 6)), ("wider", (9, 9))):
