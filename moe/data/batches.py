@@ -93,7 +93,7 @@ class Batches:
         world: int = 1,
         even: bool = False,
     ) -> None:
-        self.examples, self.pixels, self.batch_size, self.even = examples, pixels, batch_size, even
+        self.examples, self.pixels = examples, pixels
         self.seed, self.augment, self.epoch = seed, augment, epoch
         self.rank, self.world = rank, world
         self._sizes = sizes(len(examples), batch_size, even)
