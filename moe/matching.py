@@ -117,7 +117,7 @@ def _of_mixture(config: Config, tree: Tree, shape: tuple[int, int, int]) -> floa
 
 def _of_whole(config: Config, tree: Tree, shape: tuple[int, int, int]) -> list[Stage]:
     """The stages of the mixture that this config trains with `target=gates`; their keys are those of no run."""
-    return plan(replace(config, target="gates"), tree, "", shape, "")
+    return plan(replace(config, target="gates"), tree, "", shape, "", lambda stage: 0)
 
 
 def _channels(net: Mapping[str, Any]) -> Plain:

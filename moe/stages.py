@@ -50,7 +50,7 @@ def plan(
     fingerprint: str,
     in_shape: Sequence[int],
     precision: str,
-    images: "Callable[[Stage], int]" = lambda stage: 0,
+    images: Callable[[Stage], int],
 ) -> list[Stage]:
     """The stages that `config.target` needs, each after those it reads.
 

@@ -87,7 +87,8 @@ def test_a_base_as_long_is_another_network_and_learns_so_long() -> None:
     long = job("base.match=epochs", "base.recipe.epochs=1", "expert.recipe.epochs=1", "router.recipe.epochs=1")
     data = digits()[0]
     (plain,), (stage,) = (
-        plan(c, long.tree, data.fingerprint, data.train.shape, "") for c in (long.config, matched(long))
+        plan(c, long.tree, data.fingerprint, data.train.shape, "", lambda stage: 0)
+        for c in (long.config, matched(long))
     )
     assert stage.key != plain.key and stage.seed == plain.seed
     assert recipe(long, stage).epochs == 3

@@ -76,7 +76,7 @@ def test_a_specialist_that_starts_as_the_base_has_its_size_and_half_its_epochs(
 def key(*overrides: str) -> str:
     config = resolved(composed(*FAST, "target=base", *overrides))
     tree = parse(config.taxonomy.branches, config.data.classes or [])
-    return stages.plan(config, tree, "data", (3, 32, 32), "32-true")[0].key
+    return stages.plan(config, tree, "data", (3, 32, 32), "32-true", lambda stage: 0)[0].key
 
 
 def test_a_key_holds_what_was_chosen(device: str) -> None:
@@ -87,7 +87,8 @@ def test_a_key_holds_what_was_chosen(device: str) -> None:
 
 def test_new_keys_of_a_recipe_change_a_stages_key_only_where_they_are_set() -> None:
     config = resolved(composed(*FAST, "trainer=cpu"))
-    inputs: Any = stages.plan(config, parse(config.taxonomy.branches, config.data.classes or []), "d", (3, 32, 32), "x")
+    tree = parse(config.taxonomy.branches, config.data.classes or [])
+    inputs: Any = stages.plan(config, tree, "d", (3, 32, 32), "x", lambda stage: 0)
     assert all(not {"lookahead", "muon"} & set(stage.inputs["recipe"]) for stage in inputs)
     changed = {
         key("trainer=cpu", f"base.recipe.{new}")

@@ -56,7 +56,7 @@ def test_once_the_whitenings_bias_has_learnt_nothing_goes_back_to_it(early: int 
     indices = splits.SplitIndices(every[:40], every[40:45], every[45:])
     tree = parse(config.taxonomy.branches, dataset.classes)
     job = Job(resolved(config, say=False), tree, dataset, indices, Store(Path("nowhere")), Path(), lambda stage: None)
-    (stage,) = plan(job.config, tree, dataset.fingerprint, (3, 32, 32), "32-true")
+    (stage,) = plan(job.config, tree, dataset.fingerprint, (3, 32, 32), "32-true", lambda stage: 40)
     found = epoch_flops(job, stage)
     # To whitened images, 24 channels of 31 x 31 pixels, through the first group's 3 x 3 convolution with 4 channels.
     back = 40 * 2 * 24 * 9 * 4 * 31 * 31

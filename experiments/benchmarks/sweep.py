@@ -17,13 +17,13 @@ from typing import Any
 import torch
 
 import moe
-from moe import assembly, inference, stages
+from moe import assembly, inference
 from moe.data import sources, splits
 from moe.data.batches import Pixels
 from moe.data.module import split_images
 from moe.frozen import outputs
+from moe.job import Job, planned
 from moe.modules.ensemble import mixture_nll
-from moe.modules.fit import precision_for
 from moe.nets.mixture import Frozen, Mixture
 from moe.schema import Config
 from moe.store import Store
@@ -53,10 +53,9 @@ def frozen_outputs(config: Config) -> tuple[torch.Tensor, torch.Tensor, Frozen, 
     tree = parse(config.taxonomy.branches, config.data.classes or [])
     dataset = sources.load(config.data, data)
     indices = splits.split(dataset, config.data.splits)
-    in_shape = tuple(dataset.train.images.shape[1:])
-    plan = stages.plan(config, tree, dataset.fingerprint, in_shape, precision_for(config.trainer))
     store = Store(Path(config.paths.store))
-    entries = {stage.name: entry for stage in plan if (entry := store.get(stage.key)) is not None}
+    job = Job(config, tree, dataset, indices, store, Path(), lambda stage: None)
+    entries = {stage.name: entry for stage in planned(job) if (entry := store.get(stage.key)) is not None}
     images = split_images(dataset, indices, "gate")
     pixels = Pixels(tuple(config.data.mean), tuple(config.data.std))
     said = outputs(config, store, tree, entries, "gate", images, pixels, torch.device("cpu"))
