@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 LONGEST = 500  # characters of a sentence about a config, which may quote a value that is a whole section
 
@@ -41,3 +42,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """The end of a sentence that names the known word most like `word`, or nothing."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def printable(path: Path | str) -> str:
+    """A path on one line: line breaks and other characters that cannot be shown are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))

@@ -157,7 +157,8 @@ def check_shape(ensemble: "Ensemble", dataset: "DataSet") -> None:
 
 def test(ensemble: "Ensemble", dataset: "DataSet", device: "torch.device") -> "tuple[Plain, Predictions]":
     """The run's mixture on a data set's test images: sections as in `results.json`, and the predictions."""
-    from moe import inference, results
+    from moe import inference
+    from moe.results.measure import measure
 
     images, labels = dataset.test.images, dataset.test.labels
     frozen = _frozen(ensemble, images, device)
@@ -173,7 +174,7 @@ def test(ensemble: "Ensemble", dataset: "DataSet", device: "torch.device") -> "t
             "sizes": {"test": len(labels)},
             "protocol": found["data"]["protocol"],
         },
-        **results.measure(ensemble.tree, ensemble.mixture, images, labels, ensemble.pixels, predictions, frozen),
+        **measure(ensemble.tree, ensemble.mixture, images, labels, ensemble.pixels, predictions, frozen),
     }
     return tested, predictions
 
@@ -218,11 +219,12 @@ def _otherwise(run: str, ensemble: "Ensemble", tested: Plain, predictions: "Pred
 
     By the recorded predictions or, without them, by which images were right; of old runs even that is not known.
     """
-    from moe import results
+    from moe.results.bits import unpack
+    from moe.results.predictions import read_predictions
 
     before = ensemble.results["test"].get("right")
     try:
-        recorded, _ = results.read_predictions(Path(run))
+        recorded, _ = read_predictions(Path(run))
         ours, theirs = (said.probabilities.argmax(dim=1) for said in (recorded, predictions))
         if ours.shape == theirs.shape:
             return int((ours != theirs).sum()), ", image by image"
@@ -232,7 +234,7 @@ def _otherwise(run: str, ensemble: "Ensemble", tested: Plain, predictions: "Pred
     if before is None:
         return 0, f"; image by image nothing could be compared: {fault}"
     count = len(predictions.route)
-    right = [results.unpack(text, count) for text in (before, tested["test"]["right"])]
+    right = [unpack(text, count) for text in (before, tested["test"]["right"])]
     return int((right[0] != right[1]).sum()), f", and the same images are right; their classes are not known: {fault}"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe import command
-from moe.errors import DataError
+from moe.errors import DataError, printable
 from moe.schema import Plain
 
 if TYPE_CHECKING:
@@ -133,8 +133,6 @@ def rows(ensemble: "Ensemble", predictions: "Predictions") -> Iterator[Plain]:
 
 
 def _line(ensemble: "Ensemble", path: Path, row: Plain, width: int) -> str:
-    from moe.data.pictures import printable
-
     tree = ensemble.tree
     name = row["class"].ljust(max(map(len, tree.classes)))
     route = (row["route"] or "-").ljust(max(len(leaf.name) for leaf in tree.leaves))
@@ -150,11 +148,11 @@ class _Drawings:
 
     def draw(self, ensemble: "Ensemble", paths: Sequence[Path], images: "Tensor", predictions: "Predictions") -> None:
         """Write one PNG an image (N, C, H, W)."""
-        from moe import report
         from moe.report.figure import style
+        from moe.report.paths import draw_path, only
 
         for index, path in enumerate(paths):
-            figure = report.draw_path(ensemble.tree, images[index], report.only(predictions, index))
+            figure = draw_path(ensemble.tree, images[index], only(predictions, index))
             with style():
                 figure.savefig(self.folder / f"{self._name(path.stem)}.png", dpi=150)
 

@@ -20,6 +20,8 @@ from moe.nets.gates import shares
 from moe.nets.members import Members
 from moe.nets.routing import hard_route
 from moe.provenance import git_revision, versions
+from moe.results.measure import measure, measure_classifier, measure_router
+from moe.results.predictions import PREDICTIONS, write_predictions
 from moe.schema import Plain
 from moe.stages import Stage, digest
 from moe.store import Entry, sweep
@@ -71,13 +73,13 @@ def record(
         select = split_images(job.dataset, job.indices, job.select_on)
         chosen = inference.mix_stored(mixture, select.images, job.pixels, job.frozen(entries, job.select_on))
         found["val"] = _scores(chosen.probabilities, select.labels)
-        found.update(results.measure(tree, mixture, test.images, test.labels, job.pixels, predictions, dense))
-        found["cost"] = results.cost(mixture, test.shape, predictions, tree)
+        found.update(measure(tree, mixture, test.images, test.labels, job.pixels, predictions, dense))
+        found["cost"] = cost.cost(mixture, test.shape, predictions, tree)
         flops = cost.mixture_flops(mixture, test.shape, tree)
         frozen_flops = sum(flops.experts) + sum(flops.routers)
         found["cost"]["training_flops"] = training_flops(job, stages, entries, frozen_flops)
         found["stages"]["gates"]["test"] = {"accuracy": found["test"]["accuracy"], "count": len(test.labels)}
-        results.write_predictions(job.folder, predictions, test.labels)
+        write_predictions(job.folder, predictions, test.labels)
         # The report shows how probable the ways not taken were, too.
         drawn = replace(predictions, leaves=dense.leaves)
     elif config.target == "base":
@@ -88,18 +90,18 @@ def record(
         chosen_by, _ = members.combine(_said(job, stages, entries, job.select_on, members))
         found["val"] = _scores(chosen_by, _labels(job, job.select_on))
         probabilities, asked = members.combine(_said(job, stages, entries, "test", members))
-        found["test"] = results.measure_classifier(tree, probabilities, test.labels)
-        found["cost"] = results.members_cost(members, test.shape, asked)
+        found["test"] = measure_classifier(tree, probabilities, test.labels)
+        found["cost"] = cost.members_cost(members, test.shape, asked)
         found["cost"]["training_flops"] = training_flops(job, stages, entries)
     elif config.target == "router":
-        found["test"] = results.measure_router(tree, _route(job, entries), test.labels)
+        found["test"] = measure_router(tree, _route(job, entries), test.labels)
     _finish(job, stages, entries, found, drawn, loggers)
     return found
 
 
 def clear(folder: Path) -> None:
     """Remove what an earlier run left in `folder`, half or whole: until this one is complete it has no results."""
-    for name in (results.RESULTS, results.PREDICTIONS, "report.html"):
+    for name in (results.RESULTS, PREDICTIONS, "report.html"):
         sweep(folder / name, 0)
         (folder / name).unlink(missing_ok=True)
 
@@ -113,7 +115,7 @@ def _finish(
     loggers: StageLoggers,
 ) -> None:
     if job.config.report:
-        from moe import report
+        from moe.report import run as report
 
         curves = {name: entry.record["curves"] for name, entry in entries.items()}
         test = job.dataset.test

@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from moe import results
+from moe.cost import cost
 from moe.data.batches import Pixels
 from moe.inference import Predictions, predict
 from moe.nets.class_expert import ClassExpert
 from moe.nets.gates import LinearGate
 from moe.nets.mixture import Mixture
+from moe.results.measure import measure
 from moe.schema import Plain
 from moe.taxonomy import Tree, parse
 
@@ -56,8 +58,8 @@ def example(tree: Tree, routing: str = "hard", **changes: Any) -> tuple[Plain, P
             "base": {"key": "base-1", "kind": "base", "test": {"accuracy": 0.25, "count": COUNT}},
             "gates": {"key": "gates-1", "kind": "gates", "test": None},
         },
-        "cost": results.cost(mixture, (3, 2, 2), predictions, tree),
-        **results.measure(tree, mixture, images, labels, pixels, predictions, frozen),
+        "cost": cost(mixture, (3, 2, 2), predictions, tree),
+        **measure(tree, mixture, images, labels, pixels, predictions, frozen),
         **changes,
     }
     return whole, predictions, labels, images

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,15 @@ def test_a_real_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_as_a_command_of_its_own(process: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:
     done = process("moe.compare", "--help")
     assert (done.returncode, done.stderr) == (0, "") and "the best on val first" in done.stdout
+
+
+def test_runs_are_compared_without_torch_whose_import_would_be_most_of_the_wait(
+    found: dict[str, Any], tmp_path: Path
+) -> None:
+    write(tmp_path / "a", found)
+    write(tmp_path / "b", changed(found, 0.875, gate__width=16))
+    asked = [sys.executable, "-X", "importtime", "-m", "moe.compare", "a", "b", "--html", "page.html"]
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "moe.comparison.rows" in imported and (tmp_path / "page.html").is_file()
+    assert not imported & {"torch", "torchvision", "pytorch_lightning", "wandb"}

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from moe import results
+from moe.results.bits import pack, unpack
+from moe.results.predictions import read_predictions, write_predictions
 from tests.evaluated import command, part_of, recorded
 
 OWN = "The run's own data: the test accuracy equals the recorded one, image by image."
@@ -57,7 +58,7 @@ def test_other_data_with_its_classes(
     assert (code, err) == (0, "")
     said = json.loads(out)
     # By hand: the recorded predictions of those 30 images. Files are named by their place in canonical order.
-    predictions, labels = results.read_predictions(run)
+    predictions, labels = read_predictions(run)
     index = torch.tensor([int(path.stem) for path in folder.glob("test/*/*.png")])
     right = (predictions.probabilities.argmax(dim=1) == labels)[index]
     assert said["test"]["accuracy"] == right.sum().item() / 30
@@ -70,9 +71,9 @@ def test_other_data_with_its_classes(
 def test_a_changed_record_is_told(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
-    predictions, labels = results.read_predictions(copy)
+    predictions, labels = read_predictions(copy)
     predictions.probabilities[3] = predictions.probabilities[3].roll(1)
-    results.write_predictions(copy, predictions, labels)
+    write_predictions(copy, predictions, labels)
     code, out, err = command(capsys, copy)
     accuracy = f"{100 * recorded(run)['test']['accuracy']:.2f}%"
     assert code == 1 and OWN not in out and out.startswith("demo, seed 0, digits")
@@ -94,10 +95,10 @@ def test_without_its_predictions_it_says_what_could_be_compared(
     assert (code, out.splitlines()[-1]) == (0, said)
     # Two images that were wrong and right are right and wrong: the accuracy is the same, and it is told.
     found = recorded(run)
-    right = results.unpack(found["test"]["right"], 359)
+    right = unpack(found["test"]["right"], 359)
     swapped = [int(right.nonzero()[0]), int((~right).nonzero()[0])]
     right[swapped] = ~right[swapped]
-    found["test"]["right"] = results.pack(right)
+    found["test"]["right"] = pack(right)
     (copy / "results.json").write_text(json.dumps(found))
     code, _, err = command(capsys, copy)
     assert code == 1 and err.startswith("moe: 2 of 359 test images are not classified")

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 import moe
-from moe import predict, results
+from moe import predict
 from moe.data import sources
 from moe.inference import Predictions
+from moe.results.predictions import read_predictions
 from moe.taxonomy import parse
 
 COUNT = 7
@@ -46,7 +47,7 @@ def test_json_says_what_the_run_recorded_of_the_same_images(
     assert (code, err) == (0, "")
     said = [json.loads(line) for line in out.splitlines()]
     assert [row["path"] for row in said] == list(map(str, pictures))
-    recorded, _ = results.read_predictions(run)
+    recorded, _ = read_predictions(run)
     branches = ["curved", "straight"]
     # An expert's part is what of the mixture comes from it, over all classes.
     mass = torch.einsum("nke,nek->ne", recorded.weights, recorded.experts)

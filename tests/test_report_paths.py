@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from moe import report
 from moe.inference import Predictions
-from moe.report.paths import choose
+from moe.report.paths import choose, draw_path
 from moe.taxonomy import parse
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ IMAGE = torch.zeros(3, 4, 4, dtype=torch.uint8)
 
 def test_a_path_that_hard_routing_took_shows_what_it_knows() -> None:
     # Only the leaf that was reached has a probability; the experts on the way are base, alive and furry.
-    said = texts(report.draw_path(TREE, IMAGE, one([0.0, 0.56, 0.0], 1, [0.5, 0, 0.3, 0.2, 0]), label=4))
+    said = texts(draw_path(TREE, IMAGE, one([0.0, 0.56, 0.0], 1, [0.5, 0, 0.3, 0.2, 0]), label=4))
     assert said[:3] == ["cat 60% (wrong)", "truly frog", "belongs in wet"]
     tree = said[3:9]
     assert tree == ["base", "made", "alive", "furry", "0.56", "wet"]
@@ -51,7 +50,7 @@ def test_a_path_that_hard_routing_took_shows_what_it_knows() -> None:
 
 def test_a_path_whose_leaves_are_all_known_shows_every_branch() -> None:
     # made .2, furry .56, wet .24: alive has .56 + .24.
-    said = texts(report.draw_path(TREE, IMAGE, one([0.2, 0.56, 0.24], 1, [0.5, 0, 0.3, 0.2, 0]), label=2))
+    said = texts(draw_path(TREE, IMAGE, one([0.2, 0.56, 0.24], 1, [0.5, 0, 0.3, 0.2, 0]), label=2))
     assert said[:2] == ["cat 60% (right)", "truly cat"]
     assert said[2:11] == ["base", "made", "0.20", "alive", "0.80", "furry", "0.56", "wet", "0.24"]
 
@@ -62,12 +61,12 @@ def test_of_two_leaves_the_other_has_the_rest() -> None:
     predictions = Predictions(
         given.probabilities, given.route, given.weights[:, :, :3], given.leaves, given.experts[:, :3]
     )
-    said = texts(report.draw_path(tree, IMAGE[:1], predictions))
+    said = texts(draw_path(tree, IMAGE[:1], predictions))
     assert said[:6] == ["cat 60%", "base", "a", "0.30", "b", "0.70"]
 
 
 def test_a_path_without_routers() -> None:
-    said = texts(report.draw_path(TREE, IMAGE, one([0.0, 0.0, 0.0], -1, [0.2] * 5), label=2))
+    said = texts(draw_path(TREE, IMAGE, one([0.0, 0.0, 0.0], -1, [0.2] * 5), label=2))
     assert said[:3] == ["cat 60% (right)", "truly cat", "one gate, no router"]
     assert sum(text == "20% of the mixture" for text in said) == 5
 

@@ -41,7 +41,7 @@ class Run:
     config: Mapping[str, Any]
     training_flops: float | None = None
     regret: Mapping[str, float] = field(default_factory=dict)
-    # By baseline, its own as `test`: which images were right, see `moe.results.unpack`.
+    # By baseline, its own as `test`: which images were right, see `moe.results.bits`.
     right: Mapping[str, str] = field(default_factory=dict)
     images: int = 0
     key: str | None = None  # of the networks that it is made of

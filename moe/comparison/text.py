@@ -5,14 +5,13 @@ from collections.abc import Sequence
 
 from moe.comparison.columns import Column, columns, notes
 from moe.comparison.rows import Row
+from moe.errors import printable
 
 GAP = "  "
 
 
 def text(rows: Sequence[Row], differences: Sequence[str], width: int, by_run: bool = False) -> str:
     """The table in blocks of whole columns that fit `width`, below it each row's folder and what must be said."""
-    from moe.data.pictures import printable
-
     numbers = Column("#", [str(number) for number, _ in enumerate(rows, 1)], [])
     more = [f" and {row.n - 1} more" if row.n > 1 else "" for row in rows]
     paths = [f"{numbers.line(i)}{GAP}{printable(row.first.path)}{more[i]}" for i, row in enumerate(rows)]

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from moe.data.folders import FORMATS
-from moe.errors import DataError
+from moe.errors import DataError, printable
 
 LARGEST = 24_000_000  # pixels, asked of the header before anything is decoded
 
@@ -37,11 +37,6 @@ def read(path: Path, in_shape: tuple[int, int, int], resize: bool = False) -> Te
         raise DataError(f"{printable(path)}: {error}") from None
     pixels = np.array(picture)
     return torch.from_numpy(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1).copy())
-
-
-def printable(path: Path | str) -> str:
-    """A path on one line: line breaks and other characters that cannot be shown are escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(path))
 
 
 def _check_file(path: Path) -> None:

@@ -1,29 +1,10 @@
-"""What a run measured: the sections of `results.json`, its files, and the table that a user sees."""
+"""What a run measured: the sections of `results.json`, its files, and the table that a user sees.
 
-from moe.cost import cost, members_cost
-from moe.results.bits import pack, unpack
-from moe.results.files import PREDICTIONS, RESULTS, SCHEMA, read, read_predictions, write, write_predictions
-from moe.results.measure import measure, measure_classifier, measure_router
+Here is what reads and says results, without torch, so that comparing runs starts at once; `measure` and `predictions`
+have the rest.
+"""
+
+from moe.results.files import RESULTS, SCHEMA, read, write
 from moe.results.table import headline, sections, table, verdict_sentence, warning
 
-__all__ = [
-    "PREDICTIONS",
-    "RESULTS",
-    "SCHEMA",
-    "cost",
-    "headline",
-    "measure",
-    "measure_classifier",
-    "measure_router",
-    "members_cost",
-    "pack",
-    "read",
-    "read_predictions",
-    "sections",
-    "table",
-    "unpack",
-    "verdict_sentence",
-    "warning",
-    "write",
-    "write_predictions",
-]
+__all__ = ["RESULTS", "SCHEMA", "headline", "read", "sections", "table", "verdict_sentence", "warning", "write"]

@@ -1,21 +1,17 @@
-"""A run's files: `results.json` and `predictions.safetensors`, each there whole or not at all."""
+"""A run's `results.json`, there whole or not at all."""
 
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from moe.errors import NonFiniteError, StoreError
-from moe.inference import Predictions
 from moe.schema import Plain
-from moe.store import write_whole
+from moe.store.files import write_whole
 
 SCHEMA = 1
-RESULTS, PREDICTIONS = "results.json", "predictions.safetensors"
+RESULTS = "results.json"
 
 
 def write(folder: Path, results: Plain) -> None:
@@ -46,29 +42,6 @@ def read(path: Path) -> Plain:
     if schema != SCHEMA:
         raise StoreError(f"{file} has schema {schema!r}; this version of moe reads schema {SCHEMA}")
     return dict(results)
-
-
-def write_predictions(folder: Path, predictions: Predictions, labels: Tensor) -> None:
-    """Write `predictions.safetensors` into `folder`, whole or not at all, with the images' labels (N,)."""
-    from safetensors.torch import save
-
-    tensors = {field.name: getattr(predictions, field.name).contiguous() for field in fields(Predictions)}
-    write_whole(folder / PREDICTIONS, save({**tensors, "labels": labels.contiguous()}))
-
-
-def read_predictions(folder: Path) -> tuple[Predictions, Tensor]:
-    """What `write_predictions` wrote. Raises StoreError where there is none or it cannot be read."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    file = folder / PREDICTIONS
-    try:
-        tensors = load(file.read_bytes())
-        return Predictions(**{field.name: tensors[field.name] for field in fields(Predictions)}), tensors["labels"]
-    except OSError:
-        raise StoreError(f"{folder} holds no {PREDICTIONS}: it is no finished run of a mixture") from None
-    except (SafetensorError, KeyError, TypeError, ValueError):
-        raise StoreError(f"{file} is damaged: it does not hold the predictions of a run") from None
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:

@@ -8,7 +8,7 @@ from moe import metrics
 from moe.comparison import Row, Run, differing, rows
 from moe.comparison.estimate import Estimate, estimate
 from moe.errors import StoreError
-from moe.results import unpack
+from moe.results.bits import unpack
 from moe.verdict.significance import holm, paired_t
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from moe.data import pictures
-from moe.errors import DataError
+from moe.errors import DataError, printable
 
 
 def save(path: Path, pixels: object, **options: object) -> Path:
@@ -148,5 +148,5 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
 
 
 def test_paths_are_printed_on_one_line() -> None:
-    assert pictures.printable("a b/ü\n\x1b[1m.png") == "a b/ü\\n\\x1b[1m.png"
-    assert pictures.printable(os.fsdecode(b"\xff.png")) == "\\udcff.png"
+    assert printable("a b/ü\n\x1b[1m.png") == "a b/ü\\n\\x1b[1m.png"
+    assert printable(os.fsdecode(b"\xff.png")) == "\\udcff.png"

@@ -19,6 +19,7 @@ from moe import results
 from moe.data.cache import read_cache, write_cache
 from moe.errors import UserError
 from moe.modules.checkpoint import HEAD, VerifiedCheckpointIO
+from moe.results.predictions import read_predictions
 from moe.store import Store, digest
 from moe.store.__main__ import main as store_main
 from moe.store.entry import RECORD, TENSORS
@@ -86,7 +87,7 @@ def test_files_of_a_run(name: str, run: Path, tmp_path: Path, long: bool, tally:
         shutil.copy(run / file, tmp_path)
     readers: dict[str, Callable[[], object]] = {
         "results.json": lambda: results.read(tmp_path),
-        "predictions.safetensors": lambda: results.read_predictions(tmp_path),
+        "predictions.safetensors": lambda: read_predictions(tmp_path),
         "cache": lambda: read_cache(tmp_path / "cache"),
         "sweep.json": lambda: sweeps.read_sweep(tmp_path),
     }

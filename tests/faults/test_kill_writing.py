@@ -14,6 +14,7 @@ import torch
 from moe import record, results
 from moe.data.cache import read_cache, write_cache
 from moe.inference import Predictions
+from moe.results.predictions import read_predictions, write_predictions
 from moe.store import Store, write_whole
 from moe.sweep.record import FAILURE, SWEEP, Sweep, read_failure, read_sweep, write_failure
 
@@ -38,8 +39,8 @@ FILES: dict[str, tuple[Callable[[Path, int], None], Callable[[Path], float]]] = 
         lambda folder: results.read(folder)["value"],
     ),
     "predictions.safetensors": (
-        lambda folder, value: results.write_predictions(folder, predictions(value), torch.zeros(300)),
-        lambda folder: results.read_predictions(folder)[0].probabilities.mean().item(),
+        lambda folder, value: write_predictions(folder, predictions(value), torch.zeros(300)),
+        lambda folder: read_predictions(folder)[0].probabilities.mean().item(),
     ),
     "report.html": (  # what the report and the comparison are written by
         lambda folder, value: write_whole(folder / "report.html", str(value).encode() * 9000),

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import moe
-from moe import results
 from moe.errors import StoreError, UserError
+from moe.results.predictions import read_predictions
 from moe.store import Store, digest
 from moe.store.entry import RECORD, TENSORS
 
@@ -62,7 +62,7 @@ def test_pickles_and_hyper_parameters_are_never_opened(
                 _sign(place.parent, content)
             with pytest.raises(UserError):
                 moe.load(tmp_path / "run")
-                results.read_predictions(tmp_path / "run")
+                read_predictions(tmp_path / "run")
             tally[f"{name} as {place.name}", "refused, the canary absent"] += 1
         place.write_bytes(whole)
         if place.name == TENSORS:

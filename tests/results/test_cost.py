@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from moe import results
+from moe.cost import cost
 from moe.inference import Predictions
 from moe.nets.class_expert import ClassExpert
 from moe.nets.gates import Gate
@@ -26,7 +26,7 @@ def priced(tree: Tree, routing: str, route: list[int]) -> Plain:
     gates = [LinearGateOfPixels(size) for size in sizes]
     nothing = torch.zeros(len(route), 1)
     predictions = Predictions(nothing, torch.tensor(route), nothing, nothing, nothing)
-    return results.cost(Mixture(tree, experts, routers, gates, routing), (3, 2, 2), predictions, tree)
+    return cost(Mixture(tree, experts, routers, gates, routing), (3, 2, 2), predictions, tree)
 
 
 class LinearGateOfPixels(Gate):

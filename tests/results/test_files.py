@@ -10,6 +10,7 @@ import torch
 
 from moe import results
 from moe.errors import NonFiniteError, StoreError
+from moe.results.predictions import read_predictions, write_predictions
 from moe.schema import Plain
 from tests.results.worked import GATES, LABELS, NOTHING, complete, measured
 
@@ -62,8 +63,8 @@ def test_what_cannot_be_read_is_said_in_a_sentence(tmp_path: Path, content: str 
 
 def test_predictions_come_back(tmp_path: Path) -> None:
     _, predictions = measured("hard", GATES)
-    results.write_predictions(tmp_path, predictions, LABELS)
-    back, labels = results.read_predictions(tmp_path)
+    write_predictions(tmp_path, predictions, LABELS)
+    back, labels = read_predictions(tmp_path)
     assert torch.equal(labels, LABELS)
     for name, tensor in vars(predictions).items():
         assert torch.equal(getattr(back, name), tensor)
@@ -71,7 +72,7 @@ def test_predictions_come_back(tmp_path: Path) -> None:
 
 def test_missing_and_damaged_predictions(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="holds no predictions"):
-        results.read_predictions(tmp_path)
+        read_predictions(tmp_path)
     (tmp_path / "predictions.safetensors").write_bytes(b"no tensors")
     with pytest.raises(StoreError, match="is damaged"):
-        results.read_predictions(tmp_path)
+        read_predictions(tmp_path)

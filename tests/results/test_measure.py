@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from moe import results
 from moe.errors import StoreError
 from moe.inference import predict, predict_stored
-from moe.results.measure import _regret
+from moe.results.bits import pack, unpack
+from moe.results.measure import _regret, measure, measure_classifier, measure_router
 from moe.schema import Plain
 from tests.results.worked import BASE, GATES, IMAGES, LABELS, PIXELS, TREE, measured, mixture
 
@@ -125,7 +125,7 @@ def test_a_leaf_that_no_image_reaches_has_null_weights() -> None:
     few = torch.tensor([0, 1])
     frozen = network.dense(PIXELS(IMAGES))[few]
     predictions = predict(network, IMAGES[few], PIXELS)
-    out = results.measure(TREE, network, IMAGES[few], LABELS[few], PIXELS, predictions, frozen)
+    out = measure(TREE, network, IMAGES[few], LABELS[few], PIXELS, predictions, frozen)
     assert out["test"]["gate"]["wet"] == {"weight": {"base": None, "alive": None, "wet": None}, "entropy": None}
     assert out["test"]["router"]["recall"] == {"made": 1.0, "furry": None, "wet": None}
     assert out["test"]["branch"]["wet"] == {"accuracy": None, "count": 0}
@@ -170,9 +170,9 @@ def test_flat() -> None:
 
 
 def test_classifier_and_router_alone() -> None:
-    base = results.measure_classifier(TREE, torch.tensor(BASE), LABELS)
+    base = measure_classifier(TREE, torch.tensor(BASE), LABELS)
     assert base["accuracy"] == 0.5 and base["router"] is None and base["gate"] is None
-    router = results.measure_router(TREE, torch.tensor([0, 0, 1, 1, 2, 0]), LABELS)
+    router = measure_router(TREE, torch.tensor([0, 0, 1, 1, 2, 0]), LABELS)
     assert router["router"]["accuracy"] == pytest.approx(5 / 6)
     assert set(router) == set(base)
     assert all(router[name] is None for name in router if name != "router")
@@ -181,13 +181,13 @@ def test_classifier_and_router_alone() -> None:
 def test_which_images_were_right_goes_into_text_and_back() -> None:
     # 1010 0000 1 and seven bits that are none: bytes A0 and 80.
     right = torch.tensor([1, 0, 1, 0, 0, 0, 0, 0, 1], dtype=torch.bool)
-    assert results.pack(right) == "oIA="
-    assert torch.equal(results.unpack("oIA=", 9), right)
+    assert pack(right) == "oIA="
+    assert torch.equal(unpack("oIA=", 9), right)
     for text, count in (("oIA=", 17), ("oIA=", 8), ("?", 1), ("oIA", 9)):
         with pytest.raises(StoreError, match="`right` of a results"):
-            results.unpack(text, count)
+            unpack(text, count)
 
 
 def test_every_accuracy_says_of_which_images_it_is(hard: Plain) -> None:
     for said in (hard["test"], *filter(None, hard["baselines"].values())):
-        assert results.unpack(said["right"], 6).double().mean().item() == pytest.approx(said["accuracy"])
+        assert unpack(said["right"], 6).double().mean().item() == pytest.approx(said["accuracy"])

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from moe import results
+from moe.results.measure import measure_classifier, measure_router
 from moe.schema import Plain
 from tests.results.worked import BASE, LABELS, NOTHING, TREE, complete
 
@@ -52,8 +53,8 @@ def test_table_of_long_names_stays_within_80_columns(hard: Plain) -> None:
 @pytest.mark.parametrize("target", ["base", "router", "experts"])
 def test_table_of_other_targets(target: str) -> None:
     test = {
-        "base": results.measure_classifier(TREE, torch.tensor(BASE), LABELS),
-        "router": results.measure_router(TREE, torch.tensor([0, 0, 1, 1, 2, 0]), LABELS),
+        "base": measure_classifier(TREE, torch.tensor(BASE), LABELS),
+        "router": measure_router(TREE, torch.tensor([0, 0, 1, 1, 2, 0]), LABELS),
         "experts": None,
     }[target]
     text = results.table(complete({**NOTHING, "test": test}, target=target))

@@ -14,6 +14,7 @@ from moe.inference import Predictions, predict
 from moe.nets.class_expert import ClassExpert
 from moe.nets.gates import Gate
 from moe.nets.mixture import Mixture
+from moe.results.measure import measure
 from moe.schema import Plain
 from moe.taxonomy import parse
 from tests.nets.tables import Table
@@ -68,7 +69,7 @@ def measured(routing: str, gates: list[list[list[float]]]) -> tuple[Plain, Predi
     network = mixture(routing, gates)
     predictions = predict(network, IMAGES, PIXELS)
     frozen = network.dense(PIXELS(IMAGES), routed=routing != "none")
-    return results.measure(TREE, network, IMAGES, LABELS, PIXELS, predictions, frozen), predictions
+    return measure(TREE, network, IMAGES, LABELS, PIXELS, predictions, frozen), predictions
 
 
 GATES = [MADE_GATE, FURRY_GATE, WET_GATE]

@@ -8,7 +8,7 @@ import torch
 
 from moe.comparison import Run
 from moe.errors import StoreError
-from moe.results import pack
+from moe.results.bits import pack
 from moe.verdict import contest_columns, contests, headline, notes, regret_columns, rival_columns, rivals, text
 from moe.verdict.contests import CHEAP, KINDS, RIVALS, same
 

@@ -16,7 +16,7 @@ from moe.data.module import split_images
 from moe.data.splits import split
 from moe.inference import logits
 from moe.nets.members import Members
-from moe.results import unpack
+from moe.results.bits import unpack
 from moe.verdict import LATENCY, Latency
 from moe.verdict.__main__ import main
 

@@ -1,0 +1,199 @@
+"""`report.html`: what a run came to, in one file that needs nothing else.
+
+Legend: N images, C H W image, K classes, E experts, L leaves.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from moe import results as words
+from moe.inference import Predictions
+from moe.metrics import right
+from moe.nets.gates import shares
+from moe.report import page, plots
+from moe.report.figure import style, svg
+from moe.report.paths import choose, draw_path, only
+from moe.results.table import CAVEAT, cost_sentence, regret_sentence, router_sentence
+from moe.schema import Plain
+from moe.store import write_whole
+from moe.taxonomy import Tree
+
+REPORT = "report.html"
+PATHS_NOTE = (
+    "Half of them wrong where there are as many, spread over the classes: no fair sample. Beside a branch stands "
+    "the probability of getting there, where routing knows it; the line above an expert is its part in the "
+    "mixture."
+)
+
+
+def write(
+    folder: Path,
+    results: Plain,
+    tree: Tree,
+    curves: Mapping[str, Sequence[Mapping[str, float]]],
+    predictions: Predictions | None,
+    labels: Tensor,
+    images: Tensor,
+) -> None:
+    """Write `report.html` into `folder`.
+
+    `curves` holds every stage's epochs; `predictions` are those of a mixture on the test `images` uint8
+    (N, C, H, W) of `labels` (N,), None for other targets. What a target has not is left out. Raises StoreError where
+    it cannot be written.
+    """
+    title = f"{results['experiment']}, seed {results['seed']}"
+    with style():
+        parts = [
+            page.heading(title),
+            page.paragraph(words.headline(results)),
+            page.paragraph(words.warning(results), "warning"),
+            page.section("Accuracy", *_accuracy(results)),
+            page.section("Routers", *_routers(results)),
+            page.section("Gates", *_gates(results, tree, predictions, labels)),
+            page.section("Paths of some test images", *_paths(tree, predictions, labels, images)),
+            page.section("Training", *_training(results, curves)),
+            page.section("Where this is from", *_origin(results)),
+        ]
+    write_whole(folder / REPORT, page.document(title, parts).encode())
+
+
+def _accuracy(results: Plain) -> list[str]:
+    sections = words.sections(results)
+    if not sections:
+        return []
+    test = results["test"]
+    series = {name: {**{"all": part}, **(part.get("branch") or {})} for name, part in sections.items()}
+    counts = {"all": sum(branch["count"] for branch in test["branch"].values())}
+    counts |= {name: branch["count"] for name, branch in test["branch"].items()}
+    classes = {name: part.get("class") or {} for name, part in sections.items()}
+    heading = [name.replace("_", " ") for name in sections]
+    by_branch = [[name, f"{count:,}", *_cells(series, name)] for name, count in counts.items()]
+    by_class = [[name, *_cells(classes, name)] for name in test["class"]]
+    drawings = {
+        "By branch": svg(plots.accuracy(list(counts), _values(series, counts)), "accuracy by branch"),
+        "By class": svg(plots.accuracy(list(test["class"]), _values(classes, test["class"])), "accuracy by class"),
+    }
+    calibration = f"Negative log-likelihood {test['nll']:.4f} nats; expected calibration error {test['ece']:.4f}."
+    verdicts = results.get("verdict") or {}
+    return [
+        page.paragraph("Accuracy on the test images in %, by true branch."),
+        page.table(["branch", "images", *heading], by_branch),
+        page.paragraph(calibration),
+        page.bullets([words.verdict_sentence(name, verdict) for name, verdict in verdicts.items()]),
+        page.paragraph(CAVEAT if verdicts else None, "soft"),
+        page.paragraph(regret_sentence(results)),
+        page.figures(drawings),
+        page.details("Accuracy by class in numbers", page.table(["class", *heading], by_class)),
+    ]
+
+
+def _cells(series: Mapping[str, Plain], row: str) -> list[str]:
+    values = [part.get(row, {}).get("accuracy") for part in series.values()]
+    return ["-" if value is None else f"{100 * value:.2f}" for value in values]
+
+
+def _values(series: Mapping[str, Plain], rows: Mapping[str, object]) -> dict[str, list[float | None]]:
+    return {name: [part.get(row, {}).get("accuracy") for row in rows] for name, part in series.items()}
+
+
+def _routers(results: Plain) -> list[str]:
+    router = (results.get("test") or {}).get("router")
+    if not router:
+        return []
+    drawing = svg(plots.confusion(list(router["recall"]), router["confusion"]), "confusion of branches")
+    return [page.paragraph(router_sentence(results)), page.figures({"Branch of the image and where it went": drawing})]
+
+
+def _gates(results: Plain, tree: Tree, predictions: Predictions | None, labels: Tensor) -> list[str]:
+    gates = (results.get("test") or {}).get("gate")
+    if not gates:
+        return []
+    rows = [
+        [
+            name,
+            ", ".join(f"{expert} {_number(weight)}" for expert, weight in gate["weight"].items()),
+            _number(gate["entropy"]),
+        ]
+        for name, gate in gates.items()
+    ]
+    drawings = {}
+    if predictions is not None:
+        drawings = _gate_drawings(tree, predictions, labels, results["config"]["mixture"]["routing"])
+    most = max(math.log(len(gate["weight"])) for gate in gates.values())
+    return [
+        page.paragraph(
+            f"Each expert's part in its leaf's mixture. Entropy is 0 where one expert has it all, at most {most:.2f}."
+        ),
+        page.table(["gate", "mean part of each expert", "mean entropy in nats"], rows, "words"),
+        page.figures(drawings),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _gate_drawings(tree: Tree, predictions: Predictions, labels: Tensor, routing: str) -> dict[str, str]:
+    """The shares of all experts but the base that speak in a leaf, by class of the images that its gate saw.
+
+    Under hard routing these are the leaf's own; else every specialist has a say for every image.
+    """
+    share = shares(predictions.weights, predictions.experts)  # (N, E)
+    drawings = {}
+    for i, (leaf, path) in enumerate(zip(tree.leaves, tree.paths, strict=True)):
+        # A leaf's own expert has no weight where the base spoke alone.
+        gated = predictions.weights[:, :, path[-1]].sum(dim=1) > 0
+        here = (predictions.route == i) & gated if routing == "hard" else torch.ones_like(labels, dtype=torch.bool)
+        experts = path[1:] if routing == "hard" else list(range(1, len(tree.experts)))
+        own = share[:, experts]
+        rows = {tree.classes[label]: own[here & (labels == label)] for label in leaf.labels}
+        strays = here & ~torch.isin(labels, torch.tensor(leaf.labels))
+        if routing == "hard" and strays.any():
+            rows["sent here wrongly"] = own[strays]
+        drawing = svg(plots.gate_shares(rows, [tree.experts[e].name for e in experts]), f"shares in {leaf.name}")
+        drawings[f"{leaf.name}: what is not the base's"] = drawing
+    return drawings
+
+
+def _paths(tree: Tree, predictions: Predictions | None, labels: Tensor, images: Tensor) -> list[str]:
+    if predictions is None:
+        return []
+    drawings = {}
+    for i in choose(right(predictions.probabilities, labels), labels):
+        figure = draw_path(tree, images[i], only(predictions, i), int(labels[i]))
+        drawings[f"Test image {i}"] = svg(figure, f"path of test image {i}")
+    return [page.paragraph(PATHS_NOTE, "soft"), page.figures(drawings)]
+
+
+def _training(results: Plain, curves: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
+    stages, seconds = results.get("stages") or {}, results.get("seconds") or {}
+    rows = []
+    for name, stage in stages.items():
+        test, spent = stage.get("test") or {}, seconds.get(name)
+        accuracy = test.get("accuracy")
+        took = "-" if spent is None else "reused" if spent["reused"] else f"{spent['seconds']:.1f}"
+        percent = "-" if accuracy is None else f"{100 * accuracy:.2f}"
+        rows.append([name, stage["kind"], f"{test.get('count', '-')}", percent, took])
+    drawings = {name: svg(plots.curves(rows), f"learning curves of {name}") for name, rows in curves.items() if rows}
+    heading = ["network", "kind", "images", "accuracy", "seconds"]
+    return [
+        page.paragraph(
+            "Each network on the test images of its own classes, in %, and how long it trained." if rows else None
+        ),
+        page.table(heading, rows),
+        page.paragraph(cost_sentence(results)),
+        page.figures(drawings),
+    ]
+
+
+def _origin(results: Plain) -> list[str]:
+    shown = ("key", "git", "machine", "precision", "versions", "data", "val")
+    return [
+        page.facts({name: results.get(name) for name in shown}),
+        page.details("Config", page.code(json.dumps(results.get("config"), indent=1))),
+    ]
