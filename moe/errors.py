@@ -34,6 +34,10 @@ class NonFiniteError(UserError):
     """A number that must be finite is not: a loss, a gradient, a result."""
 
 
+class DeviceMemoryError(UserError):
+    """A device lacks the memory that a network's training or testing asks for."""
+
+
 class RankError(UserError):
     """One of the processes that train a network together failed or was killed."""
 

@@ -156,7 +156,7 @@ def train(config: Config, folder: Path) -> Plain | None:
     from moe.matching import matched
     from moe.store import Store
     from moe.together import obtain
-    from moe.training import check
+    from moe.training import check, enough_memory
 
     if not config.plan and sweeps.sweep_of(folder) is None:
         refuse_other(folder, config)  # a sweep's folder is its overrides', and its command may be given again
@@ -183,7 +183,8 @@ def train(config: Config, folder: Path) -> Plain | None:
     reused: dict[str, bool] = {}
     try:
         for number, stage in enumerate(stages):
-            stages[number], entries[stage.name], reused[stage.name] = obtain(job, stage, entries)
+            with enough_memory(stage):
+                stages[number], entries[stage.name], reused[stage.name] = obtain(job, stage, entries)
         results = record.record(job, stages, entries, reused, loggers)
     except BaseException:
         loggers.close(done=entries.keys() - {stages[-1].name})  # the last one's has what was tested, too

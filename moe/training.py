@@ -4,7 +4,9 @@ import logging
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 
 from moe import assembly, ddp
 from moe.data.module import ImageDataModule
-from moe.errors import ConfigError
+from moe.errors import ConfigError, DeviceMemoryError
 from moe.job import Job, datamodule, images, module, recipe
 from moe.modules.checkpoint import Checkpoints
 from moe.modules.fit import Fitted, fit
@@ -98,6 +100,20 @@ def _check_takes(net: nn.Module, in_shape: Sequence[int], key: str) -> None:
         raise ConfigError(f"{key}: the network cannot take images of {shape}: {why}") from None
     if not isinstance(said, torch.Tensor):
         raise ConfigError(f"{key}: in training the network returns {type(said).__name__}, not logits alone")
+
+
+@contextmanager
+def enough_memory(stage: Stage) -> Iterator[None]:
+    """Raise DeviceMemoryError, one sentence that says what would help, where a device has no memory left."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        # The new error keeps this one, and its frames all that took the memory.
+        traceback.clear_frames(error.__traceback__)
+        said = str(error).partition("GPU ")[0].strip().rstrip(".")
+        key, size = f"{section(stage)}.recipe.batch_size", stage.inputs["recipe"]["batch_size"]
+        help = f"{key}={max(1, size // 2)} takes half as much at once, if nothing else has the memory"
+        raise DeviceMemoryError(f"{stage.name}: {said}; {help}") from None
 
 
 def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry, bool]:

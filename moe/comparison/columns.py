@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from moe.comparison.estimate import Estimate
 from moe.comparison.names import said, short_names, shown_keys
-from moe.comparison.rows import Row, sameness
+from moe.comparison.rows import Row, revisions, sameness
 from moe.comparison.runs import AGAINST
 
 MOST_NAMED = 12  # of the keys that have no column
@@ -155,6 +155,8 @@ def notes(rows: Sequence[Row], differences: Sequence[str]) -> Iterator[str]:
         )
     if len({row.first.fingerprint for row in rows}) > 1:
         yield "The runs are on different data: their accuracies do not compare."
+    if said := revisions(rows):
+        yield said
 
 
 def _repeats(rows: Sequence[Row]) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -137,6 +138,22 @@ def sameness(run: Run) -> str:
     """What runs of one row share: everything but the seed that a result depends on."""
     config = {key: value for key, value in run.config.items() if not key.startswith(NO_DIFFERENCE)}
     return json.dumps([run.fingerprint, run.protocol, config], sort_keys=True, default=str)
+
+
+def revisions(rows: Sequence[Row]) -> str | None:
+    """A sentence about the revisions of the code that the runs are by, or None where it is one or none is known."""
+    by = Counter(run.revision for row in rows for run in row.runs)
+    if len(by) < 2:
+        return None
+    said = [f"{_short(revision)} ({count})" for revision, count in by.most_common()]
+    return f"The runs are by different revisions of the code: {', '.join(said)}."
+
+
+def _short(revision: str | None) -> str:
+    if revision is None:
+        return "an unknown one"
+    commit, *dirty = revision.split("-")
+    return "-".join([commit[:7], *dirty])
 
 
 def _rows(group: Sequence[Run]) -> list[Row]:

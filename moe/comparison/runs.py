@@ -46,6 +46,7 @@ class Run:
     images: int = 0
     key: str | None = None  # of the networks that it is made of
     matched: Mapping[str, Any] = field(default_factory=dict)  # what `base.match` made of the base
+    revision: str | None = None  # the commit of the code, with -dirty where it had changes
 
     def accuracies(self) -> tuple[object, ...]:
         """All that was measured of it: two runs of one config and seed that agree in this are the same run twice."""
@@ -161,6 +162,7 @@ def _run(path: Path, results: Plain) -> Run:
             images=(results["data"].get("sizes") or {}).get("test", 0),
             key=results.get("key"),
             matched=results.get("matched") or {},
+            revision=results.get("git"),
         )
     except (KeyError, TypeError, AttributeError):
         raise StoreError(f"{path / 'results.json'} is damaged: it is not the results.json of a run") from None

@@ -218,6 +218,6 @@ class Curves(Callback):
         self.epochs.append({**self._ended, **metrics})
         if self.say:
             said = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()) if name.count("/") == 1)
-            seconds = self._ended["seconds"]
-            log.info("%s: epoch %d, %s, %.1f s", self.stage, self._ended["epoch"] + 1, said, seconds)
+            number = f"{self._ended['epoch'] + 1} of {trainer.max_epochs}"
+            log.info("%s: epoch %s, %s, %.1f s", self.stage, number, said, self._ended["seconds"])
         self._ended = {}

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from moe.comparison import Row
+from moe.comparison import Row, revisions
 from moe.comparison.columns import Column, difference, percent
 from moe.comparison.text import fitted
 from moe.config import CONF
@@ -136,6 +136,8 @@ def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | 
         yield "* data.splits.protocol=notebook: choices were made on the test set; these numbers are too good."
     yield from unlike(found)
     yield from _missing(found)
+    if by := revisions(list(found.values())):
+        yield by
     several, single = any(len(one.seeds) > 1 for one in held), any(len(one.seeds) == 1 for one in held)
     if any(row.n > 1 for row in found.values()):
         yield (

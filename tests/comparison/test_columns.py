@@ -74,3 +74,12 @@ def test_what_the_data_already_says_has_no_column(make: Make) -> None:
     # Of one data set nothing else says it.
     trees = [make(name=str(i), taxonomy__branches={"a": [i]}) for i in range(2)]
     assert shown_keys(rows(trees), differing(trees)) == ["taxonomy.branches"]
+
+
+def test_runs_by_different_revisions_of_the_code_are_told(make: Make) -> None:
+    old, new = f"6e740c0{'5' * 33}", f"c39f087{'a' * 33}-dirty"
+    runs = [make(seed, revision=old) for seed in (0, 1)] + [make(2, revision=new), make(3, revision=None)]
+    said = "The runs are by different revisions of the code: 6e740c0 (2), c39f087-dirty (1), an unknown one (1)."
+    assert said in list(notes(rows(runs), []))
+    alike = [make(seed, revision=old) for seed in (0, 1)]
+    assert not any("revision" in note for note in notes(rows(alike), []))

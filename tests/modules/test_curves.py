@@ -94,8 +94,8 @@ def test_an_epoch_is_said_in_the_log_where_there_is_no_bar(caplog: pytest.LogCap
         trainer.fit(Scripted([2.0, 1.5]), datamodule=Two())
     said = [message.rpartition(", ")[0] for message in caplog.messages if message.startswith("natural")]
     assert said == [
-        "natural: epoch 1, train/loss 10.0000, val/nll 2.0000",
-        "natural: epoch 2, train/loss 11.0000, val/nll 1.5000",
+        "natural: epoch 1 of 2, train/loss 10.0000, val/nll 2.0000",
+        "natural: epoch 2 of 2, train/loss 11.0000, val/nll 1.5000",
     ]
 
 
