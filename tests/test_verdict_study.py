@@ -10,6 +10,7 @@ TABLE = runpy.run_path(str(STUDY / "table.py"))
 SHOWN = {
     "study": (STUDY / "README.md", "MARKS"),
     "tried": (STUDY / "README.md", "TRIED_MARKS"),
+    "wide": (STUDY / "README.md", "WIDE_MARKS"),
     "gates": (STUDY / "README.md", "GATES_MARKS"),
     "summary": (STUDY.parents[1] / "README.md", "MARKS"),
 }

@@ -1,16 +1,19 @@
 #!/bin/sh
 # The base alone by the fast recipe, each arm for each seed, tested as it is and with test-time views. A run that has its
 # results is skipped and a trained network reused, so that the command can be stopped and given again.
-#   experiments/fast/run.sh [ARM...]                  s and its ablation; m and l are for a GPU
+#   experiments/fast/run.sh [ARM...]                  s, and the ablation on narrow networks; m and l are for a GPU
 #   SEEDS="0 1 2" OVERRIDES="data.root=DIR" experiments/fast/run.sh s m l
 set -eu
 cd "$(dirname "$0")/../.."
-[ $# -gt 0 ] || set -- s no_whitening no_dirac no_bias_lr no_alternating no_smoothing no_averaging cutout lookahead muon
+ablation="narrow no_whitening no_dirac no_bias_lr no_alternating no_smoothing no_averaging cutout lookahead muon"
+# shellcheck disable=SC2086
+[ $# -gt 0 ] || set -- s $ablation
 for seed in ${SEEDS:-0 1 2}; do
     for arm in "$@"; do
-        size=s
+        net="base.net.size=s base.net.widths=[16,64,64] trainer.precision=32-true"
         case $arm in
-            s | m | l) size=$arm what= ;;
+            s | m | l) net=base.net.size=$arm what= ;;
+            narrow) what= ;;
             no_whitening) what=base.net.whitening=false ;;
             no_dirac) what=base.net.dirac=false ;;
             no_bias_lr) what=base.recipe.bias_lr=1.0 ;;
@@ -27,7 +30,7 @@ for seed in ${SEEDS:-0 1 2}; do
             [ -f "$run/results.json" ] && continue
             # shellcheck disable=SC2086
             ${PYTHON:-python} -m moe.train experiment=base \
-                base.net.size=$size $what base.views=$views seed="$seed" logger=none report=false \
+                $net $what base.views=$views seed="$seed" logger=none report=false \
                 hydra.run.dir="$run" ${OVERRIDES:-}
         done
     done

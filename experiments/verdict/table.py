@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from moe import verdict
-from moe.comparison import Row, Run, collect, rows
+from moe.comparison import Row, Run, collect, revisions, rows
 from moe.comparison.columns import Column, columns, difference, percent
 from moe.loggers import gate_kind
 from moe.report import verdict as page
@@ -23,9 +23,10 @@ TOP = HERE.parent.parent
 END = "<!-- end of table -->"
 MARKS = ("<!-- table: experiments/verdict/table.py -->", END)
 TRIED_MARKS = ("<!-- table: experiments/verdict/table.py, tried -->", END)
+WIDE_MARKS = ("<!-- table: experiments/verdict/table.py, wide -->", END)
 GATES_MARKS = ("<!-- table: experiments/verdict/table.py, gates -->", END)
-# The five seeds' rivals; of the first seed other mixtures; other gates for the mixture.
-RESULTS, TRIED, GATES = HERE / "results", HERE / "tried", HERE / "gates"
+# The rivals over all seeds, and some of them with wide networks; of the first seed other mixtures; other gates.
+RESULTS, WIDE, TRIED, GATES = HERE / "results", HERE / "wide", HERE / "tried", HERE / "gates"
 PICTURES = {"MFLOP an image, as routed": "flops.svg", "ms an image at a batch of 1": "latency.svg"}
 NOT_RUN = "**This has not run yet**: there are no results files, and so there is no table."
 
@@ -105,13 +106,27 @@ def summary() -> str:
             f"{(row.mean('training_flops') or 0) / 1e12:.1f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
-    machines = sorted({str(results(run.path)["machine"]) for run in runs})
     said = (
         f"Means over seeds {', '.join(map(str, seeds))} with 95% intervals (Student's t, differences paired by seed), "
-        f"in bold where the Holm-corrected p is below 0.05. On {'; '.join(machines)}."
+        f"in bold where the Holm-corrected p is below 0.05. On {'; '.join(machines(runs))}."
     )
     picture = f"![Test accuracy against MFLOP an image](experiments/verdict/{PICTURES['MFLOP an image, as routed']})"
     return "\n".join([*lines, "", said, "", picture])
+
+
+def wide() -> str:
+    """Some of the rivals with the networks of `experiment=gates` as they are."""
+    runs = read(WIDE)
+    if not runs:
+        return NOT_RUN
+    found = verdict.rivals(runs)
+    *parts, _ = judged(found, verdict.contests(found), None)
+    said = [revisions(list(found.values())), f"On {'; '.join(machines(runs))}."]
+    return "\n\n".join([*parts, " ".join(one for one in said if one)])
+
+
+def machines(runs: Sequence[Run]) -> list[str]:
+    return sorted({str(results(run.path)["machine"]) for run in runs})
 
 
 def tried() -> str:
@@ -146,11 +161,11 @@ def gates() -> str:
 
 def main() -> None:
     if "--write" not in sys.argv[1:]:
-        print("\n\n".join([study(), tried(), gates()]))
+        print("\n\n".join([study(), wide(), tried(), gates()]))
         return
     if read(RESULTS):
         draw()
-    for marks, text in ((MARKS, study()), (TRIED_MARKS, tried()), (GATES_MARKS, gates())):
+    for marks, text in ((MARKS, study()), (WIDE_MARKS, wide()), (TRIED_MARKS, tried()), (GATES_MARKS, gates())):
         put(HERE / "README.md", marks, text)
     put(TOP / "README.md", MARKS, summary())
 
