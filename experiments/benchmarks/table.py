@@ -128,12 +128,27 @@ def overhead(found: dict[str, Any]) -> Iterator[str]:
     )
 
 
+def steps(found: dict[str, Any]) -> Iterator[str]:
+    whole = sum(part["milliseconds"]["as it is"] for part in found["parts"].values())
+    rows = []
+    for name, part in found["parts"].items():
+        own, plain = (part["milliseconds"][side] for side in ("as it is", "plain"))
+        rows.append([name, f"{own:.1f}", f"{own / whole:.1%}", f"{plain:.1f}", fine(part["plain over as it is"])])
+    yield markdown(["part of a step", "as it is, ms", "of all these", "as commonly written, ms", "that over it"], rows)
+    short = " **Measured with `--short`, only to see that it works.**" if found["short"] else ""
+    yield (
+        f"`fast_vgg` of size s, batches of {found['batch']}, {found['precision']}. Medians of {found['turns']} turns, "
+        f"least and greatest, on {found['machine']} at a load of {found['load']:.1f}.{short}"
+    )
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
     "sweep": sweep,
     "finished": finished,
     "together": together,
     "precision": precision,
     "throughput": throughput,
+    "steps": steps,
     "overhead": overhead,
 }
 
