@@ -155,8 +155,8 @@ def notes(rows: Sequence[Row], differences: Sequence[str]) -> Iterator[str]:
         )
     if len({row.first.fingerprint for row in rows}) > 1:
         yield "The runs are on different data: their accuracies do not compare."
-    if said := revisions(rows):
-        yield said
+    if by := revisions(rows):
+        yield by
 
 
 def _repeats(rows: Sequence[Row]) -> bool:

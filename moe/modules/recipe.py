@@ -9,7 +9,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from moe.errors import ConfigError
-from moe.modules.muon import MuonBeside
+from moe.modules.muon import Muon, MuonBeside
 
 # These take found_inf, and so skip on the device an update that is not finite.
 FUSED = ("Adam", "AdamW", "SGD")
@@ -55,10 +55,9 @@ def optimizer_of(module: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Op
     """The optimiser of all that a module learns; with `muon` that of its kernels, beside `optimizer` for the rest."""
     if recipe.get("muon") is None:
         return build_optimizer(recipe["optimizer"], parameter_groups(module, recipe))
-    own, rate = kernels(module), recipe["muon"]["lr"]
+    own = kernels(module)
     other = build_optimizer(recipe["optimizer"], parameter_groups(module, recipe, {id(kernel) for kernel in own}))
-    decay = 0.0 if recipe["decay"] is None else recipe["decay"] / rate
-    return MuonBeside(own, other, lr=rate, momentum=recipe["muon"]["momentum"], weight_decay=decay)
+    return MuonBeside(Muon(own, recipe["muon"]["lr"], recipe["muon"]["momentum"]), other)
 
 
 def kernels(module: nn.Module) -> list[nn.Parameter]:
