@@ -1,7 +1,7 @@
 """`python -m moe.compare RUN_OR_FOLDER...`: finished runs side by side, the best on `val` first.
 
-One table as text, JSON, CSV or a page of what `moe.comparison` reads. Torch is imported late, so that `--help` is
-quick.
+One table as text, JSON, CSV or a page of what `moe.comparison` reads, without torch, whose import would take longer
+than all else.
 """
 
 import argparse

@@ -35,7 +35,7 @@ class NonFiniteError(UserError):
 
 
 class DeviceMemoryError(UserError):
-    """A device lacks the memory that a network's training or testing asks for."""
+    """A GPU lacks the memory that a network's training or testing asks for."""
 
 
 class RankError(UserError):

@@ -30,7 +30,7 @@ from moe.modules.place import Place
 from moe.schema import Plain
 from moe.store import Entry, Store
 from moe.taxonomy import parse
-from moe.training import fit_at
+from moe.training import enough_memory, fit_at
 
 
 class Messages:
@@ -127,7 +127,8 @@ class Rank:
         found = {stage.name: self.store.get(stage.key) for stage in stages[:number]}
         entries: dict[str, Entry] = {name: entry for name, entry in found.items() if entry is not None}
         said = MessageLogger(self.messages, self.place.rank) if logger else None
-        return fit_at(self.place, replace(job, logger=lambda stage: said), stages[number], entries)
+        with enough_memory(stages[number]):
+            return fit_at(self.place, replace(job, logger=lambda stage: said), stages[number], entries)
 
 
 def _listen(tasks: "queue.Queue[Plain]") -> None:

@@ -14,6 +14,8 @@ FORMAT = 1
 # In the keys of those alone for whom it did: on a shared trunk, and with live dropout, what is frozen was in the wrong
 # mode once.
 REVISED = {"revision": 2}
+# In the keys of networks that learn by Muon, which kept no norm once.
+MUON = {"muon": 2}
 # Of a recipe what came later: in a key only where it is set, so that networks from before are found.
 LATER = ("lookahead", "muon", "even_batches")
 
@@ -119,7 +121,7 @@ def _network(network: Network) -> Plain:
     """What a stage's key holds of its network and recipe."""
     code = code_digest(str(network.net.get("_target_")))
     recipe = {key: value for key, value in asdict(network.recipe).items() if value is not None or key not in LATER}
-    return {"net": network.net, "code": code, "recipe": recipe}
+    return {"net": network.net, "code": code, "recipe": recipe, **(MUON if recipe.get("muon") else {})}
 
 
 def _whitened(in_shape: Sequence[int], network: Network) -> Plain:

@@ -185,7 +185,8 @@ def train(config: Config, folder: Path) -> Plain | None:
         for number, stage in enumerate(stages):
             with enough_memory(stage):
                 stages[number], entries[stage.name], reused[stage.name] = obtain(job, stage, entries)
-        results = record.record(job, stages, entries, reused, loggers)
+        with enough_memory():
+            results = record.record(job, stages, entries, reused, loggers)
     except BaseException:
         loggers.close(done=entries.keys() - {stages[-1].name})  # the last one's has what was tested, too
         raise

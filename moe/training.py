@@ -20,7 +20,7 @@ from moe.job import Job, datamodule, images, module, recipe
 from moe.modules.checkpoint import Checkpoints
 from moe.modules.fit import Fitted, fit
 from moe.modules.place import Place
-from moe.modules.recipe import RecipeModule, build_optimizer, kernels
+from moe.modules.recipe import RecipeModule, build_optimizer, has_norms, kernels
 from moe.nets.build import build_network
 from moe.schema import Config, Plain
 from moe.stages import Stage, num_outputs, section
@@ -55,8 +55,10 @@ def check(config: Config, tree: Tree, stages: list[Stage]) -> int:
                         "expert.trunk=shared needs a network that says its trunk: fast_vgg or one of moe.nets.vgg"
                     )
                 _check_takes(net, (channels, height, width), f"{name}.net")
-                if stage.inputs["recipe"].get("muon") and not kernels(net):
-                    raise ConfigError(f"{name}.recipe.muon is for convolutions, of which the network has none")
+                if stage.inputs["recipe"].get("muon") and not (kernels(net) and has_norms(net)):
+                    raise ConfigError(
+                        f"{name}.recipe.muon is for convolutions before a normalisation, of which the network has none"
+                    )
             learned = [nn.Parameter(torch.empty(1))]
             build_optimizer(stage.inputs["recipe"]["optimizer"], learned, f"{name}.recipe.optimizer")
     return world
@@ -103,17 +105,19 @@ def _check_takes(net: nn.Module, in_shape: Sequence[int], key: str) -> None:
 
 
 @contextmanager
-def enough_memory(stage: Stage) -> Iterator[None]:
-    """Raise DeviceMemoryError, one sentence that says what would help, where a device has no memory left."""
+def enough_memory(stage: Stage | None = None) -> Iterator[None]:
+    """Raise DeviceMemoryError, one sentence, where a GPU has no memory left: in training a stage, or in testing."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         # The new error keeps this one, and its frames all that took the memory.
         traceback.clear_frames(error.__traceback__)
-        said = str(error).partition("GPU ")[0].strip().rstrip(".")
-        key, size = f"{section(stage)}.recipe.batch_size", stage.inputs["recipe"]["batch_size"]
-        help = f"{key}={max(1, size // 2)} takes half as much at once, if nothing else has the memory"
-        raise DeviceMemoryError(f"{stage.name}: {said}; {help}") from None
+        name = "testing" if stage is None else stage.name
+        said = f"{name}: {str(error).partition('GPU ')[0].strip().rstrip('.')}"
+        size = 1 if stage is None else stage.inputs["recipe"]["batch_size"]
+        if stage is not None and size > 1:
+            said += f"; {section(stage)}.recipe.batch_size={size // 2} takes half as much at once in training"
+        raise DeviceMemoryError(f"{said}; nvidia-smi shows what else has the memory") from None
 
 
 def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry, bool]:

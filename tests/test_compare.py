@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -222,7 +223,8 @@ def test_runs_are_compared_without_torch_whose_import_would_be_most_of_the_wait(
     write(tmp_path / "a", found)
     write(tmp_path / "b", changed(found, 0.875, gate__width=16))
     asked = [sys.executable, "-X", "importtime", "-m", "moe.compare", "a", "b", "--html", "page.html"]
-    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(asked, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "moe.comparison.rows" in imported and (tmp_path / "page.html").is_file()
     assert not imported & {"torch", "torchvision", "pytorch_lightning", "wandb"}

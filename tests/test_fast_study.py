@@ -6,20 +6,31 @@ from pathlib import Path
 
 import pytest
 
+import moe
 from moe.results import SCHEMA
 
 STUDY = Path(__file__).parents[1] / "experiments" / "fast"
+TABLE = runpy.run_path(str(STUDY / "table.py"))
+NARROW = ("base.net.size=s", "base.net.widths=[16,64,64]", "base.recipe.epochs=10")
 
 
-def result(folder: Path, arm: str, seed: int, accuracy: float) -> None:
+def result(folder: Path, arm: str, seed: int, accuracy: float, *overrides: str) -> None:
     run = folder / arm / str(seed)
     run.mkdir(parents=True)
+    views = "base.views=flip_shift" if arm.endswith("_views") else "base.views=none"
     said = {
         "schema": SCHEMA,
+        "experiment": "base",
         "seed": seed,
         "precision": "32-true",
+        "git": "abcdef0",
+        "val": None,
         "test": {"accuracy": accuracy},
-        "config": {"base": {"recipe": {"epochs": 10}}},
+        "baselines": None,
+        "verdict": None,
+        "cost": None,
+        "data": {"name": "cifar10", "fingerprint": "f", "protocol": "held_out"},
+        "config": moe.compose("experiment=base", *NARROW, views, *overrides, f"seed={seed}").plain(),
         "seconds": {"base": {"seconds": 600.0 * (seed + 1), "machine": "one core", "reused": False}},
     }
     (run / "results.json").write_text(json.dumps(said))
@@ -30,28 +41,41 @@ def test_means_spreads_and_paired_differences_by_hand(tmp_path: Path) -> None:
         for arm in ("s", "narrow"):
             result(tmp_path, arm, seed, accuracy)
             result(tmp_path, f"{arm}_views", seed, accuracy + 0.01)
-        result(tmp_path, "muon", seed, accuracy + (0.01, 0.03)[seed])
-    result(tmp_path, "no_dirac", 1, 0.91)
-    study = runpy.run_path(str(STUDY / "table.py"))
-    sizes, ablation = study["sizes"](tmp_path), study["ablation"](tmp_path)
+        result(tmp_path, "muon", seed, accuracy + (0.01, 0.03)[seed], "base.recipe.muon={lr:0.1,momentum:0.6}")
+    for seed in (1, 2):
+        result(tmp_path, "no_dirac", seed, 0.91, "base.net.dirac=false")
+    arms = TABLE["read"](tmp_path)
+    sizes, ablation = TABLE["sizes"](arms), TABLE["ablation"](arms)
     # The standard deviation of 90 and 92 is the square root of 2; 10 and 20 minutes are 15.
     assert "| `s` | 2 | 10 | 91.00 ± 1.41 | 92.00 ± 1.41 | 15 |" in sizes
     assert "| `m` | 0 | - | - | - | - |" in sizes
     assert sizes.endswith("Trained on one core in 32-true.")
     assert "| nothing else | 2 | 91.00 ± 1.41 |  | -1.00 |" in ablation  # seeds that agree have no interval
-    assert "| convolutions that start at random | 1 | 91.00 | -1.00 | - |" in ablation  # of seed 1 alone: 91 less 92
+    # Of seed 1 alone, which both have: 91 less 92.
+    assert "| convolutions that start at random | 2 | 91.00 ± 0.00 | -1.00 (n=1) | - |" in ablation
     # 1 and 3 points: Student's t of one degree of freedom is 12.706, the standard error 1.
     assert "| kernels by Muon | 2 | 93.00 ± 2.83 | +2.00 [-10.71, +14.71] | - |" in ablation
 
 
+def test_an_arm_is_its_own_change_and_no_other(tmp_path: Path) -> None:
+    result(tmp_path, "narrow", 0, 0.9)
+    result(tmp_path, "no_dirac", 0, 0.9, "base.net.dirac=false", "base.net.widths=null")
+    with pytest.raises(SystemExit, match=r"^no_dirac differs from narrow in base\.net\.widths$"):
+        TABLE["ablation"](TABLE["read"](tmp_path))
+    result(tmp_path, "no_dirac", 1, 0.9, "base.net.dirac=false")
+    with pytest.raises(SystemExit, match=r"no_dirac holds runs that differ in base\.net\.widths, "):
+        TABLE["read"](tmp_path)
+
+
 def test_every_arm_of_the_command_has_a_row() -> None:
-    arms = (STUDY / "run.sh").read_text()
-    found = runpy.run_path(str(STUDY / "table.py"))
-    assert all(f"{arm})" in arms for arm in found["ABLATION"]) and "s | m | l)" in arms
+    command = (STUDY / "run.sh").read_text()
+    named = command.partition('ablation="')[2].partition('"')[0].split()
+    assert named == ["narrow", *TABLE["ABLATION"]]
+    assert all(f"            {arm})" in command for arm in named) and "s | m | l)" in command
 
 
 @pytest.mark.parametrize("name", ["sizes", "ablation"])
 def test_the_readme_has_the_tables_of_the_results_files(name: str) -> None:
     begin, end = f"<!-- table: experiments/fast/table.py, {name} -->", "<!-- end of table -->"
-    made = runpy.run_path(str(STUDY / "table.py"))[name](STUDY / "results")
+    made = TABLE[name](TABLE["read"](STUDY / "results"))
     assert (STUDY / "README.md").read_text().partition(begin)[2].partition(end)[0].strip() == made

@@ -1,4 +1,4 @@
-"""How many images each stage of a run learns from, and what follows of that."""
+"""How many images each stage of a run learns from, and what follows of that; what is refused before training."""
 
 from pathlib import Path
 
@@ -9,11 +9,12 @@ from moe import job as jobs
 from moe.config import compose
 from moe.data import splits
 from moe.data.canonical import assemble
+from moe.errors import ConfigError
 from moe.job import Job, planned
 from moe.sizes import resolved
 from moe.store import Store
 from moe.taxonomy import parse
-from moe.training import warn_of_few_steps
+from moe.training import check, warn_of_few_steps
 
 
 def job(*overrides: str) -> Job:
@@ -63,3 +64,11 @@ def test_few_images_by_large_batches_are_told(caplog: pytest.LogCaptureFixture) 
         "base takes 10 steps only: 80 images, 1000 a batch, 10 epochs; base.recipe.batch_size=8 makes them more",
         "artificial takes 80 steps only: 32 images, 16 a batch, 40 epochs; expert.recipe.batch_size=3 makes them more",
     ]
+
+
+def test_muon_is_for_networks_that_take_a_kernels_size_out_again() -> None:
+    muon = "base.recipe.muon={lr:0.1,momentum:0.6}"
+    fast, plain = job(muon), job(muon, "net@base.net=simple_vgg")
+    assert check(fast.config, fast.tree, planned(fast)) == 1
+    with pytest.raises(ConfigError, match=r"^base\.recipe\.muon is for convolutions before a normalisation, of which"):
+        check(plain.config, plain.tree, planned(plain))

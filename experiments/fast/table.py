@@ -6,110 +6,130 @@ python experiments/fast/table.py --write    puts them into the README.md here
 
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
+from moe.comparison import Row, collect, differing, revisions, rows
 from moe.comparison.columns import difference
 from moe.comparison.estimate import estimate
-from moe.errors import StoreError
 from moe.report.marked import put
-from moe.results import read as read_results
+from moe.results import read as results_of
 
 HERE = Path(__file__).parent
 SIZES = ("s", "m", "l")
-# What each arm of the ablation has in place of what `narrow` has.
+# What each arm of the ablation has in place of what `narrow` has, and the part of the config that says so.
 ABLATION = {
-    "no_whitening": "a first convolution that learns, in place of frozen whitening",
-    "no_dirac": "convolutions that start at random",
-    "no_bias_lr": "normalisations' biases at the rate of all else",
-    "no_alternating": "flips by chance",
-    "no_smoothing": "no label smoothing",
-    "no_averaging": "no average of the weights",
-    "cutout": "a square of 8 x 8 pixels cut out, too",
-    "lookahead": "Lookahead in place of the average",
-    "muon": "kernels by Muon",
+    "no_whitening": ("a first convolution that learns, in place of frozen whitening", "base.net.whitening"),
+    "no_dirac": ("convolutions that start at random", "base.net.dirac"),
+    "no_bias_lr": ("normalisations' biases at the rate of all else", "base.recipe.bias_lr"),
+    "no_alternating": ("flips by chance", "base.recipe.augment.flip"),
+    "no_smoothing": ("no label smoothing", "base.recipe.label_smoothing"),
+    "no_averaging": ("no average of the weights", "base.recipe.averaging"),
+    "cutout": ("a square of 8 x 8 pixels cut out, too", "base.recipe.augment.cutout"),
+    "lookahead": ("Lookahead in place of the average", "base.recipe.averaging base.recipe.lookahead"),
+    "muon": ("kernels by Muon", "base.recipe.muon"),
 }
-Results = dict[int, dict[str, Any]]
+VIEWS = "_views"
+# A base alone has none of these, though their networks would be like its own.
+NOT_TRAINED = ("expert.", "router.", "gate.")
+Arms = Mapping[str, Row]
 
 
-def read(results: Path, arm: str) -> Results:
-    """An arm's results by seed."""
-    try:
-        found = [read_results(path) for path in results.glob(f"{arm}/*/results.json")]
-    except StoreError as error:
-        sys.exit(str(error))
-    return {run["seed"]: run for run in sorted(found, key=lambda run: run["seed"])}
+def read(results: Path) -> dict[str, Row]:
+    """What there is of the arms, with test-time views too. Exits where an arm's runs are not of one config."""
+    arms = {}
+    for arm in (f"{name}{views}" for name in (*SIZES, "narrow", *ABLATION) for views in ("", VIEWS)):
+        if not any((results / arm).rglob("results.json")):
+            continue
+        runs, faults = collect([results / arm])
+        made = rows(runs)
+        if faults or len(made) > 1:
+            sys.exit("\n".join(faults) or f"{results / arm} holds runs that differ in {', '.join(differing(runs))}")
+        arms[arm] = made[0]
+    return arms
 
 
-def spread(found: Results) -> str:
+def check(arms: Arms) -> None:
+    """Exit where an arm of the ablation differs from `narrow` in more than what it is about."""
+    for arm, (_, keys) in ABLATION.items():
+        for views in ("", VIEWS):
+            pair = [arms[name] for name in (f"{arm}{views}", f"narrow{views}") if name in arms]
+            own = (*keys.split(), *NOT_TRAINED)
+            other = [key for key in differing([row.first for row in pair]) if not key.startswith(own)]
+            if other:
+                sys.exit(f"{arm}{views} differs from narrow{views} in {', '.join(other)}")
+
+
+def spread(row: Row | None) -> str:
     """Mean and standard deviation of the test accuracy over seeds, in percent."""
-    values = [100 * run["test"]["accuracy"] for run in found.values()]
-    if not values:
+    if row is None:
         return "-"
-    mean = f"{statistics.mean(values):.2f}"
-    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.2f}"
+    values = [100 * (run.test or 0) for run in row.runs]
+    return f"{statistics.mean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if row.n > 1 else "")
 
 
-def gap(found: Results, to: Results) -> str:
+def gap(one: Row | None, to: Row | None) -> str:
     """How much better than `to` it is in the seeds that both have, in points, in bold beyond its interval."""
-    paired = estimate(
-        [run["test"]["accuracy"] - to[seed]["test"]["accuracy"] for seed, run in found.items() if seed in to]
-    )
-    said = difference(paired)
-    return "-" if paired is None else f"**{said}**" if paired.sign else said
+    if one is None or to is None:
+        return "-"
+    theirs = {run.seed: run.test or 0 for run in to.runs}
+    paired = [(run.test or 0) - theirs[run.seed] for run in one.runs if run.seed in theirs]
+    found = estimate(paired)
+    said = difference(found)
+    few = f" (n={len(paired)})" if paired and len(paired) < one.n else ""
+    return "-" if found is None else (f"**{said}**" if found.sign else said) + few
 
 
-def markdown(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
+def markdown(head: list[str], cells: list[list[str]]) -> str:
+    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def machines(arms: Iterable[Results]) -> str:
-    """Where the networks of some arms were trained, and by which numbers."""
-    found = {f"{run['seconds']['base']['machine']} in {run['precision']}" for arm in arms for run in arm.values()}
-    return f" Trained on {'; '.join(sorted(found))}." if found else " Nothing has run yet."
+def origin(found: Iterable[Row]) -> str:
+    """Where the networks were trained, by which numbers and which code."""
+    found = list(found)
+    each = [results_of(run.path) for row in found for run in row.runs]
+    if not each:
+        return " Nothing has run yet."
+    where = sorted({f"{one['seconds']['base']['machine']} in {one['precision']}" for one in each})
+    return f" Trained on {'; '.join(where)}." + (f" {said}" if (said := revisions(found)) else "")
 
 
-def sizes(results: Path) -> str:
+def sizes(arms: Arms) -> str:
     """What each size comes to, and how long it trains."""
-    rows, arms = [], [read(results, size) for size in SIZES]
-    for size, plain in zip(SIZES, arms, strict=True):
-        spent = [run["seconds"]["base"]["seconds"] / 60 for run in plain.values()]
-        minutes = f"{statistics.mean(spent):.0f}" if spent else "-"
-        epochs = ", ".join(sorted({str(run["config"]["base"]["recipe"]["epochs"]) for run in plain.values()})) or "-"
-        views = read(results, f"{size}_views")
-        rows.append([f"`{size}`", f"{len(plain)}", epochs, spread(plain), spread(views), minutes])
+    cells = []
+    for size in SIZES:
+        row, views = arms.get(size), arms.get(f"{size}{VIEWS}")
+        epochs = "-" if row is None else str(row.first.config["base.recipe.epochs"])
+        minutes = "-" if row is None else f"{(row.mean('seconds') or 0) / 60:.0f}"
+        cells.append([f"`{size}`", f"{0 if row is None else row.n}", epochs, spread(row), spread(views), minutes])
     head = ["size", "seeds", "epochs", "test accuracy, %", "with test-time views, %", "minutes of training"]
-    return f"{markdown(head, rows)}\n\nMean ± standard deviation over seeds.{machines(arms)}"
+    found = [row for arm, row in arms.items() if arm.removesuffix(VIEWS) in SIZES]
+    return f"{markdown(head, cells)}\n\nMean ± standard deviation over seeds.{origin(found)}"
 
 
-def ablation(results: Path) -> str:
+def ablation(arms: Arms) -> str:
     """What the narrow network loses or gains without each method, or with another in its place."""
-    narrow, views = read(results, "narrow"), read(results, "narrow_views")
-    rows = [["nothing else", f"{len(narrow)}", spread(narrow), "", gap(narrow, views)]]
-    arms = {arm: read(results, arm) for arm in ABLATION}
-    for arm, found in arms.items():
-        rows.append(
-            [
-                ABLATION[arm],
-                f"{len(found)}",
-                spread(found),
-                gap(found, narrow),
-                gap(read(results, f"{arm}_views"), views),
-            ]
-        )
+    check(arms)
+    narrow, views = arms.get("narrow"), arms.get(f"narrow{VIEWS}")
+    cells = [["nothing else", f"{0 if narrow is None else narrow.n}", spread(narrow), "", gap(narrow, views)]]
+    for arm, (what, _) in ABLATION.items():
+        row = arms.get(arm)
+        both = gap(arms.get(f"{arm}{VIEWS}"), views)
+        cells.append([what, f"{0 if row is None else row.n}", spread(row), gap(row, narrow), both])
     head = ["what is other", "seeds", "test accuracy, %", "less `narrow`, points", "both with test-time views"]
     said = (
         "Mean ± standard deviation; differences are of the same seed, with their 95% interval by Student's t, in bold "
         "where it leaves out zero, before any correction for their number. In the first row the last column is what "
         "going without test-time views costs."
     )
-    return f"{markdown(head, rows)}\n\n{said}{machines([narrow, *arms.values()])}"
+    found = [row for arm, row in arms.items() if arm.removesuffix(VIEWS) not in SIZES]
+    return f"{markdown(head, cells)}\n\n{said}{origin(found)}"
 
 
 def main() -> None:
-    parts = {"sizes": sizes(HERE / "results"), "ablation": ablation(HERE / "results")}
+    arms = read(HERE / "results")
+    parts = {"sizes": sizes(arms), "ablation": ablation(arms)}
     if "--write" not in sys.argv[1:]:
         print("\n\n".join(parts.values()))
         return

@@ -11,6 +11,7 @@ from pathlib import Path
 from moe import verdict
 from moe.comparison import Row, Run, collect, revisions, rows
 from moe.comparison.columns import Column, columns, difference, percent
+from moe.errors import StoreError
 from moe.loggers import gate_kind
 from moe.report import verdict as page
 from moe.report.figure import style
@@ -120,9 +121,7 @@ def wide() -> str:
     if not runs:
         return NOT_RUN
     found = verdict.rivals(runs)
-    *parts, _ = judged(found, verdict.contests(found), None)
-    said = [revisions(list(found.values())), f"On {'; '.join(machines(runs))}."]
-    return "\n\n".join([*parts, " ".join(one for one in said if one)])
+    return "\n\n".join([*judged(found, verdict.contests(found), None), f"On {'; '.join(machines(runs))}."])
 
 
 def machines(runs: Sequence[Run]) -> list[str]:
@@ -142,7 +141,7 @@ def tried() -> str:
         f"Of seed {', '.join(map(str, sorted(seeds)))} alone: intervals are over its test images, p is McNemar's "
         "exact, corrected by Holm over what is no mixture and over all else."
     )
-    return "\n\n".join([*tables, said])
+    return "\n\n".join([*tables, " ".join([said, *filter(None, [revisions(list(found.values()))])])])
 
 
 def gates() -> str:
@@ -160,6 +159,13 @@ def gates() -> str:
 
 
 def main() -> None:
+    try:
+        _main()
+    except StoreError as error:  # results that do not go together
+        sys.exit(str(error))
+
+
+def _main() -> None:
     if "--write" not in sys.argv[1:]:
         print("\n\n".join([study(), wide(), tried(), gates()]))
         return

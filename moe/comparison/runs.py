@@ -74,6 +74,7 @@ class Run:
                 "flops_per_image": {"routed": self.routed, "dense": self.dense},
             },
             "seconds": self.seconds,
+            "git": self.revision,
         }
 
 
@@ -162,7 +163,7 @@ def _run(path: Path, results: Plain) -> Run:
             images=(results["data"].get("sizes") or {}).get("test", 0),
             key=results.get("key"),
             matched=results.get("matched") or {},
-            revision=results.get("git"),
+            revision=None if results.get("git") is None else str(results["git"]),
         )
     except (KeyError, TypeError, AttributeError):
         raise StoreError(f"{path / 'results.json'} is damaged: it is not the results.json of a run") from None

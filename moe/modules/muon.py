@@ -13,10 +13,11 @@ COEFFICIENTS, ITERATIONS = (3.4445, -4.775, 2.0315), 5
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """A matrix (A, B) with the same singular vectors, and singular values of about one: between 0.7 and 1.2.
+    """A matrix (A, B) with the same singular vectors, whose singular values the iteration has brought near to one.
 
-    In bf16 on a GPU, elsewhere in fp32: most CPUs only emulate bf16, in which the iteration would take longer than the
-    network itself. That is why this is not `torch.optim.Muon`, which knows bf16 alone.
+    To between 0.68 and 1.13, but for those that were small beside the largest. In bf16 on a GPU, elsewhere in fp32:
+    most CPUs only emulate bf16, in which the iteration would take longer than the network itself. That is why this is
+    not `torch.optim.Muon`, which knows bf16 alone.
     Source: Jordan et al. 2024, Muon: An optimizer for hidden layers in neural networks.
     """
     tall = matrix.size(0) > matrix.size(1)
@@ -33,9 +34,9 @@ def orthogonal(matrix: Tensor) -> Tensor:
 class Muon(Optimizer):
     """Turns `kernels` (O, I, h, w), as matrices (O, I x h x w), by the orthogonal matrix nearest to their momentum.
 
-    Before each step a kernel is brought to the norm sqrt(O), that of such a matrix, as in airbench94_muon: so the rate
-    says how far a kernel turns, however long it has learnt, and weight decay would change nothing. That is for kernels
-    before a normalisation, which takes their size out again. Momentum is Nesterov's.
+    Before each step a kernel is brought to the norm of such a matrix, sqrt(min(O, I x h x w)), as in airbench94_muon:
+    so the rate says how far a kernel turns, however long it has learnt, and weight decay would change nothing. That is
+    for kernels before a normalisation, which takes their size out again. Momentum is Nesterov's.
     Source: Jordan et al. 2024, and airbench94_muon.
     """
 
@@ -55,8 +56,9 @@ class Muon(Optimizer):
                     state["momentum"] = torch.zeros_like(kernel)
                 state["momentum"].lerp_(kernel.grad, 1 - group["momentum"])
                 towards = kernel.grad.lerp(state["momentum"], group["momentum"])
-                kernel.mul_(math.sqrt(len(kernel)) / kernel.norm().clamp(min=1e-7))
-                kernel.sub_(orthogonal(towards.flatten(1)).view_as(kernel), alpha=group["lr"])
+                turn = orthogonal(towards.flatten(1))
+                kernel.mul_(math.sqrt(min(turn.shape)) / kernel.norm().clamp(min=1e-7))
+                kernel.sub_(turn.view_as(kernel), alpha=group["lr"])
         return loss
 
 

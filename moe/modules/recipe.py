@@ -65,6 +65,14 @@ def kernels(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad and parameter.ndim == 4]
 
 
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+
+
+def has_norms(module: nn.Module) -> bool:
+    """Whether a network normalises anywhere what its layers say."""
+    return any(isinstance(layer, NORMS) for layer in module.modules())
+
+
 def parameter_groups(module: nn.Module, recipe: Mapping[str, Any], but: Collection[int] = ()) -> list[Any]:
     """What a module learns, in groups where normalisations' biases learn at a rate of their own (`bias_lr`).
 
@@ -73,8 +81,7 @@ def parameter_groups(module: nn.Module, recipe: Mapping[str, Any], but: Collecti
     optimiser multiplies by it is `decay` over it. Source: Jordan 2024, arXiv 2404.00498, section 3.4.
     """
     factor, decay = recipe["bias_lr"], recipe["decay"]
-    norms = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
-    fast = {id(m.bias) for m in module.modules() if isinstance(m, norms) and m.bias is not None and factor != 1}
+    fast = {id(m.bias) for m in module.modules() if isinstance(m, NORMS) and m.bias is not None and factor != 1}
     learned = [parameter for parameter in module.parameters() if parameter.requires_grad and id(parameter) not in but]
     if decay is None and factor == 1:
         return learned

@@ -13,7 +13,7 @@ from moe.store import Store
 from tests.commands import ROOT, Commands
 from tests.wandb_files import read
 
-# Each kind of network learns in its own way: momentum, normalisation, an average of the weights and a schedule; early
+# Each kind of network learns in its own way: momentum, Muon, normalisation, an average of weights and a schedule; early
 # stopping with dropout; frozen networks whose dropout is active. Checkpoints at every epoch's end.
 RUN = (
     "experiment=demo",
@@ -26,6 +26,7 @@ RUN = (
     "recipe@base.recipe=fast",
     "base.recipe.epochs=5",
     "base.recipe.batch_size=128",
+    "base.recipe.muon={lr:0.1,momentum:0.6}",
     "expert.recipe.epochs=2",
     "router.recipe.epochs=6",
     "router.recipe.patience=1",

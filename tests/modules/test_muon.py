@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from moe.errors import NonFiniteError
 from moe.modules.callbacks import FiniteGuard
-from moe.modules.muon import MuonBeside, orthogonal
+from moe.modules.muon import Muon, MuonBeside, orthogonal
 from moe.modules.recipe import RecipeModule, kernels, optimizer_of
 from tests.modules.scripts import Batches, Weights, plain_recipe, rows
 
@@ -84,6 +84,13 @@ def test_a_kernel_has_the_norm_of_an_update_before_each_step_and_so_no_decay() -
     recipe = {**RECIPE, "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1}, "decay": 0.05}
     optimizer_of(net, recipe).step()
     torch.testing.assert_close(net[0].weight, before * 2 / before.norm())
+
+
+def test_a_tall_kernel_has_the_norm_of_its_update_too() -> None:
+    kernel = nn.Parameter(torch.randn(6, 1, 1, 2, generator=torch.Generator().manual_seed(0)))
+    kernel.grad = torch.zeros_like(kernel)
+    Muon([kernel], lr=0.1, momentum=0.5).step()
+    assert kernel.norm().item() == pytest.approx(2**0.5)  # two orthonormal columns
 
 
 def test_a_schedule_moves_both_rates() -> None:
