@@ -21,6 +21,7 @@ from moe.sweep.record import alone, write_failure
 from tests.commands import Commands
 from tests.sweep.running import arguments, jobs, processes, results, wait
 
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -77,6 +78,11 @@ def test_the_same_command_runs_only_what_is_missing(sweep: Sweep, tmp_path: Path
     assert "2 jobs, 1 left to run" in done.stdout
     second = {name: (path / "results.json").stat().st_mtime_ns for name, path in jobs(tmp_path / "sweep").items()}
     assert second["8"] == first["8"] and second["4"] > first["4"]
+    # Where nothing is left to run, the table needs no torch, whose import would be most of the wait.
+    asked = [sys.executable, "-X", "importtime", "-m", "moe.train", *arguments(tmp_path, *same)]
+    again = subprocess.run(asked, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in again.stderr.splitlines()}
+    assert "2 jobs, 0 left to run" in again.stdout and "moe.comparison.rows" in imported and "torch" not in imported
     # A default that changed in between makes it another job, though its overrides are the same.
     path = jobs(tmp_path / "sweep")["8"] / "results.json"
     path.write_text(path.read_text().replace('"dropout": 0.5', '"dropout": 0.4'))
@@ -145,9 +151,8 @@ def test_a_sweep_killed_whole_goes_on_to_the_table_of_an_uninterrupted_one(
 ) -> None:
     widths = "gate.width=4,8"
     command = [sys.executable, "-m", "moe.train", *arguments(tmp_path, widths)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     killed = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
+        command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
     )
     wait(lambda: len(results(tmp_path / "sweep")) == 1)
     os.killpg(killed.pid, signal.SIGKILL)
@@ -189,14 +194,13 @@ def test_a_job_that_is_killed_leaves_the_others(sweep: Sweep, tmp_path: Path) ->
 
 def test_two_sweeps_at_once_over_one_store(sweep: Sweep, tmp_path: Path) -> None:
     command = arguments(tmp_path, "gate.width=4,8", "hydra.sweep.subdir=${gate.width}")  # even in one folder
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     own, said = tmp_path / "sweep" / "4", [tmp_path / f"{number}.txt" for number in range(2)]
     with alone(own):  # until both are there
         both = []
         for file in said:
             with file.open("w") as out:
                 line = [sys.executable, "-m", "moe.train", *command]
-                both.append(subprocess.Popen(line, cwd=tmp_path, env=environment, stdout=out))
+                both.append(subprocess.Popen(line, cwd=tmp_path, env=ENVIRONMENT, stdout=out))
         wait(lambda: all(f"another process is at work on {own}" in file.read_text() for file in said))
     assert [process.wait(300) for process in both] == [0, 0]
     assert jobs(tmp_path / "sweep")["4"] == own
