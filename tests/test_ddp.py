@@ -63,8 +63,8 @@ def test_two_processes_leave_one_run(two: tuple[Path, str]) -> None:
     for stage in STAGES:
         epochs = len(entries(folder)[stage].record["curves"])
         for number in range(1, epochs + 1):
-            assert sum(line.startswith(f"{stage}: epoch {number},") for line in lines) == 1
-            assert len(re.findall(rf"INFO moe.modules.callbacks: {stage}: epoch {number},", logged)) == 1
+            assert sum(line.startswith(f"{stage}: epoch {number} of ") for line in lines) == 1
+            assert len(re.findall(rf"INFO moe.modules.callbacks: {stage}: epoch {number} of ", logged)) == 1
         assert sum(line.startswith(f"{stage}: training ") for line in lines) == 1
         assert sum(line.startswith(f"{stage}: kept epoch ") for line in lines) == 1
     assert sum(line.startswith("run folder") for line in lines) == 1
