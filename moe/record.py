@@ -1,22 +1,19 @@
 """What a run leaves: the one test on the test split, results, predictions, report, W&B's summary."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from moe import assembly, calibration, cost, frozen, inference, metrics, results
-from moe.checks import scalars
+from moe import assembly, calibration, cost, frozen, inference, metrics, results, wandb_results
 from moe.data.module import split_images, split_sizes
 from moe.data.subset import by_group, by_position, filter_labels
 from moe.job import Job
 from moe.loggers import StageLoggers
 from moe.modules.fit import precision_for
-from moe.nets.gates import shares
 from moe.nets.members import Members
 from moe.nets.routing import hard_route
 from moe.provenance import git_revision, versions
@@ -120,57 +117,13 @@ def _finish(
         curves = {name: entry.record["curves"] for name, entry in entries.items()}
         test = job.dataset.test
         report.write(job.folder, found, job.tree, curves, predictions, test.labels, test.images)
-    _log_to_wandb(job, stages[-1], entries, found, predictions, loggers)
+    wandb_results.log_results(job, stages[-1], entries, found, predictions, loggers)
     results.write(job.folder, found)
     log.info("%s", results.table(found))
     log.info("run folder  %s", job.folder)
     log.info("results     %s", job.folder / "results.json")
     if job.config.report:
         log.info("report      %s", job.folder / "report.html")
-
-
-def _log_to_wandb(
-    job: Job,
-    last: Stage,
-    entries: Mapping[str, Entry],
-    found: Plain,
-    predictions: inference.Predictions | None,
-    loggers: StageLoggers,
-) -> None:
-    """Complete the last stage's W&B run: its curves where it was reused, the results' numbers, pictures."""
-    try:
-        run = loggers.wandb_run(last, entries[last.name].record["curves"])
-        if run is not None:
-            run.summary.update(dict(_flat(found)))
-            if predictions is not None:
-                _log_pictures(run, job, predictions)
-    except Exception as error:  # no trouble of W&B's may cost the results of what was trained
-        log.warning("W&B has no results of this run (%s)", " ".join(str(error).split())[:200])
-
-
-def _log_pictures(run: Any, job: Job, predictions: inference.Predictions) -> None:
-    import wandb
-
-    classes, labels = list(job.tree.classes), job.dataset.test.labels
-    said = predictions.probabilities.argmax(dim=1).tolist()
-    pictures: dict[str, Any] = {
-        "test/confusion": wandb.plot.confusion_matrix(y_true=labels.tolist(), preds=said, class_names=classes)
-    }
-    share = shares(predictions.weights, predictions.experts)
-    for place, node in enumerate(job.tree.experts):
-        asked = predictions.weights[:, :, place].sum(dim=1) > 0
-        pictures[f"test/gate/weight/{node.name}"] = wandb.Histogram(share[asked, place].tolist())
-    run.log(pictures)
-
-
-def _flat(found: Plain) -> Iterator[tuple[str, float]]:
-    """The results' numbers by W&B's names: `/` for `.`."""
-    for section in ("val", "test", "baselines", "verdict", "cost", "stages"):
-        for key, value in scalars(found[section] or {}, section):
-            if isinstance(value, int | float):
-                yield key.replace(".", "/"), value
-    for stage, spent in found["seconds"].items():
-        yield f"seconds/{stage}", spent["seconds"]
 
 
 def _matched(stages: list[Stage]) -> Plain:

@@ -60,6 +60,7 @@ def _made_by() -> dict[str, Any]:
 # The files that take longest, so that no process is left alone with one of them at the end.
 DEAR = (
     "test_sweep",
+    "test_again",
     "test_company",
     "test_submitted",
     "test_ddp",

@@ -37,7 +37,7 @@ LAYERS: list[list[str]] = [
     ["moe.results"],
     ["moe.runs", "moe.comparison"],
     ["moe.verdict"],
-    ["moe.report"],
+    ["moe.report", "moe.wandb_results"],
     ["moe.record"],
     ["moe.compare"],
     ["moe.sweep.ending"],

@@ -99,7 +99,7 @@ def throughput(found: dict[str, Any]) -> Iterator[str]:
                 f"{flops['bare'] / 1e12:.3f}",
                 fine(one["bare over matrix product"]),
                 f"{fine(one['bare over compiled'])} after {one['bare over compiled']['first step, s']:.0f} s",
-                fine(one["bare over fused"]),
+                fine(one["bare over fused"]) if one["bare over fused"] else "is fused",
             ]
         )
     head = ["training", "images/s", "Trainer over bare loop", "bare loop, TFLOP/s", "of the matrix product's"]

@@ -7,7 +7,7 @@ file. Both sides of a ratio take turns in one process; medians, and the least an
 
 - training: a network by its recipe through the project's Trainer, data and augmentation, beside a bare loop of the same
   network on one batch that stays; that loop's FLOP/s beside the machine's matrix product in the same precision; and the
-  same loop with the network compiled by `torch.compile`, or with a fused optimiser
+  same loop with the network compiled by `torch.compile`, or with a fused optimiser where the recipe's is none
 - evaluation: every network on every image (dense) beside those on its way (routed), and beside the same where the base
   speaks alone for the half of the images of which it is surest (cascade)
 - start-up: seconds from the command to the first training step, with all data cached, of digits and, where KEY=VALUE
@@ -39,7 +39,7 @@ from moe.data.module import ImageDataModule
 from moe.data.splits import SplitIndices
 from moe.modules.expert import Expert
 from moe.modules.fit import fit, precision_for
-from moe.modules.recipe import optimizer_of
+from moe.modules.recipe import build_optimizer, optimizer_of
 from moe.schema import Classifier, Config
 from moe.sizes import resolved
 from moe.training import machine
@@ -134,10 +134,10 @@ def training(overrides: tuple[str, ...], extent: Extent, folder: Path) -> dict[s
     with FlopCounterMode(display=False) as counter:
         step()
     product()
-    others = {
-        "compiled": bare(config.base, images, precision, compiled=True),
-        "fused": bare(config.base, images, precision, fused=True),
-    }
+    others = {"compiled": bare(config.base, images, precision, compiled=True)}
+    learned = [torch.nn.Parameter(torch.empty(1))]
+    if not build_optimizer(asdict(config.base.recipe)["optimizer"], learned).defaults.get("fused"):
+        others["fused"] = bare(config.base, images, precision, fused=True)
     first = {name: seconds(other, 1) for name, other in others.items()}
     turns: dict[str, list[float]] = {"trainer": [], "bare": [], "matrix": [], **{name: [] for name in others}}
     for _ in range(extent.turns):
@@ -154,7 +154,7 @@ def training(overrides: tuple[str, ...], extent: Extent, folder: Path) -> dict[s
         "images a second": {side: size / statistics.median(turns[side]) for side in ("trainer", "bare")},
         "trainer over bare": over(turns["bare"], turns["trainer"]),
         "bare over compiled": {**over(turns["bare"], turns["compiled"]), "first step, s": first["compiled"]},
-        "bare over fused": over(turns["bare"], turns["fused"]),
+        "bare over fused": over(turns["bare"], turns["fused"]) if "fused" in turns else None,
         "flops a second": {side: statistics.median(rate) for side, rate in rates.items()},
         "bare over matrix product": over(rates["bare"], rates["matrix"]),
     }

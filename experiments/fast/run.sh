@@ -22,7 +22,7 @@ for seed in ${SEEDS:-0 1 2}; do
             no_averaging) what=base.recipe.averaging=null ;;
             cutout) what=base.recipe.augment.cutout=8 ;;
             lookahead) what="base.recipe.averaging=null base.recipe.lookahead={every:5,step:0.5}" ;;
-            muon) what="base.recipe.muon={lr:0.24,momentum:0.6}" ;;
+            muon) what="base.recipe.muon={lr:0.1,momentum:0.6}" ;;
             *) echo "no arm is called $arm" >&2 && exit 2 ;;
         esac
         for views in none flip_shift; do

@@ -13,6 +13,7 @@ from moe.modules.muon import Muon, MuonBeside
 
 # These take found_inf, and so skip on the device an update that is not finite.
 FUSED = ("Adam", "AdamW", "SGD")
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 class RecipeModule(LightningModule):
@@ -63,9 +64,6 @@ def optimizer_of(module: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Op
 def kernels(module: nn.Module) -> list[nn.Parameter]:
     """The kernels (O, I, h, w) of convolutions that a module learns."""
     return [parameter for parameter in module.parameters() if parameter.requires_grad and parameter.ndim == 4]
-
-
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 def has_norms(module: nn.Module) -> bool:

@@ -1,6 +1,8 @@
 """The command line of a sweep of tiny networks, what its jobs left, and the processes they run in."""
 
 import json
+import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,8 @@ from tests.conftest import TINY
 
 # How long and where a run was made; all else must be the same again.
 WHEN = ("seconds", "versions", "git", "machine", "peak_memory_bytes")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def arguments(where: Path, *overrides: str, folder: str = "sweep") -> list[str]:
