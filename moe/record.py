@@ -76,7 +76,6 @@ def record(
         frozen_flops = sum(flops.experts) + sum(flops.routers)
         found["cost"]["training_flops"] = training_flops(job, stages, entries, frozen_flops)
         found["stages"]["gates"]["test"] = {"accuracy": found["test"]["accuracy"], "count": len(test.labels)}
-        write_predictions(job.folder, predictions, test.labels)
         # The report shows how probable the ways not taken were, too.
         drawn = replace(predictions, leaves=dense.leaves)
     elif config.target == "base":
@@ -97,7 +96,7 @@ def record(
 
 
 def clear(folder: Path) -> None:
-    """Remove what an earlier run left in `folder`, half or whole: until this one is complete it has no results."""
+    """Remove what an earlier run left in `folder`, half or whole, before the files of this one come one by one."""
     for name in (results.RESULTS, PREDICTIONS, "report.html"):
         sweep(folder / name, 0)
         (folder / name).unlink(missing_ok=True)
@@ -111,6 +110,9 @@ def _finish(
     predictions: inference.Predictions | None,
     loggers: StageLoggers,
 ) -> None:
+    clear(job.folder)
+    if predictions is not None:
+        write_predictions(job.folder, predictions, job.dataset.test.labels)
     if job.config.report:
         from moe.report import run as report
 

@@ -121,10 +121,14 @@ def _job(config: Config, folder: Path) -> Plain | None:
     if results is not None:
         log.info("finished already: %s", folder)
         return results
-    if not config.plan:
-        # Of another config: a job that is killed is not to be taken for done.
-        (folder / sweeps.RESULTS).unlink(missing_ok=True)
-    return train(config, folder)
+    older = (folder / sweeps.RESULTS).is_file() and not config.plan
+    if older:
+        # Of another config. They stay until this job has its own; where it is killed they are not to be taken for them.
+        sweeps.write_failure(folder, sweeps.SILENT)
+    results = train(config, folder)
+    if older:
+        (folder / sweeps.FAILURE).unlink(missing_ok=True)
+    return results
 
 
 def _images(config: Config, kept: bool) -> "DataSet":
@@ -175,7 +179,6 @@ def train(config: Config, folder: Path) -> Plain | None:
     if config.plan:
         return None
 
-    record.clear(folder)
     loggers = StageLoggers(config.logger, folder, config.plain(), stages[-1].name)
     team = ddp.Team(world) if world > 1 else None
     job = replace(job, logger=loggers.open, team=team)

@@ -57,7 +57,8 @@ def check(config: Config, tree: Tree, stages: list[Stage]) -> int:
                 _check_takes(net, (channels, height, width), f"{name}.net")
                 if stage.inputs["recipe"].get("muon") and not (kernels(net) and has_norms(net)):
                     raise ConfigError(
-                        f"{name}.recipe.muon is for convolutions before a normalisation, of which the network has none"
+                        f"{name}.recipe.muon must be null for a network without convolutions before a normalisation; "
+                        f"recipe@{name}.recipe=adam is for one without any"
                     )
             learned = [nn.Parameter(torch.empty(1))]
             build_optimizer(stage.inputs["recipe"]["optimizer"], learned, f"{name}.recipe.optimizer")

@@ -104,7 +104,7 @@ def test_the_home_defaults_are_those_of_the_design() -> None:
         "natural": ["bird", "cat", "deer", "dog", "frog", "horse"],
     }
     assert (config.seed, config.plan, config.trainer["accelerator"], config.gate.weights) == (0, False, "auto", "joint")
-    # A specialist starts as the base and learns for half as long (see test_sizes), a third as fast.
+    # A specialist starts as the base and learns for a third as long (see test_sizes), a third as fast.
     rates = [network.recipe.optimizer["lr"] for network in (config.base, config.expert, config.router)]
     assert rates == [1.5, 0.5, 1.5] and config.expert.recipe.early_epochs == 0
 

@@ -70,5 +70,5 @@ def test_muon_is_for_networks_that_take_a_kernels_size_out_again() -> None:
     muon = "base.recipe.muon={lr:0.1,momentum:0.6}"
     fast, plain = job(muon), job(muon, "net@base.net=simple_vgg")
     assert check(fast.config, fast.tree, planned(fast)) == 1
-    with pytest.raises(ConfigError, match=r"^base\.recipe\.muon is for convolutions before a normalisation, of which"):
+    with pytest.raises(ConfigError, match=r"^base\.recipe\.muon must be null for a network without conv"):
         check(plain.config, plain.tree, planned(plain))

@@ -14,6 +14,8 @@ from moe.taxonomy import parse
 from tests.configs import composed
 
 FAST = ("experiment=held_out", "net@base.net=fast_vgg", "recipe@base.recipe=fast")
+# What a base has by its device.
+CHOSEN = {"cpu": ("s", 14), "cuda": ("m", 16)}
 SCRATCH = ("expert.init=scratch", "recipe@expert.recipe=fast")
 
 
@@ -26,7 +28,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def test_size_and_epochs_follow_the_device_and_it_says_so(device: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="moe"):
         found = resolved(composed(*FAST))
-    size, epochs = {"cpu": ("s", 10), "cuda": ("m", 16)}[device]
+    size, epochs = CHOSEN[device]
     assert (found.base.net["size"], found.base.recipe.epochs) == (size, epochs)
     said = {"cpu": "a CPU", "cuda": "a GPU"}[device]
     assert caplog.messages == [f"chosen for {said}: base.net.size={size}, base.recipe.epochs={epochs}"]
@@ -38,7 +40,7 @@ def test_size_and_epochs_follow_the_device_and_it_says_so(device: str, caplog: p
     ("overrides", "size", "epochs"),
     [
         (["base.net.size=l"], "l", 40),
-        (["base.net.size=s"], "s", 10),
+        (["base.net.size=s"], "s", 14),
         (["base.net.size=l", "base.recipe.epochs=3"], "l", 3),
     ],
 )
@@ -49,27 +51,27 @@ def test_what_is_said_wins(overrides: list[str], size: str, epochs: int) -> None
 
 
 @pytest.mark.usefixtures("device")
-def test_a_network_without_sizes_learns_for_ten_epochs_by_the_fast_recipe() -> None:
+def test_a_network_without_sizes_learns_for_as_many_epochs_as_the_smallest() -> None:
     found = resolved(composed("experiment=held_out", "recipe@base.recipe=fast"))
-    assert found.base.recipe.epochs == 10 and "size" not in found.base.net
+    assert found.base.recipe.epochs == 14 and "size" not in found.base.net
 
 
 @pytest.mark.parametrize(
     ("overrides", "size", "epochs"),
     [
         ([], "auto", 5),
-        (["base.net.size=l"], "l", 20),
-        ([*SCRATCH], "auto", 10),
-        ([*SCRATCH, "net@expert.net=fast_vgg", "base.net.size=l"], "auto", 10),
+        (["base.net.size=l"], "l", 13),  # 40 over 3
+        ([*SCRATCH], "auto", {"cpu": 14, "cuda": 16}),
+        ([*SCRATCH, "net@expert.net=fast_vgg", "base.net.size=l"], "auto", {"cpu": 14, "cuda": 16}),
         (["base.net.size=l", "expert.recipe.epochs=3"], "l", 3),
     ],
 )
-def test_a_specialist_that_starts_as_the_base_has_its_size_and_half_its_epochs(
-    overrides: list[str], size: str, epochs: int, device: str
+def test_a_specialist_that_starts_as_the_base_has_its_size_and_a_third_of_its_epochs(
+    overrides: list[str], size: str, epochs: int | dict[str, int], device: str
 ) -> None:
     found = resolved(composed(*overrides)).expert
-    if size == "auto":  # by the device: s and m, and of m 16 epochs, or 8
-        size, epochs = ("s", epochs) if device == "cpu" else ("m", epochs * 16 // 10)
+    size = CHOSEN[device][0] if size == "auto" else size
+    epochs = epochs if isinstance(epochs, int) else epochs[device]
     assert (found.net["size"], found.recipe.epochs) == (size, epochs)
 
 
@@ -80,21 +82,21 @@ def key(*overrides: str) -> str:
 
 
 def test_a_key_holds_what_was_chosen(device: str) -> None:
-    size, epochs = {"cpu": ("s", 10), "cuda": ("m", 16)}[device]
+    size, epochs = CHOSEN[device]
     assert key() == key(f"base.net.size={size}", f"base.recipe.epochs={epochs}")
     assert key() != key("base.net.size=l")
 
 
 def test_new_keys_of_a_recipe_change_a_stages_key_only_where_they_are_set() -> None:
-    config = resolved(composed(*FAST, "trainer=cpu"))
+    without = ("trainer=cpu", "base.recipe.muon=null")
+    config = resolved(composed(*FAST, *without))
     tree = parse(config.taxonomy.branches, config.data.classes or [])
     inputs: Any = stages.plan(config, tree, "d", (3, 32, 32), "x", lambda stage: 0)
     assert all(not {"lookahead", "muon"} & set(stage.inputs["recipe"]) for stage in inputs)
     changed = {
-        key("trainer=cpu", f"base.recipe.{new}")
-        for new in ("lookahead={every:5,step:0.5}", "muon={lr:0.1,momentum:0.6}")
+        key(*without, f"base.recipe.{new}") for new in ("lookahead={every:5,step:0.5}", "muon={lr:0.1,momentum:0.6}")
     }
-    assert len(changed | {key("trainer=cpu")}) == 3
+    assert len(changed | {key(*without)}) == 3
 
 
 @pytest.mark.fault("a store entry of other config, data, seed or code")

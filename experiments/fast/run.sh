@@ -5,7 +5,7 @@
 #   SEEDS="0 1 2" OVERRIDES="data.root=DIR" experiments/fast/run.sh s m l
 set -eu
 cd "$(dirname "$0")/../.."
-ablation="narrow no_whitening no_dirac no_bias_lr no_alternating no_smoothing no_averaging cutout lookahead muon"
+ablation="narrow no_whitening no_dirac no_bias_lr no_alternating no_smoothing no_averaging cutout lookahead sgd"
 # shellcheck disable=SC2086
 [ $# -gt 0 ] || set -- s $ablation
 for seed in ${SEEDS:-0 1 2}; do
@@ -22,7 +22,7 @@ for seed in ${SEEDS:-0 1 2}; do
             no_averaging) what=base.recipe.averaging=null ;;
             cutout) what=base.recipe.augment.cutout=8 ;;
             lookahead) what="base.recipe.averaging=null base.recipe.lookahead={every:5,step:0.5}" ;;
-            muon) what="base.recipe.muon={lr:0.1,momentum:0.6}" ;;
+            sgd) what=base.recipe.muon=null ;;
             *) echo "no arm is called $arm" >&2 && exit 2 ;;
         esac
         for views in none flip_shift; do

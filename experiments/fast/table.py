@@ -27,7 +27,7 @@ ABLATION = {
     "no_averaging": ("no average of the weights", "base.recipe.averaging"),
     "cutout": ("a square of 8 x 8 pixels cut out, too", "base.recipe.augment.cutout"),
     "lookahead": ("Lookahead in place of the average", "base.recipe.averaging base.recipe.lookahead"),
-    "muon": ("kernels by Muon", "base.recipe.muon"),
+    "sgd": ("kernels by SGD, too, in place of Muon", "base.recipe.muon"),
 }
 VIEWS = "_views"
 # A base alone has none of these, though their networks would be like its own.

@@ -8,5 +8,5 @@ seeds="${1:-0,1,2}"
 [ $# -eq 0 ] || shift
 ${PYTHON:-python} -m moe.train experiment=verdict seed="$seeds" \
     rival=hard,cascaded,trunk,base,tuned,tuned_cascade,ensemble,cascade \
-    base.net.size=s base.views=flip_shift expert.views=flip_shift trainer.precision=32-true logger=none report=false \
+    base.net.size=s base.views=flip_shift expert.views=flip_shift trainer.precision=bf16-mixed logger=none report=false \
     hydra.sweep.dir=experiments/verdict/wide 'hydra.sweep.subdir=${rival}/${seed}' "$@"

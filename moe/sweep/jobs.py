@@ -13,7 +13,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from moe.sweep import gpus
-from moe.sweep.record import RESULTS, planned, read_failure, write_failure
+from moe.sweep.record import RESULTS, SILENT, planned, read_failure, write_failure
 
 OUTPUT = "output.txt"
 STOP_SECONDS = 30.0
@@ -86,7 +86,8 @@ def run(
             held.close()  # the job's own process holds it now
     started(process, held.gpu if held is not None else None)
     code = process.wait()
-    silent = (code != 0 or not (command.folder / RESULTS).is_file()) and read_failure(command.folder) is None
+    without = code != 0 or not (command.folder / RESULTS).is_file()
+    silent = without and read_failure(command.folder) in (None, SILENT)
     if silent and not stopped() and not (code == 0 and planned(command.folder)):
         write_failure(command.folder, _why(code, command.folder / OUTPUT))
 

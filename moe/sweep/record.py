@@ -17,7 +17,7 @@ from moe.store import write_whole
 
 log = logging.getLogger(__name__)
 SWEEP, FAILURE, RESULTS = "sweep.json", "failure.json", "results.json"
-NOT_STARTED = "it was not started"
+NOT_STARTED, SILENT = "it was not started", "it ended without a word"
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def failures(sweep: Sweep) -> list[Failure]:
     for name, overrides in (sweep.jobs or _started(sweep)).items():
         run = sweep.folder / name
         if failed(run):
-            silent = "it ended without a word" if run.is_dir() else NOT_STARTED
+            silent = SILENT if run.is_dir() else NOT_STARTED
             found.append(Failure(list(overrides), run, read_failure(run) or silent, sweep.flags))
     return found
 

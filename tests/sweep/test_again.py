@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from moe.sweep.record import write_failure
-from tests.sweep.running import ENVIRONMENT, Sweep, arguments, jobs, results, wait
+import pytest
+
+from moe.sweep.record import failed, write_failure
+from tests.sweep.running import ENVIRONMENT, Sweep, arguments, jobs, processes, results, wait
 
 
 def test_the_same_command_runs_only_what_is_missing(sweep: Sweep, tmp_path: Path) -> None:
@@ -37,11 +39,36 @@ def test_older_results_in_a_failed_jobs_folder_do_not_stand_for_it(sweep: Sweep,
     own = ("hydra.sweep.subdir=of-${seed}", "seed=0")  # a folder that says nothing of the width
     assert sweep(*own, "gate.width=4").returncode == 0
     before = (tmp_path / "sweep" / "of-0" / "results.json").read_bytes()
-    wrong = sweep(*own, "gate.width=-4")
-    assert wrong.returncode == 1 and "1 failed" in wrong.stderr
-    assert "gate.width must be a whole number above 0, not -4" in wrong.stderr
-    assert "experiment  n" not in wrong.stdout  # no table: no job has results
-    assert (tmp_path / "sweep" / "of-0" / "results.json").read_bytes() == before
+    for override, said in (
+        ("gate.width=-4", "gate.width must be a whole number above 0, not -4"),
+        ("data=cifar10", "nowhere does not exist"),  # is found out only when images are read
+    ):
+        wrong = sweep(*own, override, *(("taxonomy=cifar10", "data.root=nowhere") if "cifar10" in override else ()))
+        assert wrong.returncode == 1 and "1 failed" in wrong.stderr
+        assert said in wrong.stderr
+        assert "experiment  n" not in wrong.stdout  # no table: no job has results
+        assert (tmp_path / "sweep" / "of-0" / "results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("launcher", ["basic", "processes"])
+def test_older_results_outlive_a_job_that_is_killed_and_do_not_stand_for_it(
+    launcher: str, sweep: Sweep, tmp_path: Path
+) -> None:
+    own = ("hydra.sweep.subdir=of-${seed}", "seed=0", f"hydra/launcher={launcher}")
+    assert sweep(*own, "gate.width=4").returncode == 0
+    run = tmp_path / "sweep" / "of-0"
+    before = (run / "results.json").read_bytes()
+    endless = arguments(tmp_path, *own, "gate.width=8", "gate.recipe.epochs=100000", "gate.recipe.patience=null")
+    command = subprocess.Popen(
+        [sys.executable, "-m", "moe.train", *endless], cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
+    )
+    wait(lambda: "of 100000" in (run / "train.log").read_text())
+    for job in [command.pid] if launcher == "basic" else processes("hydra.mode=RUN", str(run)):
+        os.kill(job, signal.SIGKILL)
+    said = command.communicate()[1]
+    assert launcher == "basic" or "killed by SIGKILL" in said
+    assert (run / "results.json").read_bytes() == before and failed(run)
+    assert sweep(*own, "gate.width=4").returncode == 0 and not failed(run)
 
 
 def test_a_sweep_killed_whole_goes_on_to_the_table_of_an_uninterrupted_one(
