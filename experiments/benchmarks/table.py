@@ -80,9 +80,7 @@ def precision(found: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _multiplies(found: dict[str, Any]) -> str:
-    """With what instructions a CPU multiplies in bf16, as far as its record says."""
-    if "bf16" not in found:
-        return f"{'with' if found['amx'] else 'without'} AMX; whether with AVX512-BF16 was not recorded"
+    """With what instructions a CPU multiplies in bf16."""
     names = [name.removeprefix("_is_").removesuffix("_supported") for name in found["bf16"]]
     return f"multiplies in bf16 by {' and '.join(names)}" if names else "has no instructions to multiply in bf16"
 
