@@ -23,6 +23,7 @@ PLACES = {
     "net": ("base.net", "expert.net", "router.net"),
     "recipe": ("base.recipe", "expert.recipe", "router.recipe", "gate.recipe"),
 }
+MOST = 8  # keys are named that end as a wrong one does
 
 
 def config_error(error: Exception) -> ConfigError:
@@ -89,7 +90,7 @@ def _no_such_key(key: str) -> str:
         return f"{key}: the config has no such key{nearest(key, known)}; an optimiser's other arguments are +KEY=VALUE"
     named = [name for name in known if name.endswith(f".{key}")]
     if len(named) > 1:
-        return f"{key}: there is no such key; did you mean one of {', '.join(named[:6])}?"
+        return f"{key}: there is no such key; did you mean one of {', '.join(named[:MOST])}?"
     return f"{key}: there is no such key{nearest(key, named or known)}"
 
 
