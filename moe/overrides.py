@@ -23,6 +23,7 @@ PLACES = {
     "net": ("base.net", "expert.net", "router.net"),
     "recipe": ("base.recipe", "expert.recipe", "router.recipe", "gate.recipe"),
 }
+NOT_FOR_GATES = "gate.recipe.muon."  # which has to be null
 MOST = 8  # keys are named that end as a wrong one does
 
 
@@ -120,4 +121,6 @@ def _known_keys() -> list[str]:
         content = OmegaConf.to_container(OmegaConf.load(path))
         for prefix in PLACES.get(group[0], (group[0],)) if group else ("",):
             keys.update(f"{prefix}.{key}" if prefix else key for key, _ in checks.scalars(content))
-    return sorted(key for key in keys if "defaults" not in key and "hydra" not in key)
+    return sorted(
+        key for key in keys if "defaults" not in key and "hydra" not in key and not key.startswith(NOT_FOR_GATES)
+    )

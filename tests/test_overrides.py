@@ -49,7 +49,7 @@ def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expecte
         (
             "lr=1",
             "lr: there is no such key; did you mean one of base.recipe.muon.lr, base.recipe.optimizer.lr, "
-            "expert.recipe.muon.lr, expert.recipe.optimizer.lr, gate.recipe.muon.lr, gate.recipe.optimizer.lr, "
+            "expert.recipe.muon.lr, expert.recipe.optimizer.lr, gate.recipe.optimizer.lr, "
             "router.recipe.muon.lr, router.recipe.optimizer.lr?",
         ),
         ("trainer.accelerator=tpu", "trainer.accelerator must be one of auto, cpu, gpu, cuda, mps, not 'tpu'"),

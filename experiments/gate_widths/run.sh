@@ -11,6 +11,9 @@ seeds="${1:-0,1,2}"
 for rate in 0.001 0.0001; do
     ${PYTHON:-python} -m moe.train -m experiment=gates gate.width=16,32,64,128,256,512,1024 seed="$seeds" \
         gate.recipe.optimizer.lr=$rate \
-        base.net.widths="[16,64,64]" trainer.precision=32-true logger=none report=false \
+        base.net.widths="[16,64,64]" base.recipe.epochs=10 expert.recipe.epochs=5 router.recipe.epochs=10 \
+        base.recipe.muon=null expert.recipe.muon=null router.recipe.muon=null \
+        base.recipe.even_batches=null expert.recipe.even_batches=null router.recipe.even_batches=null \
+        trainer.precision=32-true logger=none report=false \
         hydra.sweep.dir=experiments/gate_widths/results "hydra.sweep.subdir=rate-$rate-width-\${gate.width}/\${seed}" "$@"
 done

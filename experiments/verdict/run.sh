@@ -10,6 +10,7 @@ seeds="${1:-0,1,2,3,4}"
 ${PYTHON:-python} -m moe.train experiment=verdict seed="$seeds" \
     base.net.widths="[16,64,64]" base.views=flip expert.views=flip \
     base.recipe.epochs=10 expert.recipe.epochs=10 router.recipe.epochs=10 \
-    base.recipe.muon=null expert.recipe.muon=null router.recipe.muon=null \
+    base.recipe.muon=null expert.recipe.muon=null router.recipe.muon=null gate.recipe.optimizer.lr=0.001 \
+    base.recipe.even_batches=null expert.recipe.even_batches=null router.recipe.even_batches=null \
     trainer.precision=32-true logger=none report=false \
     hydra.sweep.dir=experiments/verdict/results 'hydra.sweep.subdir=${rival}/${seed}' "$@"
