@@ -1,11 +1,13 @@
 """What code a run was made by: the packages' versions, the checkout's commit, the code of a network's module."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from moe.config import PACKAGE
 from moe.store import digest
@@ -27,8 +29,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def git_revision() -> str | None:
-    """The commit of the checkout that runs, with `-dirty` where it has changes; None for an installed package."""
+    """The commit of the checkout that runs, with `-dirty` where it has changes; None for an installed package.
+
+    It is that of the first call: a command asks as it begins, since by its end there may be another.
+    """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(PACKAGE), *arguments]
@@ -57,21 +63,39 @@ def code_digest(target: str) -> str:
     return digest(codes[module] if len(codes) == 1 else codes)[:16] if codes else ""  # building it will say so
 
 
-def _codes(module: str, found: dict[str, str]) -> dict[str, str]:
+def _codes(module: str, found: dict[str, Any]) -> dict[str, Any]:
     """The code of a module, and of those that it imports, added to what was `found`, by name."""
     place = PACKAGE.joinpath(*module.split(".")[1:])
     whole = (place / "__init__.py").is_file()
     file = place / "__init__.py" if whole else place.with_suffix(".py")
     if module in found or module in ANSWERED_FOR or not file.is_file():
         return found
+    tree = parsed(file)
+    found[module] = _shape(tree)
+    for name in _imported(tree, module if whole else module.rpartition(".")[0]):
+        _codes(name, found)
+    return found
+
+
+@functools.cache
+def parsed(file: Path) -> ast.Module:
+    """A module's code without docstrings, as it was when this was first asked: what runs is what was imported."""
     tree = ast.parse(file.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body[0] = ast.Pass()
-    found[module] = ast.unparse(tree)
-    for name in _imported(tree, module if whole else module.rpartition(".")[0]):
-        _codes(name, found)
-    return found
+    return tree
+
+
+def _shape(node: Any) -> Any:
+    """Code as nested plain values, alike whatever Python parsed it, which `ast.unparse` and `ast.dump` are not."""
+    if isinstance(node, ast.AST):
+        fields = {name: _shape(value) for name, value in ast.iter_fields(node)}
+        return {type(node).__name__: {name: value for name, value in fields.items() if value not in ("None", [])}}
+    # Python 3.12 ends some formatted strings with a piece of nothing.
+    if isinstance(node, list):
+        return [_shape(one) for one in node if not (isinstance(one, ast.Constant) and one.value == "")]
+    return repr(node)
 
 
 def _imported(tree: ast.AST, package: str) -> Iterator[str]:

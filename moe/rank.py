@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from moe.config import from_plain
 from moe.data import sources, splits
 from moe.ddp import WEIGHTS
-from moe.errors import UserError
+from moe.errors import ConfigError, UserError
 from moe.job import Job, planned
 from moe.matching import matched
 from moe.modules.fit import Fitted
@@ -123,7 +123,9 @@ class Rank:
         """Train the stage of `key` together with the other ranks."""
         job = Job(self.config, self.tree, self.dataset, self.indices, self.store, self.folder, lambda stage: None)
         stages = planned(replace(job, config=matched(job)))
-        number = next(number for number, stage in enumerate(stages) if stage.key == key)
+        number = next((number for number, stage in enumerate(stages) if stage.key == key), None)
+        if number is None:
+            raise ConfigError("the code of moe changed while this command ran; give it again")
         found = {stage.name: self.store.get(stage.key) for stage in stages[:number]}
         entries: dict[str, Entry] = {name: entry for name, entry in found.items() if entry is not None}
         said = MessageLogger(self.messages, self.place.rank) if logger else None

@@ -5,19 +5,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from moe.provenance import code_digest
-from moe.schema import SIZED, Config, Network, Plain
+from moe.schema import Config, Network, Plain
 from moe.store import digest as digest
 from moe.taxonomy import Node, Tree
 
 # Raised when the code changes what the same inputs train to.
-FORMAT = 1
-# In the keys of those alone for whom it did: on a shared trunk, and with live dropout, what is frozen was in the wrong
-# mode once.
-REVISED = {"revision": 2}
-# In the keys of networks that learn by Muon, which kept no norm once.
-MUON = {"muon": 2}
-# Of a recipe what came later: in a key only where it is set, so that networks from before are found.
-LATER = ("lookahead", "muon", "even_batches")
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -120,19 +113,14 @@ def network_config(config: Config, stage: Stage) -> Network:
 def _network(network: Network) -> Plain:
     """What a stage's key holds of its network and recipe."""
     code = code_digest(str(network.net.get("_target_")))
-    recipe = {key: value for key, value in asdict(network.recipe).items() if value is not None or key not in LATER}
-    return {"net": network.net, "code": code, "recipe": recipe, **(MUON if recipe.get("muon") else {})}
-
-
-def _whitened(in_shape: Sequence[int], network: Network) -> Plain:
-    """What a key holds of whitening: of images above 32 x 32 it sees fewer, which it once did not."""
-    _, height, width = in_shape
-    return {"whitened": "by pixels"} if network.net.get("_target_") == SIZED and height * width > 32 * 32 else {}
+    # What is not set is not in it, so that a setting that comes to the recipe later leaves the keys of those without.
+    recipe = {key: value for key, value in asdict(network.recipe).items() if value is not None}
+    return {"net": network.net, "code": code, "recipe": recipe}
 
 
 def _expert(common: Plain, kind: str, node: Node, network: Network, outputs: list[int]) -> Stage:
     learns = {"kind": "expert", "learns": list(node.labels), "outputs": outputs}
-    inputs = {**common, **learns, **_network(network), **_whitened(common["in_shape"], network)}
+    inputs = {**common, **learns, **_network(network)}
     return Stage(node.name, kind, node, inputs)
 
 
@@ -160,7 +148,7 @@ def _specialist(common: Plain, config: Config, tree: Tree, node: Node, start: St
     if expert.outputs == "rest":
         stage.inputs["rest"] = expert.rest
     if expert.init != "scratch":
-        stage.inputs.update(trunk=expert.trunk, needs=[start.key], **(REVISED if expert.trunk == "shared" else {}))
+        stage.inputs.update(trunk=expert.trunk, needs=[start.key])
     return stage
 
 
@@ -192,7 +180,7 @@ def num_outputs(inputs: Mapping[str, Any]) -> int:
 
 def _router(common: Plain, node: Node, network: Network, at_root: bool) -> Stage:
     learns = {"kind": "router", "learns": node.groups}
-    inputs = {**common, **learns, **_network(network), **_whitened(common["in_shape"], network)}
+    inputs = {**common, **learns, **_network(network)}
     return Stage("router" if at_root else f"router-{node.name}", "router", node, inputs)
 
 
@@ -211,6 +199,5 @@ def _gates(common: Plain, config: Config, tree: Tree, frozen: Sequence[Stage]) -
         "cascade": config.mixture.cascade,
         "views": {stage.kind: config.views[stage.kind] for stage in frozen},
         "needs": [stage.key for stage in frozen],
-        **(REVISED if gate.frozen == "live_dropout" else {}),
     }
     return Stage("gates", "gates", tree.root, inputs)

@@ -158,12 +158,14 @@ def train(config: Config, folder: Path) -> Plain | None:
     from moe.job import Job, planned
     from moe.loggers import StageLoggers
     from moe.matching import matched
+    from moe.provenance import git_revision
     from moe.store import Store
     from moe.together import obtain
     from moe.training import check, enough_memory
 
     if not config.plan and sweeps.sweep_of(folder) is None:
         refuse_other(folder, config)  # a sweep's folder is its overrides', and its command may be given again
+    git_revision()  # of the code that trains, whatever is committed until the end
     store = Store(Path(config.paths.store))
     store.prepare()
     folder.mkdir(parents=True, exist_ok=True)

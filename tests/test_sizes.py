@@ -99,14 +99,6 @@ def test_new_keys_of_a_recipe_change_a_stages_key_only_where_they_are_set() -> N
     assert len(changed | {key(*without)}) == 3
 
 
-@pytest.mark.fault("a store entry of other config, data, seed or code")
-def test_a_network_that_learns_by_muon_is_none_of_the_first_muons() -> None:
-    config = resolved(composed(*FAST, "trainer=cpu", "base.recipe.muon={lr:0.1,momentum:0.6}"))
-    tree = parse(config.taxonomy.branches, config.data.classes or [])
-    base, *others = stages.plan(config, tree, "d", (3, 32, 32), "x", lambda stage: 0)
-    assert base.inputs["muon"] == 2 and all("muon" not in stage.inputs for stage in others)
-
-
 @pytest.mark.parametrize(
     ("override", "said"),
     [

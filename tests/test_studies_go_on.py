@@ -22,9 +22,7 @@ ROOT = Path(__file__).parents[1]
         ("verdict/wide.sh", ["0", "rival=hard,cascaded,base"], [3]),
     ],
 )
-def test_a_study_given_again_trains_nothing(
-    script: str, arguments: list[str], jobs: list[int], tmp_path: Path
-) -> None:
+def test_a_study_given_again_trains_nothing(script: str, arguments: list[str], jobs: list[int], tmp_path: Path) -> None:
     study = script.partition("/")[0]
     shutil.copytree(ROOT / "experiments" / study, tmp_path / "experiments" / study)
     # No images are there to train by, so that a run which is not found finished ends the command.

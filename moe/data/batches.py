@@ -118,9 +118,10 @@ class Batches:
             # The order is drawn on the CPU, so that it is the same whatever the device.
             epoch_seed = (self.seed * 1_000_003 + self.epoch()) % 2**63
             order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(epoch_seed))
-            # Far apart, so that no process draws in one epoch what another does in the next; by a number that is so
-            # in its lower 32 bits too, since of a seed the CPU's generator takes no others.
-            generator = torch.Generator(device).manual_seed((epoch_seed + self.rank * 2_654_435_761) % 2**63)
+            # Far apart, so that no process draws for images in one epoch what another does in the next, nor what the
+            # order was drawn by; by a number that is so in its lower 32 bits too, since of a seed the CPU's generator
+            # takes no others.
+            generator = torch.Generator(device).manual_seed((epoch_seed + (self.rank + 1) * 2_654_435_761) % 2**63)
         mirrored = None
         if self.augment is not None and self.augment.flip == "alternating" and self.seed is not None:
             mirrored = alternating(len(examples), self.seed, self.epoch()).to(device)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from moe.provenance import code_digest
+from moe.provenance import code_digest, parsed
 from moe.stages import digest
 from tests.stages.planned import ALL, NESTED, NETWORKS, changed, default, differing, keys, stages
 
@@ -52,6 +52,7 @@ def test_changed_code_of_a_network_is_another_network(tmp_path: Path, monkeypatc
         'class Net:\n    """Says."""\n\n    width = 4\n',
     ):
         file.write_text(text)
+        parsed.cache_clear()
         digests.append(code_digest("moe.nets.mine.Net"))
     assert digests[0] == digests[1] != digests[2]
     assert code_digest("torchvision.models.vgg11_bn") == f"torchvision {version('torchvision')}"
@@ -73,6 +74,7 @@ def test_changed_code_that_a_network_builds_on_is_another_network(
         found = []
         for line in (*imports, "import moe.nets.theirs", "from moe.nets.initial import start", ""):
             (nets / "mine.py").write_text(f"{line}\n\nclass Mine: ...\n")
+            parsed.cache_clear()
             found.append(code_digest("moe.nets.mine.Mine"))
         return found
 
@@ -86,31 +88,45 @@ def test_changed_code_that_a_network_builds_on_is_another_network(
     (inner / "__init__.py").write_text("from .net import Net\n")
     (inner / "net.py").write_text("from .blocks import Block\nfrom ..theirs import Net\n")
     (inner / "blocks.py").write_text("size = 1\n")
+    parsed.cache_clear()
     first = [code_digest(f"moe.nets.inner{where}.Net") for where in ("", ".net")]
     (inner / "blocks.py").write_text("size = 2\n")
+    parsed.cache_clear()
     second = [code_digest(f"moe.nets.inner{where}.Net") for where in ("", ".net")]
     (nets / "theirs.py").write_text("width = 9\n")
+    parsed.cache_clear()
     third = [code_digest(f"moe.nets.inner{where}.Net") for where in ("", ".net")]
     assert len({*first, *second, *third}) == 6
     (nets / "initial.py").write_text("start = 2\n")
     assert digests(f"{deep}width = 3\n", "depth = 1\n") == before
-    # Of a module that builds on none the digest is that of its own text.
-    assert before[-1] == digest("class Mine:\n    ...")[:16]
+    # Of a module that builds on none the digest is that of its own code.
+    ellipsis = {"Expr": {"value": {"Constant": {"value": "Ellipsis"}}}}
+    assert before[-1] == digest({"Module": {"body": [{"ClassDef": {"name": "'Mine'", "body": [ellipsis]}}]}})[:16]
+
+
+def test_code_is_the_same_whatever_version_of_python_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moe.provenance.PACKAGE", tmp_path)
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "mine.py").write_text('def say(n: int) -> str:\n    return f"{n:<{n}}!"\n')
+    # Worked out once: what 3.11, 3.12 and 3.13 came to, of which 3.12 alone has type parameters and a last empty piece.
+    assert code_digest("moe.nets.mine.say") == "3d7c09579d30dd11"
+
+
+def test_a_command_keeps_to_the_code_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moe.provenance.PACKAGE", tmp_path)
+    (tmp_path / "nets").mkdir()
+    file = tmp_path / "nets" / "mine.py"
+    file.write_text("width = 3\n")
+    before = code_digest("moe.nets.mine.Net")
+    file.write_text("width = 4\n")  # what runs is still the first
+    assert code_digest("moe.nets.mine.Net") == before
 
 
 @pytest.mark.fault("a store entry of other config, data, seed or code")
 def test_another_format_of_the_code_changes_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = keys(default())
-    monkeypatch.setattr("moe.stages.FORMAT", 2)
+    monkeypatch.setattr("moe.stages.FORMAT", 3)
     assert differing(keys(default()), before) == ALL
-
-
-def test_whitening_by_fewer_of_larger_images_is_in_the_key() -> None:
-    net = {"_target_": "moe.nets.fast_vgg.FastVGG", "size": "s"}
-    config = changed(**{"base.net": net})
-    small, large = (stages(config, in_shape=(3, side, side)) for side in (32, 33))
-    assert "whitened" not in small["base"].inputs and "whitened" in large["base"].inputs
-    assert "whitened" not in large["router"].inputs  # another network
 
 
 def test_a_specialist_that_starts_from_the_base_changes_with_it() -> None:
