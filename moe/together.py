@@ -50,12 +50,20 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Stage,
         error = _trained.get(stage.key)
         if error is not None:
             raise error
-        new = _trained.pop(stage.key, stage) is None
+        new = stage.key in _trained
+        _trained.pop(stage.key, None)
         stage = replace(stage, inputs=_together(job).get(stage.key, stage.inputs))
     entry, reused = training.obtain(job, stage, entries)
     if new and job.config.logger.kind == "csv":  # W&B's run gets the curves with the results
         _log_curves(job, stage, entry)
     return stage, entry, reused and not new
+
+
+def as_stored(job: Job, stage: Stage) -> Stage:
+    """The stage as the store has it: gates trained with those of other jobs have another key than alone."""
+    if stage.kind != "gates" or not company.members() or job.store.sound(stage.key) is not None:
+        return stage
+    return replace(stage, inputs=_together(job).get(stage.key, stage.inputs))
 
 
 def _log_curves(job: Job, stage: Stage, entry: Entry) -> None:

@@ -160,7 +160,7 @@ def train(config: Config, folder: Path) -> Plain | None:
     from moe.matching import matched
     from moe.provenance import git_revision
     from moe.store import Store
-    from moe.together import obtain
+    from moe.together import as_stored, obtain
     from moe.training import check, enough_memory
 
     if not config.plan and sweeps.sweep_of(folder) is None:
@@ -177,7 +177,7 @@ def train(config: Config, folder: Path) -> Plain | None:
     if not config.plan:
         for stage in stages:
             store.mend(stage.key)
-    _say_plan(job, stages)
+    _say_plan(job, [as_stored(job, stage) for stage in stages])
     if config.plan:
         return None
 

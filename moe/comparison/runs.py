@@ -148,8 +148,8 @@ def _run(path: Path, results: Plain) -> Run:
             test=test.get("accuracy"),
             router=(test.get("router") or {}).get("accuracy"),
             branches=branches,
-            verdict={name: {key: said[key] for key in VERDICT} for name, said in (results["verdict"] or {}).items()},
-            baselines={name: (said or {}).get("accuracy") for name, said in (results["baselines"] or {}).items()},
+            verdict={name: {key: one[key] for key in VERDICT} for name, one in (results["verdict"] or {}).items()},
+            baselines={name: (one or {}).get("accuracy") for name, one in (results["baselines"] or {}).items()},
             parameters=cost.get("parameters"),
             gate_parameters=cost.get("gate_parameters"),  # runs from before it was counted have none
             routed=flops.get("routed"),

@@ -77,11 +77,13 @@ def test_jobs_train_once_and_each_has_its_results(process: Process, own: Path) -
     assert moe.load(str(folder)).results["stages"]["gates"]["key"] in gates
 
     # Given again the command leaves finished jobs alone, and a job whose results are gone trains nothing.
+    key = json.loads((folder / "results.json").read_text())["stages"]["gates"]["key"]
     (folder / "results.json").unlink()
-    for key in (job["stages"]["gates"]["key"] for job in alone.values()):
-        shutil.rmtree(own / key)
+    for job in alone.values():
+        shutil.rmtree(own / job["stages"]["gates"]["key"])
     done = sweep(process, own, *LOGGED)
     assert "2 jobs, 1 left to run" in done.stdout and "training" not in done.stdout, done.stdout
+    assert f"gates     reuse  {key}" in done.stdout.splitlines()  # which the plan says before
     assert found(own.parent / "together").keys() == jobs.keys()
 
 
