@@ -168,7 +168,7 @@ class StageLoggers:
         runs = {stage: run for stage, run in self.runs.items() if run is not None}
         self.runs.clear()
         for stage, run in runs.items():
-            if not run.offline:
+            if not run.offline and run.url:  # with WANDB_MODE=disabled it has none
                 log.info("W&B         %s", run.url)
             try:
                 run.finish(exit_code=0 if done is None or stage in done else 1)

@@ -67,12 +67,15 @@ def test_a_run_that_is_there_twice_is_no_second_seed(
     (row,) = json.loads(command(capsys, tmp_path, "--json")[1])
     assert (row["seeds"], row["copies"]) == ([0, 1], [str(tmp_path / "b" / "0")])
     assert "Left out: 1 run of a config and seed that is here already" in command(capsys, tmp_path)[1]
+    assert "the same seed" not in command(capsys, tmp_path, "--runs")[1]  # a row each, of which two are alike
 
     # Another machine's numbers for the same seed are a row of their own; rows are filled by path, never by accuracy.
     write(tmp_path / "c" / "0", seeded(found, 0, 0.7, 0.95, 0.01))
     rows = json.loads(command(capsys, tmp_path, "--json")[1])
     assert [[run["path"][-3:] for run in row["runs"]] for row in rows] == [["a/0", "a/1"], ["c/0"]]
     assert "Rows 1, 2 are of one config: the same seed came to different numbers" in command(capsys, tmp_path)[1]
+    each = command(capsys, tmp_path, "--runs")[1]
+    assert "Rows 1, 2, 3, 4 are of one config: the same seed came to different numbers" in each
 
 
 def test_other_data_or_protocol_is_another_row(

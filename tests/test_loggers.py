@@ -160,6 +160,17 @@ def test_the_agents_run_is_that_of_the_last_stage(tmp_path: Path, monkeypatch: p
     assert gates.config["gate.width"] == 128 and "gate.width" not in base.config
 
 
+def test_a_run_without_an_address_has_none_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    opened = loggers(tmp_path, "logger.mode=auto")
+    assert opened.wandb_run(stage("gates", "gates")) is not None
+    with caplog.at_level("INFO"):
+        opened.close()
+    assert not any(message.startswith("W&B") for message in caplog.messages)
+
+
 def test_a_job_of_a_sweep_is_found_by_its_folder(tmp_path: Path) -> None:
     Sweep(tmp_path / "s", [], ["gate.width"], {}).write()
     opened = loggers(tmp_path / "s" / "job", "gate.width=16")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from moe.comparison.estimate import Estimate
 from moe.comparison.names import said, short_names, shown_keys
 from moe.comparison.rows import Row, revisions, sameness
-from moe.comparison.runs import AGAINST
+from moe.comparison.runs import AGAINST, Run
 
 MOST_NAMED = 12  # of the keys that have no column
 
@@ -160,8 +160,9 @@ def notes(rows: Sequence[Row], differences: Sequence[str]) -> Iterator[str]:
 
 
 def _repeats(rows: Sequence[Row]) -> bool:
-    seeds = [run.seed for row in rows for run in row.runs]
-    return len(set(seeds)) < len(seeds)
+    """Whether in rows of one config a seed came to different numbers."""
+    runs, first = [run for row in rows for run in row.runs], dict[int, Run]()
+    return any(run.accuracies() != first.setdefault(run.seed, run).accuracies() for run in runs)
 
 
 def _lacking(rows: Sequence[Row]) -> Iterator[str]:

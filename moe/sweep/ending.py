@@ -1,5 +1,6 @@
 """What a user sees at a sweep's end: the table of its runs, the page, and what failed with the command to try again."""
 
+import shlex
 import shutil
 import sys
 from typing import TYPE_CHECKING
@@ -43,7 +44,11 @@ def _compare(sweep: Sweep, failed: list[Failure]) -> None:
     whole = [path for path in sorted(sweep.folder.rglob(record.RESULTS)) if not record.failed(path.parent)]
     if not whole:
         return
-    runs, _ = collect(whole)
+    runs, faults = collect(whole)
+    for fault in faults:
+        print(f"moe: {fault}", file=sys.stderr)
+    if not runs:
+        return
     made, differences = rows(runs), differing(runs)
     print(f"\n{text(made, differences, shutil.get_terminal_size().columns)}")
     file = sweep.folder / PAGE
@@ -71,7 +76,8 @@ def _judge(sweep: Sweep, runs: "list[Run]") -> None:
 
         page.write(sweep.folder / page.PAGE, sweep.name, found, held, latency)
         print(f"\npage  {sweep.folder / page.PAGE}")
-        print(f"latency  python -m moe.verdict {sweep.folder} --latency --html {sweep.folder / page.PAGE}")
+        again = ["python", "-m", "moe.verdict", str(sweep.folder), "--latency", "--html", str(sweep.folder / page.PAGE)]
+        print(f"latency  {shlex.join(again)}")
     except Exception as error:  # as above
         print(f"moe: {sweep.folder / 'verdict.html'} could not be made: {record.line(error)}", file=sys.stderr)
 

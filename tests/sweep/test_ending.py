@@ -158,3 +158,23 @@ def test_a_page_that_cannot_be_drawn_takes_nothing_else_away(
     said = capsys.readouterr()
     assert said.out.lstrip().startswith("#  experiment  n") and "page" not in said.out
     assert said.err == f"moe: {folder / 'compare.html'} could not be drawn: RuntimeError: no ink\n"
+
+
+def test_runs_that_cannot_be_read_are_told_and_the_others_compared(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in (("cut", '{"schema": 1, '), ("new", '{"schema": 99}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text(text)
+    faults = [
+        f"moe: {tmp_path}/cut/results.json is damaged: it is not the results.json of a run",
+        f"moe: {tmp_path}/new/results.json has schema 99; this version of moe reads schema 1",
+    ]
+    ending.end(Sweep(tmp_path, [], []), None)
+    said = capsys.readouterr()
+    assert (said.out, said.err.splitlines()) == ("", faults)
+    (tmp_path / "whole").mkdir()
+    shutil.copy(run / "results.json", tmp_path / "whole")
+    ending.end(Sweep(tmp_path, [], []), None)
+    said = capsys.readouterr()
+    assert said.out.lstrip().startswith("#  experiment  n") and said.err.splitlines() == faults

@@ -35,10 +35,11 @@ RIVALS = ("hard", "flat", "longer", "wider", "cascade")
 def verdict(process: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder of a finished verdict, and what its command printed."""
     where = tmp_path_factory.mktemp("verdict")
-    which = [f"rival={','.join(RIVALS)}", "seed=0,1", "hydra.sweep.dir=rivals", "hydra.sweep.subdir=${rival}/${seed}"]
-    done = process("moe.train", "experiment=verdict", *QUICK, *which, "paths.store=store", cwd=where)
+    which = [f"rival={','.join(RIVALS)}", "seed=0,1", "hydra.sweep.subdir=${rival}/${seed}"]
+    places = ["hydra.sweep.dir='my rivals'", "paths.store=store"]
+    done = process("moe.train", "experiment=verdict", *QUICK, *which, *places, cwd=where)
     assert done.returncode == 0, done.stdout + done.stderr
-    return where / "rivals", done.stdout
+    return where / "my rivals", done.stdout
 
 
 def results(folder: Path, rival: str, seed: int) -> Any:
@@ -76,6 +77,8 @@ def test_a_sweep_ends_with_the_verdict(verdict: tuple[Path, str], capsys: pytest
     ]
     assert f"{100 * fmean(uniform):+.2f}" in lines["flat - routed uniform"]
     assert found["flat"][0]["stages"]["base"]["key"] == found["hard"][0]["stages"]["base"]["key"]
+    again = "latency  python -m moe.verdict 'my rivals' --latency --html 'my rivals/verdict.html'"
+    assert again in said.splitlines()
     for count, family in ((3, "rivals that are no mixture"), (5, "other mixtures and free baselines")):
         assert f"Holm p is corrected for the {count} comparisons with {family}." in " ".join(said.split())
     for free in ("specialists", "uniform"):
