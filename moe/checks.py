@@ -153,10 +153,11 @@ def check(values: Mapping[str, Any]) -> None:
     check_combinations(values)
 
 
-def check_whole(key: str, value: Any) -> None:
-    """Raise ConfigError where the value of a key that is not in the config is no whole number above 0."""
-    if isinstance(value, bool) or not POSITIVE_INT[0](value):
-        raise ConfigError(f"{key} must be {POSITIVE_INT[1]}, not {value!r}")
+def check_whole(key: str, value: Any, rule: Rule = POSITIVE_INT) -> None:
+    """Raise ConfigError where the value of a key that is not in the config is no whole number above 0, or of `rule`."""
+    test, meaning = rule
+    if isinstance(value, bool) or not test(value):
+        raise ConfigError(f"{key} must be {meaning}, not {value!r}")
 
 
 def _check_names(values: Any, key: str = "") -> None:

@@ -92,7 +92,7 @@ class ProcessLauncher(_CommandLauncher):
     """Each job in a process of its own, `n_jobs` at once, each on a GPU to itself.
 
     Without `n_jobs` there are as many at once as there are GPUs, or one. `threads` is the number of CPU threads
-    of a job; without it the processor's cores are shared out.
+    of a job; without it the CPUs that this process may use are shared out.
     """
 
     def __init__(self, n_jobs: int | None = None, threads: int | None = None) -> None:
@@ -100,6 +100,7 @@ class ProcessLauncher(_CommandLauncher):
 
     def launch(self, job_overrides: Sequence[Overrides], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs and wait for all of them. Ctrl-C or SIGTERM ends those that run."""
+        from moe import cpus
         from moe.checks import check_whole
         from moe.sweep import gpus, jobs, record
 
@@ -108,7 +109,7 @@ class ProcessLauncher(_CommandLauncher):
                 check_whole(f"hydra.launcher.{key}", value)
         devices = gpus.visible()
         at_once = self.n_jobs or len(devices) or 1
-        threads = self.threads or max(1, (os.cpu_count() or 1) // at_once)
+        threads = self.threads or max(1, cpus.granted() // at_once)
         environment = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
         commands = self.commands(job_overrides)
         stop, running = threading.Event(), set[subprocess.Popen]()
@@ -164,39 +165,59 @@ def _end(running: set[subprocess.Popen]) -> None:
 class SubmititLauncher(_CommandLauncher):
     """Each job by submitit: `cluster` is slurm, or local for processes on this machine.
 
-    All other parameters are those of `submitit.AutoExecutor.update_parameters` (timeout_min, gpus_per_node,
-    slurm_partition, ...).
+    A job out of time is submitted again, `max_num_timeout` times at most. All other parameters are those of
+    `submitit.AutoExecutor.update_parameters` (timeout_min, gpus_per_node, slurm_partition, ...).
     """
 
-    def __init__(self, cluster: str, submitit_folder: str, **parameters: Any) -> None:
-        self.cluster, self.folder = cluster, submitit_folder
+    def __init__(self, cluster: str, submitit_folder: str, max_num_timeout: int = 3, **parameters: Any) -> None:
+        self.cluster, self.folder, self.max_num_timeout = cluster, submitit_folder, max_num_timeout
         self.parameters = {k: OmegaConf.to_object(v) if OmegaConf.is_config(v) else v for k, v in parameters.items()}
 
     def launch(self, job_overrides: Sequence[Overrides], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Submit the jobs and wait for all of them."""
-        from moe.errors import ConfigError
+        """Submit the jobs and wait for all of them. Ctrl-C or SIGTERM cancels those that have not ended."""
         from moe.sweep import gpus, record
         from moe.sweep.submitted import Task
 
-        try:
-            import submitit
-        except ModuleNotFoundError:
-            raise ConfigError("hydra/launcher=slurm_local and slurm need submitit>=1.5: pip install submitit") from None
-        try:
-            executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
-        except RuntimeError as raised:
-            raise ConfigError(f"hydra/launcher=slurm: {raised}") from None
-        executor.update_parameters(**{k: v for k, v in self.parameters.items() if v is not None})
+        executor = self._executor()
         # Slurm gives each job its own; on one machine the jobs share what this process sees.
         devices = gpus.visible() if self.cluster == "local" else []
         commands = self.commands(job_overrides)
         with executor.batch():
             submitted = [executor.submit(Task(command, devices)) for command in commands]
-        for command, job in zip(commands, submitted, strict=True):
-            print(f"submitted {job.job_id}  {command.folder}", flush=True)
-        for command, job in zip(commands, submitted, strict=True):
-            error = job.exception()
-            self.said_plan(command)
-            if error is not None and record.failed(command.folder):
-                record.write_failure(command.folder, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}")
+        try:
+            for command, job in zip(commands, submitted, strict=True):
+                print(f"submitted {job.job_id}  {command.folder}", flush=True)
+            for command, job in zip(commands, submitted, strict=True):
+                error = job.exception()
+                self.said_plan(command)
+                if error is not None and record.failed(command.folder):
+                    why = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
+                    record.write_failure(command.folder, why)
+        except (KeyboardInterrupt, SystemExit):
+            # Left alone they would hold the jobs' folders, and those of the next command wait for them on GPUs.
+            for job in submitted:
+                if not job.done():
+                    print(f"cancelled {job.job_id}", flush=True)
+                    job.cancel(check=False)
+            raise
         return [self.returned(command) for command in commands]
+
+    def _executor(self) -> Any:
+        """What submits the jobs. Raises ConfigError, naming the parameter, where submitit does not take one."""
+        from moe.checks import NATURAL, check_whole
+        from moe.errors import ConfigError
+
+        check_whole("hydra.launcher.max_num_timeout", self.max_num_timeout, NATURAL)
+        try:
+            import submitit
+        except ModuleNotFoundError:
+            raise ConfigError("hydra/launcher=slurm_local and slurm need submitit>=1.5: pip install submitit") from None
+        try:
+            own = {f"{self.cluster}_max_num_timeout": self.max_num_timeout}  # the constructor alone takes it
+            executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster, **own)
+            executor.update_parameters(**{k: v for k, v in self.parameters.items() if v is not None})
+        except (AssertionError, NameError, RuntimeError, TypeError, ValueError) as raised:
+            option = "slurm_local" if self.cluster == "local" else self.cluster
+            said = str(raised).partition("\n")[0].partition(" Valid arguments: ")[0]
+            raise ConfigError(f"hydra/launcher={option}: {said}") from None
+        return executor

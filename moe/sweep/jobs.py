@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from moe.sweep import gpus
-from moe.sweep.record import RESULTS, SILENT, planned, read_failure, write_failure
+from moe.sweep.record import RESULTS, SILENT, planned, read_failure, taken, write_failure
 
 OUTPUT = "output.txt"
 STOP_SECONDS = 30.0
@@ -60,8 +61,9 @@ def run(
 ) -> None:
     """Run a job to its end, on a GPU of `devices` that no other job has, waiting for one.
 
-    What it prints goes to `output.txt` in its folder; a job that leaves neither results nor a word of why gets
-    that word here. `started` is told the process and its GPU; nothing is started once `stopped` says so.
+    What it prints goes to `output.txt` in its folder, behind what another process has said that is still at work there.
+    A job that leaves neither results nor a word of why gets that word here. `started` is told the process and its GPU;
+    nothing is started once `stopped` says so.
     """
     held = gpus.lease(devices, stopped) if devices else None
     if stopped():
@@ -71,7 +73,9 @@ def run(
         inherited["CUDA_VISIBLE_DEVICES"] = held.gpu
     command.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with (command.folder / OUTPUT).open("wb") as output:
+        with (command.folder / OUTPUT).open("ab") as output:
+            if not taken(command.folder):
+                output.truncate(0)
             process = subprocess.Popen(
                 [sys.executable, "-m", "moe.train", *command.arguments()],
                 stdin=subprocess.DEVNULL,
@@ -84,8 +88,14 @@ def run(
     finally:
         if held is not None:
             held.close()  # the job's own process holds it now
-    started(process, held.gpu if held is not None else None)
-    code = process.wait()
+    try:
+        started(process, held.gpu if held is not None else None)
+        code = process.wait()
+    except BaseException:  # this process is to end, or submitit has its job start again
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        raise
     without = code != 0 or not (command.folder / RESULTS).is_file()
     silent = without and read_failure(command.folder) in (None, SILENT)
     if silent and not stopped() and not (code == 0 and planned(command.folder)):

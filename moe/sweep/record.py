@@ -166,6 +166,17 @@ def _started(sweep: Sweep) -> dict[str, list[str]]:
     return {job.relative_to(sweep.folder).as_posix(): [str(o) for o in said] for job, said in jobs.items()}
 
 
+def taken(run: Path) -> bool:
+    """Whether a process is at work on a run's folder."""
+    lock = FileLock(run / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
 @contextmanager
 def alone(run: Path) -> Iterator[None]:
     """Hold a run's folder alone among all processes; says so once where another has it."""

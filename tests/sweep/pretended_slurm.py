@@ -1,4 +1,4 @@
-"""Slurm's three programs, as far as submitit uses them: jobs run on this machine, at once."""
+"""Slurm's programs, as far as submitit uses them: jobs run on this machine, at once."""
 
 import shlex
 import sys
@@ -23,11 +23,22 @@ exec "$@"
 SACCT = """#!/bin/bash
 printf 'JobID|State|NodeList\\n7_0|RUNNING|here\\n7_1|RUNNING|here\\n'
 """
+SCANCEL = """#!/bin/bash
+echo "$@" >> "$(dirname "$0")/cancelled.txt"
+"""
+# A cluster that is full.
+WAITS = """#!/bin/bash
+echo "Submitted batch job 7"
+"""
 
 
-def install(folder: Path) -> None:
-    """Put the programs into `folder`, which is to lead PATH; what sbatch was given is its `batch.sh` then."""
+def install(folder: Path, full: bool = False) -> None:
+    """Put the programs into `folder`, which is to lead PATH; where the cluster is `full` no job ever starts.
+
+    What sbatch was given is its `batch.sh` then, what scancel was told a line each in `cancelled.txt`.
+    """
     folder.mkdir()
-    for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", SACCT)):
+    programs = {"sbatch": WAITS if full else SBATCH, "srun": SRUN, "sacct": SACCT, "scancel": SCANCEL}
+    for name, text in programs.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)

@@ -12,7 +12,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from moe.sweep.jobs import Command, _why, quoted, run
-from moe.sweep.record import read_failure
+from moe.sweep.record import alone, read_failure
 
 
 def test_the_command_runs_the_job_alone_in_its_folder() -> None:
@@ -55,3 +55,31 @@ def test_ctrl_c_in_a_terminal_is_the_launchers(tmp_path: Path, monkeypatch: pyte
     run(Command([], tmp_path), started=started)
     assert groups != [os.getpgid(0)]
     assert read_failure(tmp_path) == "exit code 0"  # it said nothing and left nothing
+
+
+def test_what_a_job_says_that_is_still_at_work_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", shutil.which("echo"))
+    command, output = Command([], tmp_path), tmp_path / "output.txt"
+    said = f"-m moe.train {' '.join(command.arguments())}\n"
+    output.write_text("epoch 1\n")
+    with alone(tmp_path):
+        run(command)
+        assert output.read_text() == f"epoch 1\n{said}"
+    run(command)
+    assert output.read_text() == said
+
+
+def test_a_job_ends_with_what_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = tmp_path / "endless"
+    endless.write_text("#!/bin/sh\nexec sleep 600\n")
+    endless.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(endless))
+    processes = []
+
+    def started(process: "subprocess.Popen[bytes]", gpu: str | None) -> None:
+        processes.append(process)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Command([], tmp_path / "job"), started=started)
+    assert [process.returncode for process in processes] == [-signal.SIGTERM]

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,9 +22,8 @@ Started = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def start(run: Path, store: Path, tmp_path: Path) -> Started:
+def begin(tmp_path: Path) -> Started:
     """Starts `python -m moe.train -m` with the tiny networks' overrides, and with a changed environment."""
-    shutil.copytree(store, tmp_path / "store")
 
     def started(*overrides: str, **environment: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "moe.train", *arguments(tmp_path, *overrides)]
@@ -32,6 +32,13 @@ def start(run: Path, store: Path, tmp_path: Path) -> Started:
         return subprocess.Popen(command, cwd=tmp_path, env=given, stdout=-1, stderr=-1, text=True)
 
     return started
+
+
+@pytest.fixture
+def start(run: Path, store: Path, tmp_path: Path, begin: Started) -> Started:
+    """As `begin`, with the tiny networks in the store."""
+    shutil.copytree(store, tmp_path / "store")
+    return begin
 
 
 def seen_gpus(where: Path, widths: tuple[int, ...]) -> dict[int, str]:
@@ -88,3 +95,58 @@ def test_where_there_is_no_slurm_that_is_said(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=r"^hydra/launcher=slurm: Could not detect \"srun\""):
         SubmititLauncher("slurm", str(tmp_path)).launch([], 0)
+
+
+def test_ctrl_c_ends_the_jobs_on_this_machine(begin: Started, tmp_path: Path) -> None:
+    endless = ("target=base", "base.recipe.epochs=100000", "base.recipe.patience=null")
+    started = begin("seed=0", *endless, "hydra/launcher=slurm_local", "hydra.sweep.subdir=job")
+    log = tmp_path / "sweep" / "job" / "train.log"
+    wait(lambda: log.is_file() and "of 100000" in log.read_text())
+    started.send_signal(signal.SIGINT)
+    out, err = started.communicate(timeout=300)
+    assert started.returncode == 130, out + err
+    (job,) = re.findall(r"^submitted (\d+)  ", out, re.MULTILINE)
+    assert f"cancelled {job}" in out.splitlines()
+    wait(lambda: not processes(f"hydra.run.dir={tmp_path}"))
+
+
+def test_ctrl_c_cancels_the_jobs_on_slurm(begin: Started, tmp_path: Path) -> None:
+    pretended_slurm.install(tmp_path / "bin", full=True)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    started = begin("gate.width=4,8", "hydra/launcher=slurm", PATH=path)
+    assert started.stdout is not None
+    while not started.stdout.readline().startswith("submitted 7_1 "):
+        assert started.poll() is None
+    started.send_signal(signal.SIGINT)
+    out, err = started.communicate(timeout=300)
+    assert started.returncode == 130, out + err
+    assert out.splitlines()[:2] == ["cancelled 7_0", "cancelled 7_1"]
+    assert (tmp_path / "bin" / "cancelled.txt").read_text() == "7_0\n7_1\n"
+    assert err == "moe: interrupted; the same command goes on from the last checkpoint\n"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"mem_gb": "x"}, 'hydra/launcher=slurm: Parameter "mem_gb" expected type'),
+        ({"slurm_tyme": 3}, "hydra/launcher=slurm: Unknown argument 'tyme' for executor 'slurm' in parameter 'slurm_t"),
+        ({"colour": 1}, "hydra/launcher=slurm: Parameter 'colour' need to be prefixed by an executor name."),
+        ({"max_num_timeout": -1}, "hydra.launcher.max_num_timeout must be a whole number, 0 or above, not -1"),
+    ],
+)
+def test_what_submitit_does_not_take_is_one_sentence(
+    parameters: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pretended_slurm.install(tmp_path / "bin")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(ConfigError, match=f"^{re.escape(said)}.*$"):
+        SubmititLauncher("slurm", str(tmp_path), **parameters).launch([], 0)
+
+
+def test_how_often_a_job_out_of_time_is_submitted_again_can_be_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pretended_slurm.install(tmp_path / "bin")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    launcher = SubmititLauncher("slurm", str(tmp_path), max_num_timeout=10, timeout_min=30)
+    assert launcher._executor()._executor.max_num_timeout == 10
