@@ -1,7 +1,7 @@
 """What a config leaves to the device: the size of a `fast_vgg`, and how long one of that size learns."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -9,6 +9,7 @@ from moe.schema import SIZED, Config, Network, Plain
 
 log = logging.getLogger(__name__)
 AUTO = "auto"
+GPU_SIZE, CPU_SIZE = "m", "s"
 # A base of CIFAR-10 sees its 45,000 images an epoch, and specialists that go on from it see them again, in a third as
 # many. At 0.71, 1.81 and 2.71 GFLOP an image and step (torch.utils.flop_counter) that is 0.6, 1.7 and 6.5 PFLOP. An
 # hour of two CPU cores is half a PFLOP to one; a minute of a modern GPU, at a fifth of an A100's matrix rate, four; l
@@ -27,23 +28,33 @@ def resolved(config: Config, say: bool = True) -> Config:
     """
     chosen: Plain = {}
     accelerator = config.trainer["accelerator"]
-    found = replace(
-        config,
-        base=_resolved("base", config.base, accelerator, chosen),
-        expert=_resolved("expert", config.expert, accelerator, chosen, 1 if config.expert.init == "scratch" else 3),
-        router=_resolved("router", config.router, accelerator, {} if config.router.source == "base" else chosen),
-        gate=_resolved("gate", config.gate, accelerator, chosen),
-    )
+    found = _resolved(config, lambda: _size(accelerator), chosen)
     if chosen and say:
         what = ", ".join(f"{key}={value}" for key, value in chosen.items())
-        log.info("chosen for %s: %s", "a GPU" if _size(accelerator) == "m" else "a CPU", what)
+        log.info("chosen for %s: %s", "a GPU" if _size(accelerator) == GPU_SIZE else "a CPU", what)
     return found
 
 
-def _resolved(name: str, network: Part, accelerator: str, chosen: Plain, divisor: int = 1) -> Part:
+def anywhere(config: Config) -> tuple[Config, Config]:
+    """What `resolved` makes of a config on a machine with a GPU, and on one without: for jobs that run elsewhere."""
+    return _resolved(config, lambda: GPU_SIZE, {}), _resolved(config, lambda: CPU_SIZE, {})
+
+
+def _resolved(config: Config, size: Callable[[], str], chosen: Plain) -> Config:
+    """The config with `size` for `auto`, asked for only where it is needed; `chosen` gets what was."""
+    return replace(
+        config,
+        base=_part("base", config.base, size, chosen),
+        expert=_part("expert", config.expert, size, chosen, 1 if config.expert.init == "scratch" else 3),
+        router=_part("router", config.router, size, {} if config.router.source == "base" else chosen),
+        gate=_part("gate", config.gate, size, chosen),
+    )
+
+
+def _part(name: str, network: Part, size: Callable[[], str], chosen: Plain, divisor: int = 1) -> Part:
     net, recipe = network.net, network.recipe
     if sized(net) and net["size"] == AUTO:
-        net = {**net, "size": _size(accelerator)}
+        net = {**net, "size": size()}
         chosen[f"{name}.net.size"] = net["size"]
     if recipe.epochs == AUTO:
         epochs = EPOCHS.get(str(net["size"]), EPOCHS["s"]) if sized(net) else EPOCHS["s"]
@@ -60,4 +71,4 @@ def sized(net: Mapping[str, object]) -> bool:
 def _size(accelerator: str) -> str:
     from moe.inference import best_device  # late: it imports torch
 
-    return "m" if best_device(accelerator).type == "cuda" else "s"
+    return GPU_SIZE if best_device(accelerator).type == "cuda" else CPU_SIZE

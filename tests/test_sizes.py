@@ -9,7 +9,7 @@ import torch
 import moe
 from moe import inference, stages
 from moe.errors import ConfigError
-from moe.sizes import resolved
+from moe.sizes import anywhere, resolved
 from moe.taxonomy import parse
 from tests.configs import composed
 
@@ -73,6 +73,14 @@ def test_a_specialist_that_starts_as_the_base_has_its_size_and_a_third_of_its_ep
     size = CHOSEN[device][0] if size == "auto" else size
     epochs = epochs if isinstance(epochs, int) else epochs[device]
     assert (found.net["size"], found.recipe.epochs) == (size, epochs)
+
+
+@pytest.mark.usefixtures("device")
+def test_a_job_elsewhere_may_find_a_gpu_or_none() -> None:
+    found = anywhere(composed(*FAST))
+    assert [(one.base.net["size"], one.base.recipe.epochs) for one in found] == [("m", 16), ("s", 14)]
+    said = composed(*FAST, "base.net.size=l", "base.recipe.epochs=3")
+    assert anywhere(said) == (said, said)
 
 
 def key(*overrides: str) -> str:

@@ -12,7 +12,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.moe_sweeps.launchers import Overrides, ProcessLauncher, SubmititLauncher, job_folder
+from hydra_plugins.moe_sweeps.launchers import Overrides, ProcessLauncher, SubmititLauncher, elsewhere, job_folder
 
 
 def _within(sweep: Path, job: Path) -> str:
@@ -70,7 +70,7 @@ class GridSweeper(Sweeper):
         """Whether a job has to run; one whose config is wrong is marked as failed."""
         from moe.config import hydra_errors, parse
         from moe.errors import ConfigError, UserError
-        from moe.sizes import resolved
+        from moe.sizes import anywhere, resolved
         from moe.sweep import names, record
 
         name, wrong = names.job_name(job, sweep.swept), None  # where even that cannot be composed
@@ -78,7 +78,9 @@ class GridSweeper(Sweeper):
             with hydra_errors():
                 composed = self._context.config_loader.load_sweep_config(self._config, list(job))
                 name = _within(sweep.folder, job_folder(composed))
-                config = resolved(parse(composed), say=False)
+                asked = parse(composed)
+                # Of a job on another machine, whose device is not known here, each may be what its config came to be.
+                found = anywhere(asked) if elsewhere(self._launcher) else [resolved(asked, say=False)]
         except UserError as error:
             wrong = error
         if name in sweep.jobs:
@@ -89,7 +91,7 @@ class GridSweeper(Sweeper):
         if wrong is not None:
             record.write_failure(sweep.folder / name, wrong)
             return False
-        done = record.finished(sweep.folder / name, config) is not None
+        done = any(record.finished(sweep.folder / name, config) is not None for config in found)
         if done:  # a wrong config may have failed there since
             (sweep.folder / name / record.FAILURE).unlink(missing_ok=True)
         return not done

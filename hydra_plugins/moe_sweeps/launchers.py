@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -221,3 +222,10 @@ class SubmititLauncher(_CommandLauncher):
             said = str(raised).partition("\n")[0].partition(" Valid arguments: ")[0]
             raise ConfigError(f"hydra/launcher={option}: {said}") from None
         return executor
+
+
+def elsewhere(launcher: Launcher) -> bool:
+    """Whether a launcher's jobs may run on other machines than this one, as those of one that is not known here may."""
+    if isinstance(launcher, SubmititLauncher):
+        return launcher.cluster != "local"
+    return not isinstance(launcher, ProcessLauncher | BasicLauncher)

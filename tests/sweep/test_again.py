@@ -1,5 +1,6 @@
 """A sweep's command given again: it finds what is finished, and runs what is missing, failed or of another config."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from moe.config import compose
+from moe.sizes import anywhere
 from moe.sweep.record import failed, write_failure
+from tests.conftest import TINY, Process
 from tests.sweep.running import ENVIRONMENT, Sweep, arguments, jobs, processes, results, wait
 
 
@@ -33,6 +37,18 @@ def test_the_same_command_runs_only_what_is_missing(sweep: Sweep, tmp_path: Path
     path = jobs(tmp_path / "sweep")["8"] / "results.json"
     path.write_text(path.read_text().replace('"dropout": 0.5', '"dropout": 0.4'))
     assert "2 jobs, 1 left to run" in sweep(*same).stdout
+
+
+def test_a_job_on_another_machine_is_known_by_what_auto_became_there(process: Process, tmp_path: Path) -> None:
+    own = ("net@base.net=fast_vgg", "plan=true")
+    there, here = anywhere(compose(*TINY, *own))
+    assert (there.base.net["size"], here.base.net["size"]) == ("m", "s")
+    (tmp_path / "sweep" / "of-0").mkdir(parents=True)
+    (tmp_path / "sweep" / "of-0" / "results.json").write_text(json.dumps({"config": there.plain()}))
+    for launcher, said in (("slurm", "1 jobs, 0 left to run\n"), ("basic", "1 jobs\n")):
+        launched = (f"hydra/launcher={launcher}", "hydra.sweep.subdir=of-${seed}", "seed=0")
+        done = process("moe.train", *arguments(tmp_path, *own, *launched), cwd=tmp_path)
+        assert said in done.stdout, done.stdout + done.stderr
 
 
 def test_older_results_in_a_failed_jobs_folder_do_not_stand_for_it(sweep: Sweep, tmp_path: Path) -> None:
