@@ -37,7 +37,8 @@ def _completed(config: str) -> Plain:
 
 def places(config: Plain) -> tuple[str, ...]:
     """The keys of where things are, no part of what a run is: images are known by their fingerprint, if any."""
-    return ("paths.", *(("data.root", "data.download") if config["data"]["fingerprint"] is not None else ()))
+    images = ("data.root", "data.download") if config["data"]["fingerprint"] is not None else ()
+    return ("paths.", "logger.project", "logger.entity", *images)
 
 
 def differences(one: Plain, other: Plain, but: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:

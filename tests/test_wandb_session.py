@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from moe import wandb_session
+from moe import compose, wandb_session
 from moe.wandb_session import answers, has_key, wandb_mode
 
 KEY = "0123456789" * 4
@@ -91,6 +91,14 @@ def test_online_needs_a_key_and_a_server(monkeypatch: pytest.MonkeyPatch, caplog
         monkeypatch.setenv("WANDB_MODE", "disabled")
         assert wandb_mode("auto") == "disabled"
         assert wandb_mode("online") == "online"
+
+
+def test_the_project_is_that_of_the_environment_unless_another_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    assert compose("experiment=gates").logger.project == "moe"
+    monkeypatch.setenv("WANDB_PROJECT", "theirs")
+    assert compose("experiment=gates").logger.project == compose("logger=csv").logger.project == "theirs"
+    assert compose("logger.project=mine").logger.project == "mine"
 
 
 def test_a_key_is_found_where_wandb_login_leaves_it(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ def test_a_finished_job_is_known_wherever_its_networks_are(run: Path) -> None:
     config = from_plain(json.loads((run / "results.json").read_text())["config"])
     config.paths.store, config.paths.data = "/elsewhere/store", "/elsewhere/data"
     config.data.root = "/elsewhere/images"  # whose fingerprint the config says
+    config.logger.project, config.logger.entity = "another", "team"
     found = record.finished(run, config)
     assert found is not None and found["test"]["accuracy"] > 0
     config.data.fingerprint = None

@@ -27,8 +27,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def written(process: Any, tmp_path: Path) -> Callable[..., Path]:
+def written(process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Runs `python -m moe.train sweep=wandb OVERRIDES...`; the file that it wrote."""
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
 
     def write(*overrides: str) -> Path:
         done = process("moe.train", "sweep=wandb", *overrides, cwd=tmp_path)
