@@ -24,7 +24,7 @@ from pathlib import Path
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from pytorch_lightning.loggers import Logger
 
-from moe import errors
+from moe import cpus, errors
 from moe.errors import ConfigError, RankError, UserError
 from moe.modules.fit import Fitted, make_trainer
 from moe.modules.place import Place
@@ -90,18 +90,19 @@ class Team:
             logger.finalize("success")
         from safetensors.torch import load_file
 
-        return Fitted(load_file(self.scratch / WEIGHTS), fitted["epoch"], fitted["curves"], fitted["earlier"])
+        fitted["machine"] = f"{self.world} processes, each {fitted['machine']}"
+        return Fitted(load_file(self.scratch / WEIGHTS), **fitted)
 
     def _start(self, config: Plain, folder: Path) -> None:
         self.scratch = Path(tempfile.mkdtemp(prefix="moe-ddp-"))
-        threads = max(1, (os.cpu_count() or 1) // self.world)
+        threads = max(1, cpus.granted() // self.world)
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
         if sys.platform == "linux":
             environment.setdefault("GLOO_SOCKET_IFNAME", "lo")  # whatever the machine's name may resolve to
         greeting: Plain = {"config": config, "run": str(folder), "scratch": str(self.scratch)}
         greeting |= {"world": self.world, "port": find_free_network_port()}
         for rank in range(self.world):
-            mouth, ear = os.pipe()
+            read_end, write_end = os.pipe()
             with self._words(rank).open("wb") as words:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "moe.rank"],
@@ -109,23 +110,24 @@ class Team:
                     stdout=None if rank == 0 else subprocess.DEVNULL,  # the first one draws the progress bar
                     stderr=words,
                     env=environment,
-                    pass_fds=[ear],
+                    pass_fds=[write_end],
                     start_new_session=True,  # Ctrl-C is this process's, which then ends them
                 )
             self.processes.append(process)
-            os.close(ear)
+            os.close(write_end)
             assert process.stdin is not None
             with suppress(BrokenPipeError):
-                process.stdin.write(json.dumps({**greeting, "rank": rank, "messages": ear}).encode() + b"\n")
+                told = {**greeting, "rank": rank, "messages": write_end}
+                process.stdin.write(json.dumps(told).encode() + b"\n")
                 process.stdin.flush()
-            threading.Thread(target=self._listen, args=(rank, mouth), daemon=True).start()
+            threading.Thread(target=self._listen, args=(rank, read_end), daemon=True).start()
 
     def _words(self, rank: int) -> Path:
         """The file of what a rank says on stderr."""
         return self.scratch / f"rank-{rank}.txt"
 
-    def _listen(self, rank: int, mouth: int) -> None:
-        with os.fdopen(mouth, "rb") as messages:
+    def _listen(self, rank: int, read_end: int) -> None:
+        with os.fdopen(read_end, "rb") as messages:
             for line in messages:
                 if line.endswith(b"\n"):  # the last one of a process that is killed may be cut off
                     self.heard.put((rank, json.loads(line)))
@@ -166,13 +168,13 @@ class Team:
 
     def _failure(self, stage: str, ended: dict[int, int], failures: dict[int, str], folder: Path) -> RankError:
         """A rank that was killed is the cause of the others' errors; of errors the first is."""
-        for rank, code in ended.items():
-            if code < 0 and rank not in failures:
-                what = f"was killed by {signal.Signals(-code).name}"
-                break
+        killed = [rank for rank, code in ended.items() if code < 0 and rank not in failures]
+        if killed:
+            rank = killed[0]
+            what = f"was killed by {signal.Signals(-ended[rank]).name}"
         else:
-            rank, why = next(iter(failures.items()), (next(iter(ended), 0), "it ended without a word"))
-            what = f"failed: {why}"
+            rank = next(iter(failures or ended))
+            what = f"failed: {failures.get(rank, 'it ended without a word')}"
         kept = folder / self._words(rank).name
         shutil.copyfile(self._words(rank), kept)
         return RankError(f"{stage}: rank {rank} of the {self.world} processes {what} (all it said: {kept})")

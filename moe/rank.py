@@ -30,7 +30,7 @@ from moe.modules.place import Place
 from moe.schema import Plain
 from moe.store import Entry, Store
 from moe.taxonomy import parse
-from moe.training import enough_memory, fit_at
+from moe.training import enough_memory, fit_at, machine
 
 
 class Messages:
@@ -96,7 +96,7 @@ def main() -> None:
             fitted = rank.fit(**tasks.get())
             if first:
                 save_file(fitted.weights, Path(greeting["scratch"]) / WEIGHTS)
-            kept = {"epoch": fitted.epoch, "curves": fitted.curves, "earlier": fitted.earlier}
+            kept = {name: getattr(fitted, name) for name in ("epoch", "curves", "earlier", "machine")}
             messages.send(fitted=kept if first else None)
     except UserError as error:
         messages.send(error=type(error).__name__, sentence=str(error))
@@ -130,7 +130,8 @@ class Rank:
         entries: dict[str, Entry] = {name: entry for name, entry in found.items() if entry is not None}
         said = MessageLogger(self.messages, self.place.rank) if logger else None
         with enough_memory(stages[number]):
-            return fit_at(self.place, replace(job, logger=lambda stage: said), stages[number], entries)
+            fitted = fit_at(self.place, replace(job, logger=lambda stage: said), stages[number], entries)
+        return replace(fitted, machine=machine(job.device))
 
 
 def _listen(tasks: "queue.Queue[Plain]") -> None:

@@ -143,7 +143,7 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry,
             "seconds": seconds,
             "epoch": fitted.epoch,
             "curves": fitted.curves,
-            "machine": machine(job.device, job.team.world if job.team else 1),
+            "machine": fitted.machine or machine(job.device),
         }
         log.info("%s: kept epoch %d of %d after %.0f s", stage.name, fitted.epoch + 1, len(fitted.curves), seconds)
         entry = job.store.publish(stage.key, record, fitted.weights)
@@ -155,10 +155,8 @@ def _checkpoints(job: Job, stage: Stage) -> Checkpoints:
     return Checkpoints(job.store.checkpoints, stage.key, job.config.checkpoint_seconds)
 
 
-def machine(device: torch.device, world: int = 1) -> str:
+def machine(device: torch.device) -> str:
     """The hardware in words: the GPU's name, or the processor's architecture and the threads in use."""
-    if world > 1:
-        return f"{world} processes, each {machine(device)}"
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()

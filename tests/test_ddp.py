@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from moe import ddp
 from moe.config import compose
@@ -69,7 +70,8 @@ def test_two_processes_leave_one_run(two: tuple[Path, str]) -> None:
         assert sum(line.startswith(f"{stage}: training ") for line in lines) == 1
         assert sum(line.startswith(f"{stage}: kept epoch ") for line in lines) == 1
     assert sum(line.startswith("run folder") for line in lines) == 1
-    assert entries(folder)["base"].record["machine"].startswith("2 processes, each CPU ")
+    machine = entries(folder)["base"].record["machine"]
+    assert re.fullmatch(r"2 processes, each CPU .*, 1 thread", machine)
 
 
 def test_two_processes_are_one_wandb_run_a_stage(two: tuple[Path, str]) -> None:
@@ -102,6 +104,21 @@ def test_two_processes_have_the_results_of_one(one: Path, two: tuple[Path, str])
     assert together["key"] == alone["key"]
     assert together["val"]["accuracy"] == alone["val"]["accuracy"]
     assert together["test"]["accuracy"] == alone["test"]["accuracy"]
+
+
+def test_what_each_process_has_is_said_by_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    team, told = ddp.Team(2), {"epoch": 3, "curves": [], "earlier": 0.5, "machine": "CPU of a rank, 4 threads"}
+
+    def start(config: Any, folder: Path) -> None:
+        team.scratch = tmp_path
+        save_file({"weight": torch.ones(1)}, tmp_path / ddp.WEIGHTS)
+        team.heard.put((1, {"fitted": None}))
+        team.heard.put((0, {"fitted": told}))
+
+    monkeypatch.setattr(team, "_start", start)
+    fitted = team.fit("base", "base-0", {}, None, tmp_path)
+    assert fitted.machine == "2 processes, each CPU of a rank, 4 threads"
+    assert (fitted.epoch, fitted.earlier, fitted.weights["weight"].item()) == (3, 0.5, 1.0)
 
 
 def test_one_device_is_trained_on_by_the_command_itself() -> None:

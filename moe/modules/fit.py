@@ -33,13 +33,15 @@ CPU_BF16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 class Fitted:
     """What training leaves: the weights to keep on the CPU, the epoch they are from, every epoch's metrics.
 
-    `earlier` are the seconds of training before the checkpoint that it went on from.
+    `earlier` are the seconds of training before the checkpoint that it went on from; `machine` is the hardware in words
+    where other processes trained.
     """
 
     weights: dict[str, Tensor]
     epoch: int
     curves: list[dict[str, float]]
     earlier: float = 0.0
+    machine: str | None = None
 
 
 class StageProgress(RichProgressBar):

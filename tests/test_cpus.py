@@ -1,0 +1,43 @@
+"""How many CPUs there are to share out, and what shares them out."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hydra_plugins.moe_sweeps.launchers import ProcessLauncher
+from moe import cpus
+from moe.ddp import Team
+from moe.sweep import jobs
+from moe.sweep.jobs import Command
+
+
+def test_they_are_those_that_this_process_may_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 5, 7}, raising=False)
+    assert cpus.granted() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert cpus.granted() == 64
+
+
+def test_jobs_at_once_share_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(cpus, "granted", lambda: 7)
+    launcher, seen = ProcessLauncher(n_jobs=2), []
+    monkeypatch.setattr(launcher, "commands", lambda job_overrides: [Command([], tmp_path)])
+    monkeypatch.setattr(jobs, "run", lambda command, devices, environment, *rest: seen.append(environment))
+    launcher.launch([[]], 0)
+    assert seen == [{"OMP_NUM_THREADS": "3"}]
+
+
+def test_processes_that_train_together_share_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def start(*command: Any, env: dict[str, str], **how: Any) -> None:
+        raise InterruptedError(env["OMP_NUM_THREADS"])
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(cpus, "granted", lambda: 7)
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(InterruptedError, match=r"^3$"):
+        Team(2)._start({}, tmp_path)
