@@ -7,7 +7,7 @@ import argparse
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     import torch
 
     from moe.data.canonical import DataSet
-    from moe.inference import Predictions
-    from moe.nets.mixture import Frozen
-    from moe.runs import Ensemble
+    from moe.inference import Averaged, Predictions
+    from moe.runs import Finished
 
 # Of `data`, what says where the images are; how they become a network's input is the run's own.
 GIVEN = ("name", "source", "root", "download", "classes", "fingerprint")
@@ -43,25 +42,25 @@ def _command(argv: Sequence[str] | None) -> None:
     from moe import results, runs
     from moe.data import sources
 
-    ensemble = runs.load(args.run)
-    data, default_root = _where(args.run, ensemble, given)
-    device = _device(ensemble, given)
-    check_classes(ensemble, data.name, sources.class_names(data, default_root))
+    finished = runs.load(args.run)
+    data, default_root = _where(args.run, finished, given)
+    device = _device(finished, given)
+    check_classes(finished, data.name, sources.class_names(data, default_root))
     dataset = sources.load(data, default_root)
-    check_shape(ensemble, dataset)
-    tested, predictions = test(ensemble, dataset, device)
-    own = dataset.fingerprint == ensemble.results["data"]["fingerprint"]
-    tested["recorded"] = ensemble.results["test"] if own else None
+    check_shape(finished, dataset)
+    tested, predictions = test(finished, dataset, device)
+    own = dataset.fingerprint == finished.results["data"]["fingerprint"]
+    tested["recorded"] = finished.results["test"] if own else None
     if args.json:
         print(json.dumps(tested))
     else:
         print(results.table(tested if own else {**tested, "data": {**tested["data"], "protocol": None}}))
         print(f"\nNegative log-likelihood {tested['test']['nll']:.4f} nats, ", end="")
         print(f"expected calibration error {tested['test']['ece']:.4f}.")
-        if not own and ensemble.results["data"]["protocol"] == "notebook":
+        if not own and finished.results["data"]["protocol"] == "notebook":
             print("The run chose on its own test images: any of those that are among these make it look too good.")
     if own:
-        said = _check_same_outcome(args.run, ensemble, tested, predictions, device)
+        said = _check_same_outcome(args.run, finished, tested, predictions, device)
         if not args.json:
             print(f"The run's own data: the test accuracy equals the recorded one{said}.")
 
@@ -72,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Test a finished run again: on its own test images, or on those of other data with its classes.",
         epilog="On the run's own data the exit code is 1 where any image is classified otherwise than recorded.",
     )
-    parser.add_argument("run", metavar="RUN", help="the folder of a finished run of a mixture")
+    parser.add_argument("run", metavar="RUN", help="the folder of a finished run of a mixture or a base")
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help=f"as for moe.train, of {ALLOWED}")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     return parser
@@ -105,21 +104,21 @@ def overrides(given: Sequence[str]) -> Plain:
     return values
 
 
-def _where(run: str, ensemble: "Ensemble", given: Plain) -> tuple[Data, Path]:
+def _where(run: str, finished: "Finished", given: Plain) -> tuple[Data, Path]:
     """The data to test on, and `paths.data`; relative paths of the run are seen from where it started as well."""
     from moe.runs import seen
 
-    config = ensemble.config
+    config = finished.config
     data = replace(config.data, **{k.removeprefix("data."): v for k, v in given.items() if k.startswith("data.")})
     check_source(data.source, data.root)
     if data.root and "data.root" not in given:
         data.root = str(seen(run, Path(data.root).expanduser()))
     if data.classes is None:
-        data.classes = list(ensemble.tree.classes)  # class folders may then be in any order
+        data.classes = list(finished.tree.classes)  # class folders may then be in any order
     return data, Path(given["paths.data"]) if "paths.data" in given else seen(run, Path(config.paths.data))
 
 
-def _device(ensemble: "Ensemble", given: Plain) -> "torch.device":
+def _device(finished: "Finished", given: Plain) -> "torch.device":
     import torch
 
     from moe.inference import best_device
@@ -129,12 +128,12 @@ def _device(ensemble: "Ensemble", given: Plain) -> "torch.device":
         raise ConfigError(
             f"trainer.accelerator={accelerator}: this machine has no GPU that torch can use; give auto or cpu"
         )
-    return best_device(accelerator or ensemble.config.trainer["accelerator"])
+    return best_device(accelerator or finished.config.trainer["accelerator"])
 
 
-def check_classes(ensemble: "Ensemble", name: str, classes: Sequence[str]) -> None:
+def check_classes(finished: "Finished", name: str, classes: Sequence[str]) -> None:
     """Raise DataError unless the data set called `name` has the run's classes in the run's order."""
-    own = ensemble.tree.classes
+    own = finished.tree.classes
     if tuple(classes) == own:
         return
     lacks, adds = [c for c in own if c not in classes], [c for c in classes if c not in own]
@@ -147,23 +146,19 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) < 8 else f"{', '.join(names[:5])} and {len(names) - 5} more"
 
 
-def check_shape(ensemble: "Ensemble", dataset: "DataSet") -> None:
+def check_shape(finished: "Finished", dataset: "DataSet") -> None:
     """Raise DataError unless a data set's images have the channels, height and width that the run takes."""
     shape = dataset.test.shape
-    if shape != ensemble.in_shape:
-        said, own = ("x".join(map(str, sizes)) for sizes in (shape, ensemble.in_shape))
+    if shape != finished.in_shape:
+        said, own = ("x".join(map(str, sizes)) for sizes in (shape, finished.in_shape))
         raise DataError(f"the images of {dataset.name} are {said} (channels, height, width), but the run takes {own}")
 
 
-def test(ensemble: "Ensemble", dataset: "DataSet", device: "torch.device") -> "tuple[Plain, Predictions]":
-    """The run's mixture on a data set's test images: sections as in `results.json`, and the predictions."""
-    from moe import inference
-    from moe.results.measure import measure
-
+def test(finished: "Finished", dataset: "DataSet", device: "torch.device") -> "tuple[Plain, Predictions | Averaged]":
+    """The run's networks on a data set's test images: sections as in `results.json`, and the predictions."""
     images, labels = dataset.test.images, dataset.test.labels
-    frozen = _frozen(ensemble, images, device)
-    predictions = inference.predict(ensemble.mixture, images, ensemble.pixels, device)
-    found = ensemble.results
+    sections, predictions = finished.tested(images, labels, device)
+    found = finished.results
     tested = {
         **{key: found[key] for key in ("schema", "experiment", "target", "seed", "key")},
         "data": {
@@ -174,47 +169,34 @@ def test(ensemble: "Ensemble", dataset: "DataSet", device: "torch.device") -> "t
             "sizes": {"test": len(labels)},
             "protocol": found["data"]["protocol"],
         },
-        **measure(ensemble.tree, ensemble.mixture, images, labels, ensemble.pixels, predictions, frozen),
+        **sections,
     }
     return tested, predictions
 
 
-def _frozen(ensemble: "Ensemble", images: "torch.Tensor", device: "torch.device") -> "Frozen":
-    """What every frozen network says of every image (N, C, H, W), on the CPU."""
-    import torch
-
-    from moe.inference import batches
-    from moe.nets.mixture import Frozen
-
-    mixture, routed = ensemble.mixture.to(device).eval(), ensemble.mixture.routing != "none"
-    with torch.inference_mode():
-        parts = [mixture.dense(ensemble.pixels(batch.to(device)), routed).to("cpu") for batch in batches(images)]
-    return Frozen(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Frozen)))
-
-
 def _check_same_outcome(
-    run: str, ensemble: "Ensemble", tested: Plain, predictions: "Predictions", device: "torch.device"
+    run: str, finished: "Finished", tested: Plain, predictions: "Predictions | Averaged", device: "torch.device"
 ) -> str:
     """How far the images of the run's own data could be compared with the record.
 
     Raises UserError where one gets another class than recorded.
     """
-    now, recorded = tested["test"]["accuracy"], ensemble.results["test"]["accuracy"]
-    count = len(predictions.route)
-    otherwise, said = _otherwise(run, ensemble, tested, predictions)
+    now, recorded = tested["test"]["accuracy"], finished.results["test"]["accuracy"]
+    count = len(predictions.probabilities)
+    otherwise, said = _otherwise(run, finished, tested, predictions)
     otherwise = max(otherwise, round(abs(now - recorded) * count))
     if otherwise or now != recorded:
         from moe.training import machine
 
         raise UserError(
             f"{otherwise} of {count} test images are not classified as {run} recorded: accuracy "
-            f"{100 * now:.2f}%, recorded {100 * recorded:.2f}% on {ensemble.results['machine']}; "
+            f"{100 * now:.2f}%, recorded {100 * recorded:.2f}% on {finished.results['machine']}; "
             f"this is {machine(device)}"
         )
     return said
 
 
-def _otherwise(run: str, ensemble: "Ensemble", tested: Plain, predictions: "Predictions") -> tuple[int, str]:
+def _otherwise(run: str, finished: "Finished", tested: Plain, predictions: "Predictions | Averaged") -> tuple[int, str]:
     """How many images come out otherwise than recorded, and by what record that is known.
 
     By the recorded predictions or, without them, by which images were right; of old runs even that is not known.
@@ -222,7 +204,7 @@ def _otherwise(run: str, ensemble: "Ensemble", tested: Plain, predictions: "Pred
     from moe.results.bits import unpack
     from moe.results.predictions import read_predictions
 
-    before = ensemble.results["test"].get("right")
+    before = finished.results["test"].get("right")
     try:
         recorded, _ = read_predictions(Path(run))
         ours, theirs = (said.probabilities.argmax(dim=1) for said in (recorded, predictions))
@@ -233,7 +215,7 @@ def _otherwise(run: str, ensemble: "Ensemble", tested: Plain, predictions: "Pred
         fault = str(error)
     if before is None:
         return 0, f"; image by image nothing could be compared: {fault}"
-    count = len(predictions.route)
+    count = len(predictions.probabilities)
     right = [unpack(text, count) for text in (before, tested["test"]["right"])]
     return int((right[0] != right[1]).sum()), f", and the same images are right; their classes are not known: {fault}"
 

@@ -5,12 +5,13 @@ Legend: N images, K classes, E experts, L leaves.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from moe.data.batches import EVALUATED, Pixels, at_once
+from moe.nets.members import Members
 from moe.nets.mixture import Frozen, Mixed, Mixture
 
 # cuDNN would otherwise round the inputs of every 32-bit convolution to TensorFloat-32.
@@ -31,6 +32,16 @@ class Predictions:
     weights: Tensor  # (N, K, E) the gates' weights, zero for experts that had no say
     leaves: Tensor  # (N, L) probability of each leaf; under hard routing of the one that was reached
     experts: Tensor  # (N, E, K) the experts' probabilities, zero for experts that were not run
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """What bases without a mixture say of N images, on the CPU: nothing routes, and no gate weighs."""
+
+    probabilities: Tensor  # (N, K)
+    asked: Tensor  # (N,) how many of them spoke; of a cascade the first so many
+    route: ClassVar[None] = None
+    weights: ClassVar[None] = None
 
 
 def predict(mixture: Mixture, images: Tensor, pixels: Pixels, device: torch.device | str = "cpu") -> Predictions:
@@ -62,6 +73,25 @@ def mix_stored(mixture: Mixture, images: Tensor, pixels: Pixels, frozen: Frozen)
     with torch.inference_mode():
         rows = torch.split(torch.arange(len(images)), at_once(EVALUATED, images.shape[-2:]))
         return _joined(mixture.combine(pixels(images[index]), frozen[index]) for index in rows)
+
+
+def average(members: Members, images: Tensor, pixels: Pixels, device: torch.device | str = "cpu") -> Averaged:
+    """Images uint8 (N, C, H, W) through bases: of a cascade no more of them run than an image needs."""
+    members = members.to(device).eval()
+    with torch.inference_mode():
+        parts = [members(pixels(batch.to(device))) for batch in batches(images)]
+    probabilities, asked = (torch.cat([part.cpu() for part in said]) for said in zip(*parts, strict=True))
+    return Averaged(probabilities, asked)
+
+
+def average_dense(
+    members: Members, images: Tensor, pixels: Pixels, device: torch.device | str = "cpu"
+) -> tuple[Averaged, Tensor]:
+    """As `average`, from what every base says, and that (N, M, K): of a cascade too all of them run."""
+    members = members.to(device).eval()
+    with torch.inference_mode():
+        each = torch.cat([members.dense(pixels(batch.to(device))).cpu() for batch in batches(images)])
+        return Averaged(*members.combine(each)), each
 
 
 def logits(net: nn.Module, images: Tensor, pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:

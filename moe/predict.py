@@ -11,20 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moe import command
-from moe.errors import DataError, printable
+from moe.errors import ConfigError, DataError, printable
 from moe.schema import Plain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from moe.inference import Predictions
-    from moe.runs import Ensemble
+    from moe.inference import Averaged, Predictions
+    from moe.runs import Finished
+    from moe.taxonomy import Tree
 
 AT_ONCE = 500
 EPILOG = """\
-Each line is the file, its class and that class's probability, the branch that routing sent it to, and each
-expert's part of the mixture. A file that cannot be used is named on stderr, the others go on, and the
-exit code is 1.
+Each line is the file, its class and that class's probability; of a mixture also the branch that routing sent it
+to, and each expert's part; of a cascade of bases how many of them were asked. A file that cannot be used is named
+on stderr, the others go on, and the exit code is 1.
 
 Images are PNG, JPEG, BMP or WEBP, still, of at most 24 megapixels. They are turned as their EXIF says. 16-bit
 greyscale is scaled by 1/257; CMYK, palette and one-bit images become plain colours; what is transparent is laid
@@ -45,20 +46,20 @@ def _command(argv: Sequence[str] | None) -> int:
 
     from moe import runs
 
-    ensemble = runs.load(args.run)
+    finished = runs.load(args.run)
     width = min(60, max(len(str(path)) for path in args.images))
-    drawings = _Drawings(args.explain) if args.explain else None
+    drawings = _Drawings(args.explain, finished) if args.explain else None
     unusable = 0
     for start in range(0, len(args.images), AT_ONCE):
-        paths, images, failed = _read(args.images[start : start + AT_ONCE], ensemble.in_shape, args.resize)
+        paths, images, failed = _read(args.images[start : start + AT_ONCE], finished.in_shape, args.resize)
         unusable += failed
         if not paths:
             continue
-        predictions = ensemble.predict(images)
-        for path, row in zip(paths, rows(ensemble, predictions), strict=True):
-            print(json.dumps({"path": str(path), **row}) if args.json else _line(ensemble, path, row, width))
+        predictions = finished.predict(images)
+        for path, row in zip(paths, rows(finished, predictions), strict=True):
+            print(json.dumps({"path": str(path), **row}) if args.json else _line(finished.tree, path, row, width))
         if drawings:
-            drawings.draw(ensemble, paths, images, predictions)
+            drawings.draw(paths, images, predictions)
     return 1 if unusable else 0
 
 
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a finished run of a mixture")
+    parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a finished run of a mixture or a base")
     parser.add_argument("images", metavar="IMAGE", type=Path, nargs="+", help="an image file")
     parser.add_argument(
         "--resize",
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, with all probabilities")
     parser.add_argument(
-        "--explain", metavar="DIR", type=Path, help="draw each image's path through the tree into DIR/STEM.png"
+        "--explain", metavar="DIR", type=Path, help="draw each image's path through a mixture's tree into DIR/STEM.png"
     )
     return parser
 
@@ -100,59 +101,49 @@ def _read(paths: Sequence[Path], in_shape: tuple[int, int, int], resize: bool) -
     return used, stacked, len(paths) - len(used)
 
 
-def rows(ensemble: "Ensemble", predictions: "Predictions") -> Iterator[Plain]:
-    """What is said of each image, as plain values.
-
-    `weights` are the parts in the mixture of the experts that had a say, `route` the leaf, None where
-    there is no routing; under soft routing it is the most probable one.
-    """
-    from moe.nets.gates import shares
-
-    tree, mixture = ensemble.tree, ensemble.mixture
-    everyone = range(len(tree.experts))
-    for probabilities, leaf, leaves, share, given in zip(
-        predictions.probabilities.tolist(),
-        predictions.route.tolist(),
-        predictions.leaves.tolist(),
-        shares(predictions.weights, predictions.experts).tolist(),
-        predictions.weights.sum(dim=1).tolist(),
-        strict=True,
-    ):
+def rows(finished: "Finished", predictions: "Predictions | Averaged") -> Iterator[Plain]:
+    """What is said of each image, as plain values, and how it came to that."""
+    classes = finished.tree.classes
+    for probabilities, how in zip(predictions.probabilities.tolist(), finished.how(predictions), strict=True):
         label = max(range(len(probabilities)), key=probabilities.__getitem__)
-        # Of a cascade it may be the base alone.
-        asked = [e for e in tree.paths[leaf] if given[e] > 0] if mixture.routing == "hard" else everyone
         yield {
-            "class": tree.classes[label],
+            "class": classes[label],
             "label": label,
             "probability": probabilities[label],
-            "probabilities": dict(zip(tree.classes, probabilities, strict=True)),
-            "route": tree.leaves[leaf].name if leaf >= 0 else None,
-            "route_probability": leaves[leaf] if leaf >= 0 else None,
-            "weights": {tree.experts[e].name: share[e] for e in asked},
+            "probabilities": dict(zip(classes, probabilities, strict=True)),
+            **how,
         }
 
 
-def _line(ensemble: "Ensemble", path: Path, row: Plain, width: int) -> str:
-    tree = ensemble.tree
+def _line(tree: "Tree", path: Path, row: Plain, width: int) -> str:
     name = row["class"].ljust(max(map(len, tree.classes)))
-    route = (row["route"] or "-").ljust(max(len(leaf.name) for leaf in tree.leaves))
-    weights = "  ".join(f"{expert} {weight:.3f}" for expert, weight in row["weights"].items())
-    return f"{printable(path).ljust(width)}  {name}  {row['probability']:.3f}  {route}  {weights}"
+    said = [printable(path).ljust(width), name, f"{row['probability']:.3f}"]
+    if "route" in row:
+        said.append((row["route"] or "-").ljust(max(len(leaf.name) for leaf in tree.leaves)))
+        said += [f"{expert} {weight:.3f}" for expert, weight in row["weights"].items()]
+    if "asked" in row:
+        said.append(f"{row['asked']} of {row['members']} asked")
+    return "  ".join(said)
 
 
 class _Drawings:
-    """Draws images' paths into a folder, each under its own file's stem, made unique."""
+    """Draws images' paths through a mixture into a folder, each under its own file's stem, made unique.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.taken = folder, set[str]()
+    Raises ConfigError where the run has no mixture.
+    """
 
-    def draw(self, ensemble: "Ensemble", paths: Sequence[Path], images: "Tensor", predictions: "Predictions") -> None:
+    def __init__(self, folder: Path, finished: "Finished") -> None:
+        if finished.config.target != "gates":
+            raise ConfigError("--explain draws an image's path through a mixture, and a base has none; leave it out")
+        self.folder, self.tree, self.taken = folder, finished.tree, set[str]()
+
+    def draw(self, paths: Sequence[Path], images: "Tensor", predictions: "Predictions") -> None:
         """Write one PNG an image (N, C, H, W)."""
         from moe.report.figure import style
         from moe.report.paths import draw_path, only
 
         for index, path in enumerate(paths):
-            figure = draw_path(ensemble.tree, images[index], only(predictions, index))
+            figure = draw_path(self.tree, images[index], only(predictions, index))
             with style():
                 figure.savefig(self.folder / f"{self._name(path.stem)}.png", dpi=150)
 

@@ -61,23 +61,23 @@ def record(
         "verdict": None,
         "cost": None,
     }
-    predictions = drawn = None
+    predictions: inference.Predictions | inference.Averaged | None = None
     if config.target == "gates":
         found["stages"]["gates"] = {"key": entries["gates"].key, "kind": "gates", "test": None}
         mixture = assembly.mixture(config, tree, entries)
         dense = job.frozen(entries, "test")
-        predictions = inference.predict_stored(mixture, test.images, job.pixels, dense)
+        mixed = inference.predict_stored(mixture, test.images, job.pixels, dense)
         select = split_images(job.dataset, job.indices, job.select_on)
         chosen = inference.mix_stored(mixture, select.images, job.pixels, job.frozen(entries, job.select_on))
         found["val"] = _scores(chosen.probabilities, select.labels)
-        found.update(measure(tree, mixture, test.images, test.labels, job.pixels, predictions, dense))
-        found["cost"] = cost.cost(mixture, test.shape, predictions, tree)
+        found.update(measure(tree, mixture, test.images, test.labels, job.pixels, mixed, dense))
+        found["cost"] = cost.cost(mixture, test.shape, mixed, tree)
         flops = cost.mixture_flops(mixture, test.shape, tree)
         frozen_flops = sum(flops.experts) + sum(flops.routers)
         found["cost"]["training_flops"] = training_flops(job, stages, entries, frozen_flops)
         found["stages"]["gates"]["test"] = {"accuracy": found["test"]["accuracy"], "count": len(test.labels)}
         # The report shows how probable the ways not taken were, too.
-        drawn = replace(predictions, leaves=dense.leaves)
+        predictions = replace(mixed, leaves=dense.leaves)
     elif config.target == "base":
         temperatures = _temperatures(job, stages, entries)
         for stage, temperature in zip(stages, temperatures or (), strict=temperatures is not None):
@@ -85,13 +85,13 @@ def record(
         members = assembly.members(config, entries, temperatures)
         chosen_by, _ = members.combine(_said(job, stages, entries, job.select_on, members))
         found["val"] = _scores(chosen_by, _labels(job, job.select_on))
-        probabilities, asked = members.combine(_said(job, stages, entries, "test", members))
-        found["test"] = measure_classifier(tree, probabilities, test.labels)
-        found["cost"] = cost.members_cost(members, test.shape, asked)
+        predictions = inference.Averaged(*members.combine(_said(job, stages, entries, "test", members)))
+        found["test"] = measure_classifier(tree, predictions.probabilities, test.labels)
+        found["cost"] = cost.members_cost(members, test.shape, predictions.asked)
         found["cost"]["training_flops"] = training_flops(job, stages, entries)
     elif config.target == "router":
         found["test"] = measure_router(tree, _route(job, entries), test.labels)
-    _finish(job, stages, entries, found, drawn, loggers)
+    _finish(job, stages, entries, found, predictions, loggers)
     return found
 
 
@@ -107,9 +107,10 @@ def _finish(
     stages: list[Stage],
     entries: Mapping[str, Entry],
     found: Plain,
-    predictions: inference.Predictions | None,
+    predictions: inference.Predictions | inference.Averaged | None,
     loggers: StageLoggers,
 ) -> None:
+    mixed = predictions if isinstance(predictions, inference.Predictions) else None
     clear(job.folder)
     if predictions is not None:
         write_predictions(job.folder, predictions, job.dataset.test.labels)
@@ -118,8 +119,8 @@ def _finish(
 
         curves = {name: entry.record["curves"] for name, entry in entries.items()}
         test = job.dataset.test
-        report.write(job.folder, found, job.tree, curves, predictions, test.labels, test.images)
-    wandb_results.log_results(job, stages[-1], entries, found, predictions, loggers)
+        report.write(job.folder, found, job.tree, curves, mixed, test.labels, test.images)
+    wandb_results.log_results(job, stages[-1], entries, found, mixed, loggers)
     results.write(job.folder, found)
     log.info("%s", results.table(found))
     log.info("run folder  %s", job.folder)

@@ -16,6 +16,7 @@ from moe import predict
 from moe.data import sources
 from moe.inference import Predictions
 from moe.results.predictions import read_predictions
+from moe.runs import Ensemble
 from moe.taxonomy import parse
 
 COUNT = 7
@@ -147,8 +148,8 @@ def handmade() -> Predictions:
 
 def rows(routing: str, predictions: Predictions) -> list[dict[str, Any]]:
     tree = parse({"left": ["a", "b"], "right": ["c"]}, ("a", "b", "c"))
-    ensemble: Any = SimpleNamespace(tree=tree, mixture=SimpleNamespace(routing=routing))
-    return list(predict.rows(ensemble, predictions))
+    nothing, mixture = SimpleNamespace(), SimpleNamespace(routing=routing)
+    return list(predict.rows(Ensemble(nothing, tree, nothing, {}, mixture), predictions))
 
 
 def test_under_hard_routing_the_experts_on_the_way_have_weights() -> None:

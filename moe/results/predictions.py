@@ -1,4 +1,4 @@
-"""A mixture's outputs for the test images, `predictions.safetensors`, there whole or not at all."""
+"""What a run says of the test images, `predictions.safetensors`, there whole or not at all."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -8,25 +8,26 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from moe.errors import StoreError
-from moe.inference import Predictions
+from moe.inference import Averaged, Predictions
 from moe.store.files import write_whole
 
 PREDICTIONS = "predictions.safetensors"
 
 
-def write_predictions(folder: Path, predictions: Predictions, labels: Tensor) -> None:
+def write_predictions(folder: Path, predictions: Predictions | Averaged, labels: Tensor) -> None:
     """Write `predictions.safetensors` into `folder`, whole or not at all, with the images' labels (N,)."""
-    tensors = {field.name: getattr(predictions, field.name).contiguous() for field in fields(Predictions)}
+    tensors = {field.name: getattr(predictions, field.name).contiguous() for field in fields(predictions)}
     write_whole(folder / PREDICTIONS, save({**tensors, "labels": labels.contiguous()}))
 
 
-def read_predictions(folder: Path) -> tuple[Predictions, Tensor]:
+def read_predictions(folder: Path) -> tuple[Predictions | Averaged, Tensor]:
     """What `write_predictions` wrote. Raises StoreError where there is none or it cannot be read."""
     file = folder / PREDICTIONS
     try:
         tensors = load(file.read_bytes())
-        return Predictions(**{field.name: tensors[field.name] for field in fields(Predictions)}), tensors["labels"]
+        kind = Averaged if "asked" in tensors else Predictions
+        return kind(**{field.name: tensors[field.name] for field in fields(kind)}), tensors["labels"]
     except OSError:
-        raise StoreError(f"{folder} holds no {PREDICTIONS}: it is no finished run of a mixture") from None
+        raise StoreError(f"{folder} holds no {PREDICTIONS}") from None
     except (SafetensorError, KeyError, TypeError, ValueError):
         raise StoreError(f"{file} is damaged: it does not hold the predictions of a run") from None

@@ -159,8 +159,10 @@ def _networks(results: Plain) -> str:
     columns = [
         ("images", [str(test.get("count", "-")) for test in tests]),
         ("accuracy", [_percent(test.get("accuracy")) for test in tests]),
-        ("seconds", ["-" if s is None else "reused" if s["reused"] else f"{s['seconds']:.1f}" for s in spent]),
     ]
+    if seconds:
+        took = ["-" if s is None else "reused" if s["reused"] else f"{s['seconds']:.1f}" for s in spent]
+        columns.append(("seconds", took))
     return "Each network on the test images of its own classes:\n" + _columns("network", list(stages), columns)
 
 

@@ -12,7 +12,6 @@ import torch
 from moe import runs
 from moe.comparison import Row
 from moe.data import sources
-from moe.data.batches import Pixels
 from moe.data.canonical import DataSet
 from moe.errors import StoreError
 from moe.inference import best_device
@@ -72,11 +71,11 @@ def measure(found: Mapping[str, Row], repeats: int = 9) -> Latency:
     many networks run depends on them, and the same for all; every repeat begins with another rival. Raises StoreError
     where a run's networks are gone, DataError where its images are.
     """
-    opened = {name: runs.network(row.first.path) for name, row in found.items()}
-    config = next(iter(opened.values()))[1]
+    opened = {name: runs.load(row.first.path) for name, row in found.items()}
+    config = next(iter(opened.values())).config
     device = best_device(config.trainer["accelerator"])
     images = _dataset(next(iter(found.values())).first.path, config).test.images[:LARGE].to(device)
-    networks = {name: (net.to(device).eval(), _pixels(own)) for name, (net, own) in opened.items()}
+    networks = {name: (one.network.to(device).eval(), one.pixels) for name, one in opened.items()}
     batches = {1: list(torch.split(images[:ALONE], 1)), len(images): [images]}
     seconds: dict[str, dict[str, list[float]]] = {name: {str(b): [] for b in batches} for name in networks}
     names = list(networks)
@@ -94,10 +93,6 @@ def measure(found: Mapping[str, Row], repeats: int = 9) -> Latency:
                     seconds[name][str(batch)].append((time.perf_counter() - start) / sum(map(len, parts)))
     seeds = {name: row.first.seed for name, row in found.items()}
     return Latency(_machine(device), torch.__version__, repeats, seeds, seconds)
-
-
-def _pixels(config: Config) -> Pixels:
-    return Pixels(tuple(config.data.mean), tuple(config.data.std))
 
 
 def _dataset(run: Path, config: Config) -> DataSet:

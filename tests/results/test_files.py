@@ -10,6 +10,7 @@ import torch
 
 from moe import results
 from moe.errors import NonFiniteError, StoreError
+from moe.inference import Averaged
 from moe.results.predictions import read_predictions, write_predictions
 from moe.schema import Plain
 from tests.results.worked import GATES, LABELS, NOTHING, complete, measured
@@ -68,6 +69,15 @@ def test_predictions_come_back(tmp_path: Path) -> None:
     assert torch.equal(labels, LABELS)
     for name, tensor in vars(predictions).items():
         assert torch.equal(getattr(back, name), tensor)
+
+
+def test_predictions_of_bases_come_back(tmp_path: Path) -> None:
+    said = Averaged(torch.tensor([[0.25, 0.75], [0.5, 0.5]]), torch.tensor([1, 3]))
+    write_predictions(tmp_path, said, torch.tensor([1, 0]))
+    back, labels = read_predictions(tmp_path)
+    assert isinstance(back, Averaged) and labels.tolist() == [1, 0]
+    assert torch.equal(back.probabilities, said.probabilities) and torch.equal(back.asked, said.asked)
+    assert back.route is None and back.weights is None
 
 
 def test_missing_and_damaged_predictions(tmp_path: Path) -> None:
