@@ -49,7 +49,7 @@ CHOICES = {
     "gate.weights": ("joint", "per_class", "per_expert"),
     "gate.fit_on": ("gate", "train", "folds"),
     "gate.frozen": ("stored", "live", "live_dropout"),
-    "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
+    "trainer.accelerator": ("auto", "cpu", "gpu", "cuda"),
     "trainer.precision": ("auto", "32-true", "bf16-mixed"),
     "mixture.routing": ("hard", "soft", "none"),
     "logger.kind": ("wandb", "csv", "none"),

@@ -119,15 +119,11 @@ def _where(run: str, finished: "Finished", given: Plain) -> tuple[Data, Path]:
 
 
 def _device(finished: "Finished", given: Plain) -> "torch.device":
-    import torch
-
-    from moe.inference import best_device
+    from moe.inference import best_device, check_accelerator
 
     accelerator = given.get("trainer.accelerator")
-    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise ConfigError(
-            f"trainer.accelerator={accelerator}: this machine has no GPU that torch can use; give auto or cpu"
-        )
+    if accelerator:
+        check_accelerator(accelerator)
     return best_device(accelerator or finished.config.trainer["accelerator"])
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from moe.data.batches import EVALUATED, Pixels, at_once
+from moe.errors import ConfigError
 from moe.nets.members import Members
 from moe.nets.mixture import Frozen, Mixed, Mixture
 
@@ -111,6 +112,14 @@ def best_device(accelerator: str, devices: Any = "auto") -> torch.device:
         return torch.device("cpu")
     listed = devices.split(",") if isinstance(devices, str) and "," in devices else devices
     return torch.device("cuda", int(listed[0])) if isinstance(listed, list) and listed else torch.device("cuda")
+
+
+def check_accelerator(accelerator: str) -> None:
+    """Raise ConfigError where `trainer.accelerator` asks for a GPU and torch has none: Apple's is not one here."""
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise ConfigError(
+            f"trainer.accelerator={accelerator}: this machine has no CUDA GPU that torch can use; give auto or cpu"
+        )
 
 
 def _joined(batches: Iterator[Mixed]) -> Predictions:

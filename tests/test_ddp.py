@@ -156,7 +156,7 @@ def test_what_several_devices_do_not_take(overrides: tuple[str, ...], sentence: 
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (("trainer.accelerator=gpu", "trainer.devices=auto"), "moe: trainer: "),
+        (("trainer.accelerator=gpu", "trainer.devices=auto"), "moe: trainer.accelerator=gpu: this machine has no"),
         (("gate.recipe.batch_size=1",), "moe: gate.recipe.batch_size must be at least 2, an image for each device"),
     ],
 )

@@ -64,7 +64,7 @@ def test_images_of_another_shape_are_named(run: Path, tmp_path: Path, capsys: py
         ("data=folder", "data.root has no value; give it one with data.root=VALUE"),
         ("data.source=web", "data.source must be one of cifar10, folder, digits, not 'web'"),
         ("data.download=perhaps", "data.download: "),
-        ("trainer.accelerator=abacus", "trainer.accelerator must be one of auto, cpu, gpu, cuda, mps, not 'abacus'"),
+        ("trainer.accelerator=abacus", "trainer.accelerator must be one of auto, cpu, gpu, cuda, not 'abacus'"),
     ],
 )
 def test_wrong_overrides_are_named_before_the_run_is_opened(
@@ -79,7 +79,7 @@ def test_a_gpu_that_is_not_there(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     code, _, err = command(capsys, run, "trainer.accelerator=gpu")
-    assert (code, err.startswith("moe: trainer.accelerator=gpu: this machine has no GPU")) == (2, True)
+    assert (code, err.startswith("moe: trainer.accelerator=gpu: this machine has no CUDA GPU")) == (2, True)
 
 
 def test_what_is_no_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

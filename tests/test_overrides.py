@@ -52,7 +52,8 @@ def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expecte
             "expert.recipe.muon.lr, expert.recipe.optimizer.lr, gate.recipe.optimizer.lr, "
             "router.recipe.muon.lr, router.recipe.optimizer.lr?",
         ),
-        ("trainer.accelerator=tpu", "trainer.accelerator must be one of auto, cpu, gpu, cuda, mps, not 'tpu'"),
+        ("trainer.accelerator=tpu", "trainer.accelerator must be one of auto, cpu, gpu, cuda, not 'tpu'"),
+        ("trainer.accelerator=mps", "trainer.accelerator must be one of auto, cpu, gpu, cuda, not 'mps'"),
     ],
 )
 def test_what_is_set_as_it_cannot_be_is_answered_with_how(override: str, expected: str) -> None:

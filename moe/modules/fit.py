@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
+from moe import inference
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
 from moe.modules.callbacks import AveragedWeights, Curves, EarlyParameters, FiniteGuard, KeepBest
@@ -145,8 +146,9 @@ def make_trainer(
 ) -> Trainer:
     """Lightning's Trainer from the config's `trainer`; without a `place` it is that of one process alone.
 
-    Raises ConfigError where it takes no such arguments.
+    Raises ConfigError where it takes no such arguments, or where a GPU is asked for that is not there.
     """
+    inference.check_accelerator(trainer["accelerator"])
     # It would say what hardware it found, and a tip, once a stage.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     several: Plain = {"strategy": "auto", "sync_batchnorm": False}
@@ -159,17 +161,21 @@ def make_trainer(
         # PyTorch has no synchronised BatchNorm on the CPU.
         synchronised = bool(trainer.get("sync_batchnorm")) and _on_gpu(trainer)
         several = {"strategy": place.strategy(), "sync_batchnorm": synchronised}
+    if trainer["accelerator"] == "auto" and not _on_gpu(trainer):
+        several["accelerator"] = "cpu"  # of itself Lightning would take Apple's GPU, which nothing else of a run does
     try:
-        return Trainer(
-            **{**trainer, **several, "precision": precision_for(trainer)},
-            max_epochs=epochs,
-            callbacks=callbacks,
-            logger=logger or False,
-            plugins=plugins,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            default_root_dir=folder,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="GPU available but not used")  # so it was meant
+            return Trainer(
+                **{**trainer, **several, "precision": precision_for(trainer)},
+                max_epochs=epochs,
+                callbacks=callbacks,
+                logger=logger or False,
+                plugins=plugins,
+                enable_checkpointing=False,
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                default_root_dir=folder,
+            )
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from None

@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import seed_everything
+from pytorch_lightning.accelerators import CPUAccelerator, MPSAccelerator
 from quick import TRAINER
 from torch import Tensor, nn
 
 from moe.data.batches import Pixels
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError, NonFiniteError
+from moe.inference import best_device
 from moe.modules.expert import Expert
 from moe.modules.fit import Fitted, fit, make_trainer, precision_for
+from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
 from moe.modules.router import Router
 from moe.nets.fast_vgg import whitening_filters
@@ -196,6 +199,29 @@ def test_what_lightnings_trainer_does_not_take_is_a_config_error(key: str, value
     # A misspelt key, one that is given by the command as well, and values that are none.
     with pytest.raises(ConfigError, match=rf"^trainer: .*{key}"):
         make_trainer({**TRAINER, key: value})
+
+
+@pytest.fixture
+def mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose only GPU is Apple's, as far as torch and Lightning ask."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    # It asks torch.backends.mps once and for all.
+    monkeypatch.setattr("lightning_fabric.accelerators.mps.MPSAccelerator.is_available", lambda: True)
+
+
+@pytest.mark.usefixtures("mac")
+@pytest.mark.parametrize("place", [None, Place()])
+@pytest.mark.filterwarnings("error:GPU available")
+def test_where_the_only_gpu_is_apples_the_cpu_trains(place: Place | None) -> None:
+    assert MPSAccelerator.is_available()
+    trainer = make_trainer({**TRAINER, "accelerator": "auto"}, place=place)
+    assert isinstance(trainer.accelerator, CPUAccelerator)
+    # As where all else runs, by which a machine is named and sizes are chosen.
+    assert best_device("auto") == torch.device("cpu")
+    with pytest.raises(
+        ConfigError, match=r"^trainer\.accelerator=gpu: this machine has no CUDA GPU that torch can use"
+    ):
+        make_trainer({**TRAINER, "accelerator": "gpu"}, place=place)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
