@@ -79,6 +79,16 @@ def test_from_python(run: Path) -> None:
     assert config.gate.net["width"] == 64  # type: ignore[attr-defined]
 
 
+def test_every_file_and_package_of_the_code_is_named() -> None:
+    code = README[README.index("## The code") : README.index("## Make it yours")]
+    files = [path.name for path in PACKAGE.glob("*.py") if path.name != "__init__.py"]
+    packages = [f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")]
+    missing = [
+        name for name in (*files, *packages) if not re.search(rf"[`/]{name.removesuffix('.py').rstrip('/')}\b", code)
+    ]
+    assert not missing, f"README's section The code does not name {', '.join(missing)}"
+
+
 def test_every_group_of_conf_is_named() -> None:
     for group in ("gate", "net", "experiment"):
         for path in (CONF / group).glob("*.yaml"):

@@ -151,7 +151,7 @@ def make_trainer(
     inference.check_accelerator(trainer["accelerator"])
     # It would say what hardware it found, and a tip, once a stage.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    several: Plain = {"strategy": "auto", "sync_batchnorm": False}
+    given: Plain = {"strategy": "auto", "sync_batchnorm": False}
     plugins: list[Any] = [VerifiedCheckpointIO()]
     if place is None:
         # Under Slurm too: Lightning's own checkpoint for a job that is put back in the queue would be of one stage,
@@ -160,14 +160,14 @@ def make_trainer(
     else:
         # PyTorch has no synchronised BatchNorm on the CPU.
         synchronised = bool(trainer.get("sync_batchnorm")) and _on_gpu(trainer)
-        several = {"strategy": place.strategy(), "sync_batchnorm": synchronised}
+        given = {"strategy": place.strategy(), "sync_batchnorm": synchronised}
     if trainer["accelerator"] == "auto" and not _on_gpu(trainer):
-        several["accelerator"] = "cpu"  # of itself Lightning would take Apple's GPU, which nothing else of a run does
+        given["accelerator"] = "cpu"  # of itself Lightning would take Apple's GPU, which nothing else of a run does
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="GPU available but not used")  # so it was meant
             return Trainer(
-                **{**trainer, **several, "precision": precision_for(trainer)},
+                **{**trainer, **given, "precision": precision_for(trainer)},
                 max_epochs=epochs,
                 callbacks=callbacks,
                 logger=logger or False,
