@@ -4,6 +4,7 @@ Legend: N images, K classes, E experts, L leaves.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -15,8 +16,17 @@ from moe.errors import ConfigError
 from moe.nets.members import Members
 from moe.nets.mixture import Frozen, Mixed, Mixture
 
-# cuDNN would otherwise round the inputs of every 32-bit convolution to TensorFloat-32.
-torch.backends.cudnn.allow_tf32 = False
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Without gradients and in fp32: cuDNN would otherwise round what 32-bit convolutions take to TensorFloat-32."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def batches(images: Tensor) -> tuple[Tensor, ...]:
@@ -48,7 +58,7 @@ class Averaged:
 def predict(mixture: Mixture, images: Tensor, pixels: Pixels, device: torch.device | str = "cpu") -> Predictions:
     """Images uint8 (N, C, H, W) through the mixture: under hard routing only the named branch's networks run."""
     mixture = mixture.to(device).eval()
-    with torch.inference_mode():
+    with exact():
         return _joined(mixture(pixels(batch.to(device))) for batch in batches(images))
 
 
@@ -71,7 +81,7 @@ def predict_stored(mixture: Mixture, images: Tensor, pixels: Pixels, frozen: Fro
 def mix_stored(mixture: Mixture, images: Tensor, pixels: Pixels, frozen: Frozen) -> Predictions:
     """As `predict`, from what the frozen networks have already said of the same images; only gates run."""
     mixture.gates.cpu().eval()
-    with torch.inference_mode():
+    with exact():
         rows = torch.split(torch.arange(len(images)), at_once(EVALUATED, images.shape[-2:]))
         return _joined(mixture.combine(pixels(images[index]), frozen[index]) for index in rows)
 
@@ -79,7 +89,7 @@ def mix_stored(mixture: Mixture, images: Tensor, pixels: Pixels, frozen: Frozen)
 def average(members: Members, images: Tensor, pixels: Pixels, device: torch.device | str = "cpu") -> Averaged:
     """Images uint8 (N, C, H, W) through bases: of a cascade no more of them run than an image needs."""
     members = members.to(device).eval()
-    with torch.inference_mode():
+    with exact():
         parts = [members(pixels(batch.to(device))) for batch in batches(images)]
     probabilities, asked = (torch.cat([part.cpu() for part in said]) for said in zip(*parts, strict=True))
     return Averaged(probabilities, asked)
@@ -90,7 +100,7 @@ def average_dense(
 ) -> tuple[Averaged, Tensor]:
     """As `average`, from what every base says, and that (N, M, K): of a cascade too all of them run."""
     members = members.to(device).eval()
-    with torch.inference_mode():
+    with exact():
         each = torch.cat([members.dense(pixels(batch.to(device))).cpu() for batch in batches(images)])
         return Averaged(*members.combine(each)), each
 
@@ -98,7 +108,7 @@ def average_dense(
 def logits(net: nn.Module, images: Tensor, pixels: Pixels, device: torch.device | str = "cpu") -> Tensor:
     """One network's logits (N, outputs) on the CPU for images uint8 (N, C, H, W)."""
     net = net.to(device).eval()
-    with torch.inference_mode():
+    with exact():
         parts = [net(pixels(batch.to(device))).float().cpu() for batch in batches(images)]
     return torch.cat(parts)
 

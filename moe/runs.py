@@ -117,7 +117,7 @@ class Ensemble(Finished[inference.Predictions]):
     def _frozen(self, images: Tensor, device: torch.device) -> Frozen:
         """What every frozen network says of every image (N, C, H, W), on the CPU."""
         mixture, routed = self.mixture.to(device).eval(), self.mixture.routing != "none"
-        with torch.inference_mode():
+        with inference.exact():
             parts = [
                 mixture.dense(self.pixels(batch.to(device)), routed).to("cpu") for batch in inference.batches(images)
             ]

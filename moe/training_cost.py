@@ -64,7 +64,7 @@ def epoch_flops(job: Job, stage: Stage) -> EpochFlops:
         # Two, since of one image there is no variance to normalise by.
         images = torch.empty(2, channels, height, width)
         first = later = cost.learning_flops(net, images)
-        early = inputs["recipe"]["early_epochs"]
+        early = inputs["recipe"].get("early_epochs")
         if early is not None:
             for parameter in early_parameters(net):
                 parameter.requires_grad_(False)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from moe.inference import batches, best_device
+from moe.data.batches import Pixels
+from moe.inference import batches, best_device, exact, logits
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,18 @@ def test_larger_images_go_through_in_smaller_batches() -> None:
     # Twice the side is four times the pixels: 125 images; of 750 pixels a side none is small enough, so one by one.
     assert sizes(300, 64) == [125, 125, 50]
     assert sizes(2, 750) == [1, 1]
+
+
+def test_what_is_said_is_in_full_32_bit_and_training_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Asked(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append((torch.backends.cudnn.allow_tf32, torch.is_inference_mode_enabled()))
+            return images.flatten(1)
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    seen: list[tuple[bool, bool]] = []
+    logits(Asked(), torch.zeros(2, 1, 2, 2, dtype=torch.uint8), Pixels((0.0,), (1.0,)))
+    assert seen == [(False, True)] and torch.backends.cudnn.allow_tf32
+    with pytest.raises(ZeroDivisionError), exact():
+        raise ZeroDivisionError
+    assert torch.backends.cudnn.allow_tf32 and not torch.is_inference_mode_enabled()

@@ -78,7 +78,7 @@ def parameter_groups(module: nn.Module, recipe: Mapping[str, Any], but: Collecti
     `decay` is what a step at the full rate takes of a weight, whatever that rate: the weight decay that the
     optimiser multiplies by it is `decay` over it. Source: Jordan 2024, arXiv 2404.00498, section 3.4.
     """
-    factor, decay = recipe["bias_lr"], recipe["decay"]
+    factor, decay = recipe["bias_lr"], recipe.get("decay")
     fast = {id(m.bias) for m in module.modules() if isinstance(m, NORMS) and m.bias is not None and factor != 1}
     learned = [parameter for parameter in module.parameters() if parameter.requires_grad and id(parameter) not in but]
     if decay is None and factor == 1:
