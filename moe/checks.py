@@ -147,7 +147,8 @@ def check(values: Mapping[str, Any]) -> None:
         test, meaning = RULES.get(last, (lambda _: True, ""))
         wrong = (isinstance(value, bool) and last not in SWITCHED) or not test(value)
         if meaning and not (value is None and last in OPTIONAL) and wrong:
-            raise ConfigError(f"{key} must be {meaning}, not {value!r}")
+            null = ", or null," if last in OPTIONAL else ","
+            raise ConfigError(f"{key} must be {meaning}{null} not {value!r}")
     check_targets(values)
     _check_trainer(values["trainer"])
     check_combinations(values)

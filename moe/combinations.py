@@ -41,7 +41,8 @@ def check_combinations(values: Mapping[str, Any]) -> None:
     if gate["recipe"]["label_smoothing"]:
         raise ConfigError("gate.recipe.label_smoothing must be 0: gates learn by the mixture's negative log-likelihood")
     if splits["protocol"] == "held_out":
-        held = values["target"] == "gates" and gate["fit_on"] != "folds"
+        reads = gate["fit_on"] == "gate" or (gate["fit_on"] == "train" and gate["calibrate"])
+        held = values["target"] == "gates" and reads
         for name in ("val", *(("gate",) if held else ())):
             if splits[name] < 1:
                 raise ConfigError(f"data.splits.{name} must be above 0 with data.splits.protocol=held_out")

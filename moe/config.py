@@ -21,14 +21,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from moe import checks
 from moe.errors import ConfigError, DataError, UserError
-from moe.overrides import config_error, misplaced
+from moe.overrides import AS_BASE, as_base, config_error, misplaced
 from moe.schema import Config, Gate, Plain
 
 PACKAGE = Path(__file__).parent
 # An installed package carries conf/ inside itself; a checkout has it beside the package.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
-
-AS_BASE = {"_target_": "base.net"}  # conf/net/base.yaml: the network that the base has, whatever that is
 
 
 @contextmanager
@@ -79,9 +77,14 @@ def parse(composed: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise config_error(error) from None
     base = values.get("base")
-    for section in (values.get("expert"), values.get("router")):
-        if isinstance(base, dict) and "net" in base and isinstance(section, dict) and section.get("net") == AS_BASE:
-            section["net"] = copy.deepcopy(base["net"])
+    for name in ("expert", "router"):
+        section = values.get(name)
+        net = section.get("net") if isinstance(section, dict) else None
+        if not isinstance(base, dict) or "net" not in base or not isinstance(net, dict) or net | AS_BASE != net:
+            continue
+        for key in net.keys() - AS_BASE.keys():
+            raise ConfigError(as_base(name, key))
+        section["net"] = copy.deepcopy(base["net"])
     return from_plain(values)
 
 
@@ -115,13 +118,24 @@ def _check_sections(values: Plain, schema: Any, key: str = "") -> None:
         if name not in values or (values[name] is None and NoneType in get_args(kind)):
             continue
         value, place = values[name], f"{key}.{name}" if key else name
-        section = next((one for one in (kind, *get_args(kind)) if is_dataclass(one)), None)
+        section = next(iter(_sections(kind)), None)
         if (section is not None or kind == Plain) and not isinstance(value, dict):
-            raise misplaced(place, value)
+            raise misplaced(place, value, _own_keys(section), NoneType in get_args(kind))
         if section is not None:
             _check_sections(value, section, place)
         if get_origin(kind) is list and not isinstance(value, list):
             raise ConfigError(f"{place} must be a list{f', as [{value}]' * (value is not None)}, not {value!r}")
+
+
+def _sections(kind: Any) -> list[Any]:
+    """The section that a type of the schema is, or may be."""
+    return [one for one in (kind, *get_args(kind)) if is_dataclass(one)]
+
+
+def _own_keys(section: Any) -> list[str]:
+    """The keys of a section of the schema that hold no section themselves; none of what is no section."""
+    hints = _hints(section) if section is not None else {}
+    return [name for name, kind in hints.items() if kind != Plain and not _sections(kind)]
 
 
 @functools.cache

@@ -2,11 +2,12 @@
 
 import re
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from moe import checks
@@ -26,6 +27,10 @@ PLACES = {
 NOT_FOR_GATES = "gate.recipe.muon."  # which has to be null
 MOST = 8  # keys are named that end as a wrong one does
 
+AS_BASE = {"_target_": "base.net"}  # conf/net/base.yaml: the network that the base has, whatever that is
+# What must be so for a network to be another than the base's.
+OF_THEIR_OWN = {"expert": "expert.init=scratch", "router": "router.source=network"}
+
 
 def config_error(error: Exception) -> ConfigError:
     """One sentence for what Hydra or OmegaConf found wrong, with the nearest key or option that exists."""
@@ -34,7 +39,7 @@ def config_error(error: Exception) -> ConfigError:
     cause = error.__cause__
     full_key = getattr(error, "full_key", None) or getattr(cause, "full_key", None)
     if match := re.match(r"Could not override '([^']+)'", first):
-        return ConfigError(_no_such_key(match[1]))
+        return ConfigError(_of_the_base(error, match[1]) or _no_such_key(match[1]))
     if match := re.match(r"Ambiguous value for argument '([^']+)'", first):
         key, _, values = match[1].partition("=")
         return ConfigError(f"{match[1]}: with -m each of the values is run; as one value it is {key}=[{values}]")
@@ -69,6 +74,25 @@ def _being_applied(error: Exception) -> str | None:
     return None
 
 
+def _of_the_base(error: Exception, key: str) -> str | None:
+    """What is said of a key of a network that is the base's, in the config that Hydra was changing."""
+    section, _, rest = key.partition(".")
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        config = frame.f_locals.get("cfg")
+        if section in OF_THEIR_OWN and rest.startswith("net.") and isinstance(config, DictConfig):
+            own = OmegaConf.select(config, f"{section}.net", throw_on_missing=False)
+            return as_base(section, rest.removeprefix("net.")) if own == AS_BASE else None
+    return None
+
+
+def as_base(section: str, key: str) -> str:
+    """What is said of a key of a network that is the base's (`net@expert.net=base`), and so has none of its own."""
+    return (
+        f"{section}.net.{key}: {section}.net is base.net (net@{section}.net=base); set base.net.{key}, or choose a "
+        f"network by net@{section}.net=OPTION, with {OF_THEIR_OWN[section]}"
+    )
+
+
 def _no_such_plugin(option: str) -> str:
     return f"{option} needs a package that is not installed: pip install {PLUGINS[option][1]}"
 
@@ -95,14 +119,20 @@ def _no_such_key(key: str) -> str:
     return f"{key}: there is no such key{nearest(key, named or known)}"
 
 
-def misplaced(key: str, value: Any) -> ConfigError:
-    """A value given to what is a section of the config, with how its keys or its option are chosen."""
+def misplaced(key: str, value: Any, own: Sequence[str] = (), optional: bool = False) -> ConfigError:
+    """A value given to what is a section of the config, with how its keys or its option are chosen.
+
+    Its keys are its `own`, or all that conf/ has of it; what is `optional` may be null.
+    """
     last = key.rpartition(".")[2]
     if last in PLACES:
         return ConfigError(
             f"{key} holds keys of its own, not {value!r}; an option of conf/{last} is {last}@{key}=OPTION"
         )
-    keys = [known for known in _known_keys() if known.startswith(f"{key}.")]
+    if optional:
+        whole = ",".join(f"{name}:VALUE" for name in own)
+        return ConfigError(f"{key} holds keys of its own, not {value!r}; set {key}={{{whole}}}, or null for none")
+    keys = [f"{key}.{name}" for name in sorted(own)] or [one for one in _known_keys() if one.startswith(f"{key}.")]
     return ConfigError(f"{key} holds keys of its own, not {value!r}; set one of {', '.join(keys[:6])}")
 
 

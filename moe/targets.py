@@ -7,6 +7,7 @@ import ast
 import functools
 import re
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def check_targets(values: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key} is not allowed: only networks and optimisers are built, from plain values")
     for name in ("base", "expert", "router", "gate"):
         _check_ours(*_network(values, name))
+        _check_arguments(values[name]["recipe"]["optimizer"], f"{name}.recipe.optimizer")
 
 
 def check_optimizer(target: Any, key: str) -> None:
@@ -62,20 +64,53 @@ def _check_ours(net: Mapping[str, Any], key: str) -> None:
     module, _, name = str(net["_target_"]).rpartition(".")
     if module == "torchvision.models":
         return
-    file = NETS / f"{module.rpartition('.')[2]}.py"
     try:
-        body = _source(file, file.stat().st_mtime_ns).body if file.is_file() else []
+        found = _class(NETS / f"{module.rpartition('.')[2]}.py", name)
     except (SyntaxError, ValueError) as error:
         raise ConfigError(f"{key}: {module} is no Python: {error}") from None
-    found = next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
     if found is None:
         raise ConfigError(f"{key}: there is no {name} in {module}")
-    for node in found.body:
+    takes = _arguments(found)
+    if takes is None:
+        return
+    for argument in (name for name in net if name not in ("_target_", *takes)):
+        place = key.removesuffix("_target_") + argument
+        raise ConfigError(f"{place}: {net['_target_']} takes no {argument}{nearest(argument, takes)}")
+
+
+def _check_arguments(optimizer: Mapping[str, Any], key: str) -> None:
+    """Raise ConfigError, with how to remove them, for arguments that an optimiser does not take, as its source says.
+
+    A recipe's are still there where another optimiser is chosen in place of its own.
+    """
+    target = str(optimizer["_target_"])
+    name = target.rpartition(".")[2]
+    torch = find_spec("torch")
+    folder = next(iter((torch and torch.submodule_search_locations) or []), "")
+    found = _class(Path(folder, "optim", f"{name.lower()}.py"), name)
+    takes = None if found is None else _arguments(found)
+    if takes is None:
+        return  # its building will say so
+    takes.remove("params")
+    wrong = [argument for argument in optimizer if argument not in ("_target_", *takes)]
+    if wrong:
+        remove = " ".join(f"~{key}.{argument}" for argument in wrong)
+        said = f"{target} takes {', '.join(takes)}, not {', '.join(wrong)}"
+        raise ConfigError(f"{key}: {said}; what it does not take is removed with {remove}")
+
+
+def _class(file: Path, name: str) -> ast.ClassDef | None:
+    """A class in the source of a file; None where there is none."""
+    body = _source(file, file.stat().st_mtime_ns).body if file.is_file() else []
+    return next((node for node in body if isinstance(node, ast.ClassDef) and node.name == name), None)
+
+
+def _arguments(of: ast.ClassDef) -> list[str] | None:
+    """What a class takes when it is built; None where it does not say, or hands on to another what it is given."""
+    for node in of.body:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__" and node.args.kwarg is None:
-            takes = [argument.arg for argument in (*node.args.args[1:], *node.args.kwonlyargs)]
-            for argument in (name for name in net if name not in ("_target_", *takes)):
-                place = key.removesuffix("_target_") + argument
-                raise ConfigError(f"{place}: {net['_target_']} takes no {argument}{nearest(argument, takes)}")
+            return [argument.arg for argument in (*node.args.args[1:], *node.args.kwonlyargs)]
+    return None
 
 
 @functools.cache

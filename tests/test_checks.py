@@ -30,12 +30,12 @@ from tests.configs import changed, refusal, sentence
         ("base.net.conv_dropout", -0.1, "base.net.conv_dropout must be a number from 0 to below 1, not -0.1"),
         ("router.recipe.epochs", 0, "router.recipe.epochs must be a whole number above 0, or auto, not 0"),
         ("expert.recipe.batch_size", -1, "expert.recipe.batch_size must be a whole number above 0, not -1"),
-        ("expert.recipe.patience", 0, "expert.recipe.patience must be a whole number above 0, not 0"),
+        ("expert.recipe.patience", 0, "expert.recipe.patience must be a whole number above 0, or null, not 0"),
         ("base.recipe.optimizer.lr", 0, "base.recipe.optimizer.lr must be a number above 0, not 0"),
         ("base.recipe.optimizer.lr", float("nan"), "base.recipe.optimizer.lr must be a number above 0, not nan"),
         ("base.recipe.optimizer.lr", float("inf"), "base.recipe.optimizer.lr must be a number above 0, not inf"),
-        ("base.recipe.clip", 0.0, "base.recipe.clip must be a number above 0, not 0.0"),
-        ("base.recipe.averaging", 1.0, "base.recipe.averaging must be a number from 0 to below 1, not 1.0"),
+        ("base.recipe.clip", 0.0, "base.recipe.clip must be a number above 0, or null, not 0.0"),
+        ("base.recipe.averaging", 1.0, "base.recipe.averaging must be a number from 0 to below 1, or null, not 1.0"),
         ("base.recipe.warmup", -0.5, "base.recipe.warmup must be a number from 0 to below 1, not -0.5"),
         ("base.recipe.label_smoothing", 1.0, "base.recipe.label_smoothing must be a number from 0 to below 1"),
         ("base.recipe.schedule", "cos", "base.recipe.schedule must be one of constant, cosine, linear, not 'cos'"),
@@ -102,6 +102,27 @@ def test_where_no_gate_is_trained_no_image_need_be_held_out_for_it() -> None:
     assert refusal(values).startswith("data.splits.gate must be above 0")
     values["target"] = "base"
     checks.check(values)
+
+
+@pytest.mark.parametrize(
+    ("fit_on", "calibrate", "reads"),
+    [
+        ("gate", False, True),
+        ("gate", True, True),
+        ("train", True, True),
+        ("train", False, False),
+        ("folds", True, False),
+    ],
+)
+def test_images_are_held_out_for_gates_that_learn_from_them_or_are_calibrated_by_them(
+    fit_on: str, calibrate: bool, reads: bool
+) -> None:
+    values = changed("data.splits.gate", 0)
+    values["gate"].update(fit_on=fit_on, calibrate=calibrate)
+    if reads:
+        assert refusal(values).startswith("data.splits.gate must be above 0")
+    else:
+        checks.check(values)
 
 
 # ---- the trainer

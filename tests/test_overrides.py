@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import moe
+from moe.config import compose
 from moe.overrides import config_error
 from tests.configs import sentence
 
@@ -43,7 +44,25 @@ def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expecte
             "gate.recipe holds keys of its own, not 'adam'; an option of conf/recipe is recipe@gate.recipe=OPTION",
         ),
         ("mixture=soft", "mixture holds keys of its own, not 'soft'; set one of mixture.cascade, mixture.routing"),
-        ("base.recipe.lookahead=5", "base.recipe.lookahead holds keys of its own, not 5; set one of "),
+        (
+            "base.recipe.lookahead=true",
+            "base.recipe.lookahead holds keys of its own, not True; set base.recipe.lookahead={every:VALUE,step:VALUE}"
+            ", or null for none",
+        ),
+        (
+            "base.recipe.muon=false",
+            "base.recipe.muon holds keys of its own, not False; set base.recipe.muon={lr:VALUE,momentum:VALUE}, or "
+            "null for none",
+        ),
+        (
+            "router=network",
+            "router holds keys of its own, not 'network'; set one of router.source, router.views",
+        ),
+        (
+            "base.recipe.optimizer=adam",
+            "base.recipe.optimizer holds keys of its own, not 'adam'; set one of base.recipe.optimizer._target_, "
+            "base.recipe.optimizer.lr, ",
+        ),
         ("data.mean=0.5", "data.mean must be a list, as [0.5], not 0.5"),
         ("data.mean=null", "data.mean must be a list, not None"),
         (
@@ -58,6 +77,21 @@ def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expecte
 )
 def test_what_is_set_as_it_cannot_be_is_answered_with_how(override: str, expected: str) -> None:
     assert sentence(override).startswith(expected)
+
+
+@pytest.mark.parametrize("sign", ["", "+"])
+@pytest.mark.parametrize(("section", "own"), [("expert", "expert.init=scratch"), ("router", "router.source=network")])
+def test_of_a_network_that_is_the_bases_no_key_is_set(section: str, own: str, sign: str) -> None:
+    assert sentence(f"{sign}{section}.net.size=m") == (
+        f"{section}.net.size: {section}.net is base.net (net@{section}.net=base); set base.net.size, or choose a "
+        f"network by net@{section}.net=OPTION, with {own}"
+    )
+
+
+def test_of_a_network_of_its_own_a_key_is_set_or_answered_as_the_bases() -> None:
+    fat = ("net@expert.net=fat_vgg", "expert.init=scratch", "recipe@expert.recipe=adam")
+    assert compose(*fat, "expert.net.hidden=3").expert.net["hidden"] == 3
+    assert sentence(*fat, "expert.net.size=m") == "expert.net.size: the chosen option of expert.net has no such key"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +167,8 @@ def test_wrong_configs_fail_before_torch_is_imported() -> None:
         "from moe.errors import ConfigError\n"
         "heavy = ('torch', 'torchvision', 'pytorch_lightning', 'wandb', 'matplotlib', 'sklearn', 'numpy')\n"
         "print([name for name in heavy if name in sys.modules])\n"
-        "for override in ('gate.width=0', 'base.net._target_=moe.nets.vgg.VG', '+base.net.sise=s'):\n"
+        "wrong = ('gate.width=0', 'base.net._target_=moe.nets.vgg.VG', '+base.net.sise=s')\n"
+        "for override in (*wrong, '+gate.recipe.optimizer.beta=0'):\n"
         "    try:\n"
         "        moe.compose(override)\n"
         "    except ConfigError as error:\n"
@@ -147,5 +182,8 @@ def test_wrong_configs_fail_before_torch_is_imported() -> None:
         "gate.width must be a whole number above 0, not 0",
         "base.net._target_: there is no VG in moe.nets.vgg",
         "base.net.sise: moe.nets.fast_vgg.FastVGG takes no sise; did you mean size?",
+        "gate.recipe.optimizer: torch.optim.Adam takes lr, betas, eps, weight_decay, amsgrad, foreach, maximize, "
+        "capturable, differentiable, fused, decoupled_weight_decay, not beta; what it does not take is removed with "
+        "~gate.recipe.optimizer.beta",
         "False",
     ]

@@ -1,11 +1,14 @@
 """What a config may name to be built, and nothing else anywhere."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from moe import checks, targets
+from moe.config import compose
 from tests.configs import changed, refusal, sentence
 
 
@@ -69,6 +72,23 @@ def test_nothing_nested_is_built_from_the_command_line() -> None:
 def test_only_listed_optimisers_are_built(target: Any) -> None:
     said = refusal(changed("gate.recipe.optimizer._target_", target))
     assert said.startswith("gate.recipe.optimizer._target_ must be one of torch.optim.Adam, ")
+
+
+def test_the_arguments_of_an_optimiser_that_was_changed_are_to_be_removed() -> None:
+    other = "base.recipe.optimizer._target_=torch.optim.AdamW"
+    said = sentence(other)
+    assert said.startswith("base.recipe.optimizer: torch.optim.AdamW takes lr, betas, eps, weight_decay, ")
+    remove = "~base.recipe.optimizer.momentum ~base.recipe.optimizer.nesterov"
+    assert said.endswith(f", not momentum, nesterov; what it does not take is removed with {remove}")
+    assert set(compose(other, *remove.split()).base.recipe.optimizer) == {"_target_", "lr", "weight_decay"}
+
+
+@pytest.mark.parametrize("target", targets.KNOWN_OPTIMIZERS)
+def test_what_an_optimiser_takes_is_read_as_python_has_it(target: str) -> None:
+    takes = list(inspect.signature(getattr(torch.optim, target.rpartition(".")[2])).parameters)
+    said = refusal(changed("gate.recipe.optimizer", {"_target_": target, "lr": 0.1, "params": 0, "nothing": 1}))
+    said = said.removeprefix(f"gate.recipe.optimizer: {target} takes ").partition(", not params, nothing; ")[0]
+    assert ["params", *said.split(", ")] == takes
 
 
 def test_a_network_of_the_users_own_is_read_without_being_imported(
