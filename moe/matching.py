@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from moe import assembly, cost
+from moe import assembly, cost, trial
 from moe.errors import ConfigError
 from moe.job import Job
 from moe.nets.build import build_network
@@ -31,12 +31,16 @@ def matched(job: Job) -> Config:
 
     What the mixture costs is reckoned before anything is trained: an image from its networks' shapes, as the mean over
     the classes of what is on their way, with no cascade; its training as if each network but the gates, which cost
-    little, learnt for all its epochs. Raises ConfigError where the base's channels are not known.
+    little, learnt for all its epochs. Raises ConfigError where one of them cannot learn as it is, and where the base's
+    channels are not known.
     """
     config, tree, shape = job.config, job.tree, job.dataset.train.shape
     base = config.base
     if base.match == "none":
         return config
+    for stage in _of_whole(config, tree, shape):
+        if stage.kind != "gates":
+            trial.network(stage)
     if base.match == "epochs":
         return _as_long(job, config)
     wanted = _of_mixture(config, tree, shape)

@@ -161,7 +161,8 @@ def train(config: Config, folder: Path) -> Plain | None:
     from moe.provenance import git_revision
     from moe.store import Store
     from moe.together import as_stored, obtain
-    from moe.training import check, enough_memory
+    from moe.training import enough_memory
+    from moe.trial import check
 
     if not config.plan and sweeps.sweep_of(folder) is None:
         refuse_other(folder, config)  # a sweep's folder is its overrides', and its command may be given again
@@ -173,7 +174,7 @@ def train(config: Config, folder: Path) -> Plain | None:
     indices = splits.split(dataset, config.data.splits)
     job = Job(config, tree, dataset, indices, store, folder, lambda stage: None)
     stages = planned(replace(job, config=matched(job)))
-    world = check(config, tree, stages)
+    world = check(job, stages)
     if not config.plan:
         for stage in stages:
             store.mend(stage.key)

@@ -11,58 +11,22 @@ from dataclasses import replace
 
 import torch
 from pytorch_lightning import seed_everything
-from torch import Tensor, nn
+from torch import Tensor
 
-from moe import assembly, ddp
+from moe import assembly
 from moe.data.module import ImageDataModule
-from moe.errors import ConfigError, DeviceMemoryError
+from moe.errors import DeviceMemoryError, NonFiniteError
 from moe.job import Job, datamodule, images, module, recipe
 from moe.modules.checkpoint import Checkpoints
 from moe.modules.fit import Fitted, fit
 from moe.modules.place import Place
-from moe.modules.recipe import RecipeModule, build_optimizer, has_norms, kernels
-from moe.nets.build import build_network
-from moe.schema import Config, Plain
-from moe.stages import Stage, num_outputs, section
+from moe.modules.recipe import RecipeModule
+from moe.stages import Stage, section
 from moe.store import Entry
-from moe.taxonomy import Tree
 
 log = logging.getLogger(__name__)
 # A network that has both fewer batches in an epoch and fewer steps in all is said to learn little.
 FEW_BATCHES, FEW_STEPS = 10, 100
-
-
-def check(config: Config, tree: Tree, stages: list[Stage]) -> int:
-    """Build every stage's network, optimiser and trainer without memory, so that nothing is trained in vain.
-
-    Returns how many devices train each together. Raises ConfigError, naming the key, for what cannot be built.
-    """
-    world = ddp.world_size(config.trainer)
-    for stage in stages:
-        channels, height, width = stage.inputs["in_shape"]
-        name = section(stage)
-        _check_pixels(config, name, stage.inputs)
-        if stage.inputs["recipe"]["batch_size"] < world:
-            raise ConfigError(f"{name}.recipe.batch_size must be at least {world}, an image for each device")
-        with torch.device("meta"):
-            if stage.kind == "gates":
-                assembly.gates(config, tree, (channels, height, width), None)
-            else:
-                outputs = num_outputs(stage.inputs)
-                net = build_network(stage.inputs["net"], (channels, height, width), outputs, f"{name}.net")
-                if stage.inputs.get("trunk") == "shared" and not hasattr(net, "trunk"):
-                    raise ConfigError(
-                        "expert.trunk=shared needs a network that says its trunk: fast_vgg or one of moe.nets.vgg"
-                    )
-                _check_takes(net, (channels, height, width), f"{name}.net")
-                if stage.inputs["recipe"].get("muon") and not (kernels(net) and has_norms(net)):
-                    raise ConfigError(
-                        f"{name}.recipe.muon must be null for a network without convolutions before a normalisation; "
-                        f"recipe@{name}.recipe=adam is for one without any"
-                    )
-            learned = [nn.Parameter(torch.empty(1))]
-            build_optimizer(stage.inputs["recipe"]["optimizer"], learned, f"{name}.recipe.optimizer")
-    return world
 
 
 def warn_of_few_steps(job: Job, stages: Sequence[Stage]) -> None:
@@ -83,28 +47,6 @@ def warn_of_few_steps(job: Job, stages: Sequence[Stage]) -> None:
         log.warning(said)
 
 
-def _check_pixels(config: Config, section: str, inputs: Plain) -> None:
-    channels, *sides = inputs["in_shape"]
-    for name in ("mean", "std"):
-        if len(getattr(config.data, name)) not in (1, channels):
-            raise ConfigError(f"data.{name} must have one number or one for each of the {channels} channels")
-    for name in ("shift", "cutout"):
-        if inputs["recipe"]["augment"][name] >= min(sides):
-            raise ConfigError(f"{section}.recipe.augment.{name} must be below the images' {min(sides)} pixels")
-
-
-def _check_takes(net: nn.Module, in_shape: Sequence[int], key: str) -> None:
-    """In training mode, in which some networks return more than logits."""
-    shape = "x".join(map(str, in_shape))
-    try:
-        said = net.train()(torch.empty(2, *in_shape))
-    except (RuntimeError, TypeError, ValueError) as error:
-        why = " ".join(str(error).split())
-        raise ConfigError(f"{key}: the network cannot take images of {shape}: {why}") from None
-    if not isinstance(said, torch.Tensor):
-        raise ConfigError(f"{key}: in training the network returns {type(said).__name__}, not logits alone")
-
-
 @contextmanager
 def enough_memory(stage: Stage | None = None) -> Iterator[None]:
     """Raise DeviceMemoryError, one sentence, where a GPU has no memory left: in training a stage, or in testing."""
@@ -119,6 +61,14 @@ def enough_memory(stage: Stage | None = None) -> Iterator[None]:
         if stage is not None and size > 1:
             said += f"; {section(stage)}.recipe.batch_size={size // 2} takes half as much at once in training"
         raise DeviceMemoryError(f"{said}; nvidia-smi shows what else has the memory") from None
+
+
+def remedy(stage: Stage) -> str:
+    """What may help where a loss or gradient of a stage is not finite: kernels go by Muon's rate, whatever the norm."""
+    key, rate = f"{section(stage)}.recipe", "optimizer.lr"
+    if stage.inputs["recipe"].get("muon"):
+        return f"A smaller learning rate ({key}.muon.lr for kernels, {key}.{rate} for all else) may help"
+    return f"A smaller learning rate ({key}.{rate}) or {key}.clip=1.0 may help"
 
 
 def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry, bool]:
@@ -145,7 +95,10 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry,
             "curves": fitted.curves,
             "machine": fitted.machine or machine(job.device),
         }
-        log.info("%s: kept epoch %d of %d after %.0f s", stage.name, fitted.epoch + 1, len(fitted.curves), seconds)
+        if fitted.curves:
+            log.info("%s: kept epoch %d of %d after %.0f s", stage.name, fitted.epoch + 1, len(fitted.curves), seconds)
+        else:
+            log.info("%s: there was nothing to learn", stage.name)
         entry = job.store.publish(stage.key, record, fitted.weights)
         _checkpoints(job, stage).drop()
         return entry, False
@@ -194,11 +147,15 @@ def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
     if not any(parameter.requires_grad for parameter in learner.parameters()):
         return Fitted(kept, -1, [])  # a uniform gate has nothing to learn
     logger = job.logger(stage)
-    if job.team is not None:
-        fitted = job.team.fit(stage.name, stage.key, job.config.plain(), logger, job.folder)
-    else:
-        places = (job.folder, None, _checkpoints(job, stage))
-        fitted = fit(stage.name, learner, data, recipe(job, stage), job.config.trainer, logger, *places)
+    try:
+        if job.team is not None:
+            fitted = job.team.fit(stage.name, stage.key, job.config.plain(), logger, job.folder)
+        else:
+            places = (job.folder, None, _checkpoints(job, stage))
+            fitted = fit(stage.name, learner, data, recipe(job, stage), job.config.trainer, logger, *places)
+    except NonFiniteError as error:
+        error.args = (f"{error}. {remedy(stage)}",)
+        raise
     weights = {k.removeprefix(prefix): v for k, v in fitted.weights.items() if k.startswith(prefix)}
     return replace(fitted, weights={**weights, **kept})
 

@@ -14,7 +14,8 @@ from moe.job import Job, planned
 from moe.sizes import resolved
 from moe.store import Store
 from moe.taxonomy import parse
-from moe.training import check, warn_of_few_steps
+from moe.training import remedy, warn_of_few_steps
+from moe.trial import check
 
 
 def job(*overrides: str) -> Job:
@@ -69,6 +70,72 @@ def test_few_images_by_large_batches_are_told(caplog: pytest.LogCaptureFixture) 
 def test_muon_is_for_networks_that_take_a_kernels_size_out_again() -> None:
     muon = "base.recipe.muon={lr:0.1,momentum:0.6}"
     fast, plain = job(muon), job(muon, "net@base.net=simple_vgg")
-    assert check(fast.config, fast.tree, planned(fast)) == 1
+    assert check(fast, planned(fast)) == 1
     with pytest.raises(ConfigError, match=r"^base\.recipe\.muon must be null for a network without conv"):
-        check(plain.config, plain.tree, planned(plain))
+        check(plain, planned(plain))
+
+
+# Down to a pixel before its last normalisations, so that of one image there is nothing to normalise by.
+RESNET = ("net@base.net=torchvision", "base.net._target_=torchvision.models.resnet18", "recipe@base.recipe=adam")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        # 80 images by 79 leave one, and are 40 and 40 where batches are even.
+        (
+            ("base.recipe.batch_size=79",),
+            "base has 80 to learn from, of which 79 a batch leave one alone: set base.recipe.even_batches=true",
+        ),
+        (
+            ("base.recipe.batch_size=1",),
+            "base has 80 to learn from, of which 1 a batch leave one alone: set another base.recipe.batch_size",
+        ),
+    ],
+)
+def test_a_network_is_tried_on_one_image_where_a_batch_has_no_more(overrides: tuple[str, ...], expected: str) -> None:
+    one = job("target=base", *RESNET, *overrides)
+    with pytest.raises(ConfigError) as raised:
+        check(one, planned(one))
+    said = str(raised.value)
+    assert said.startswith(
+        "base.net: the network cannot take a single image of 3x32x32: Expected more than 1 value per "
+    )
+    assert said.endswith(expected)
+    # The same batches do for a network that has more than one pixel of each to normalise, or normalises nothing.
+    for other in ((), ("net@base.net=simple_vgg", "recipe@base.recipe=adam")):
+        fine = job("target=base", *other, *overrides)
+        assert check(fine, planned(fine)) == 1
+
+
+@pytest.mark.parametrize(
+    "size", ["base.recipe.batch_size=78", "base.recipe.batch_size=79 base.recipe.even_batches=true"]
+)
+def test_a_network_that_needs_two_images_learns_where_every_batch_has_them(size: str) -> None:
+    two = job("target=base", *RESNET, *size.split())
+    assert check(two, planned(two)) == 1
+
+
+def test_of_two_processes_each_needs_two_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 80 by 77 leave three, of which the second process has one.
+    ddp = job("target=base", *RESNET, "base.recipe.batch_size=77", "trainer=ddp", "trainer.devices=2")
+    monkeypatch.setattr("moe.ddp.world_size", lambda trainer: 2)
+    for together in (True, False):  # PyTorch normalises over both on a GPU alone
+        monkeypatch.setattr("moe.trial.synchronised", lambda trainer, together=together: together)
+        if together:
+            assert check(ddp, planned(ddp)) == 2
+        else:
+            with pytest.raises(ConfigError, match=r"set base\.recipe\.even_batches=true$"):
+                check(ddp, planned(ddp))
+
+
+def test_what_may_help_against_nan_is_what_the_stage_learns_by() -> None:
+    # By default kernels learn by Muon, specialists by a recipe of their own, gates by Adam.
+    every = {stage.name: stage for stage in planned(job())}
+    assert remedy(every["base"]) == (
+        "A smaller learning rate (base.recipe.muon.lr for kernels, base.recipe.optimizer.lr for all else) may help"
+    )
+    assert "(expert.recipe.muon.lr for kernels, expert.recipe.optimizer.lr " in remedy(every["natural"])
+    assert remedy(every["gates"]) == (
+        "A smaller learning rate (gate.recipe.optimizer.lr) or gate.recipe.clip=1.0 may help"
+    )

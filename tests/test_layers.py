@@ -31,7 +31,7 @@ LAYERS: list[list[str]] = [
     ["moe.frozen"],
     ["moe.calibration"],
     ["moe.job"],
-    ["moe.training", "moe.training_cost"],
+    ["moe.training", "moe.training_cost", "moe.trial"],
     ["moe.matching"],
     ["moe.rank", "moe.together"],
     ["moe.results"],

@@ -95,6 +95,27 @@ def test_a_base_as_long_is_another_network_and_learns_so_long() -> None:
     assert recipe(long, plain).epochs == 1
 
 
+@pytest.mark.parametrize("match", ["members", "width", "epochs"])
+def test_what_cannot_learn_is_said_before_it_is_reckoned(match: str) -> None:
+    vgg = ("net@base.net=vgg11_bn", "net@expert.net=base", "net@router.net=base")
+    with pytest.raises(ConfigError, match=r"^base\.net: the network cannot take images of 1x8x8: "):
+        base(f"base.match={match}", *vgg)
+    resnet = ("net@base.net=torchvision", "base.net._target_=torchvision.models.resnet18", "net@expert.net=base")
+    with pytest.raises(ConfigError, match=r"^base\.net: the network cannot take images of 1x8x8: "):
+        base(f"base.match={match}", *resnet, "expert.init=base", "expert.trunk=shared")
+    own = ("net@expert.net=torchvision", "expert.net._target_=torchvision.models.resnet18")
+    with pytest.raises(ConfigError, match=r"^expert\.net: the network cannot take images of 1x8x8: "):
+        base(f"base.match={match}", *own)
+
+
+def test_a_trunk_to_share_is_asked_for_before_it_is_reckoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moe.trial._refusal", lambda *arguments: None)  # as of images in colour
+    resnet = ("net@base.net=torchvision", "base.net._target_=torchvision.models.resnet18", "net@expert.net=base")
+    shared = ("expert.init=base", "expert.trunk=shared", "router.source=base")
+    with pytest.raises(ConfigError, match=r"^expert\.trunk=shared needs a network that says its trunk"):
+        base("base.match=members", *resnet, *shared)
+
+
 def test_none_is_the_config_itself() -> None:
     given = job()
     assert matched(given) is given.config

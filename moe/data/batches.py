@@ -67,6 +67,11 @@ def sizes(count: int, batch_size: int, even: bool) -> list[int]:
     return [each + (batch < more) for batch in range(number)]
 
 
+def least(count: int, batch_size: int, even: bool, world: int = 1) -> int:
+    """The fewest of `count` images that any of `world` processes learns from at once, each with its part: `Batches`."""
+    return max(1, min(sizes(count, batch_size, even)) // world)
+
+
 class Batches:
     """One pass over `examples` each time it is iterated: (images fp32 (B, C, H, W), targets (B,), *along).
 

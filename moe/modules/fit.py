@@ -54,6 +54,11 @@ class StageProgress(RichProgressBar):
         return metrics
 
 
+def shows_bar(trainer: Plain) -> bool:
+    """Whether there is a progress bar: where there is no terminal it would cost a gate a sixth of its time, unseen."""
+    return bool(trainer["enable_progress_bar"] and sys.stdout.isatty())
+
+
 def precision_for(trainer: Plain) -> str:
     """Lightning's precision for `trainer.precision`: `auto` is bf16 autocast where the hardware gains by it.
 
@@ -64,6 +69,11 @@ def precision_for(trainer: Plain) -> str:
         return str(trainer["precision"])
     fast = torch.cuda.is_bf16_supported(including_emulation=False) if _on_gpu(trainer) else _cpu_multiplies_bf16()
     return "bf16-mixed" if fast else "32-true"
+
+
+def synchronised(trainer: Plain) -> bool:
+    """Whether several processes normalise over all their parts of a batch: on the CPU PyTorch cannot."""
+    return bool(trainer.get("sync_batchnorm")) and _on_gpu(trainer)
 
 
 def _on_gpu(trainer: Plain) -> bool:
@@ -91,8 +101,7 @@ def fit(
     `trainer` holds Lightning's own arguments, `place` is this process's among several that train together. Raises
     NonFiniteError where a loss or gradient is NaN.
     """
-    # Where there is no terminal nobody sees a bar, which would cost a gate on stored outputs a sixth of its time.
-    bar = bool(trainer["enable_progress_bar"] and sys.stdout.isatty())
+    bar = shows_bar(trainer)
     best, curves = KeepBest(stage), Curves(stage, say=not bar)
     callbacks: list[Callback] = [FiniteGuard(stage, trainer["log_every_n_steps"], recipe.clip), best, curves]
     if recipe.early_epochs is not None:
@@ -158,9 +167,7 @@ def make_trainer(
         # and be taken by whichever stage comes next.
         plugins.append(LightningEnvironment())
     else:
-        # PyTorch has no synchronised BatchNorm on the CPU.
-        synchronised = bool(trainer.get("sync_batchnorm")) and _on_gpu(trainer)
-        given = {"strategy": place.strategy(), "sync_batchnorm": synchronised}
+        given = {"strategy": place.strategy(), "sync_batchnorm": synchronised(trainer)}
     if trainer["accelerator"] == "auto" and not _on_gpu(trainer):
         given["accelerator"] = "cpu"  # of itself Lightning would take Apple's GPU, which nothing else of a run does
     try:

@@ -1,0 +1,96 @@
+"""What is to be trained, built and tried without memory first, so that nothing is trained in vain."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from moe import assembly, ddp
+from moe.data.batches import least
+from moe.errors import ConfigError
+from moe.job import Job, images
+from moe.modules.fit import synchronised
+from moe.modules.recipe import build_optimizer, has_norms, kernels
+from moe.nets.build import build_network
+from moe.schema import Config, Plain
+from moe.stages import Stage, num_outputs, section
+
+
+def check(job: Job, stages: Sequence[Stage]) -> int:
+    """Build every stage's network, optimiser and trainer without memory.
+
+    Returns how many devices train each together. Raises ConfigError, naming the key, for what cannot be built.
+    """
+    world = ddp.world_size(job.config.trainer)
+    for stage in stages:
+        channels, height, width = stage.inputs["in_shape"]
+        name = section(stage)
+        _check_pixels(job.config, name, stage.inputs)
+        if stage.inputs["recipe"]["batch_size"] < world:
+            raise ConfigError(f"{name}.recipe.batch_size must be at least {world}, an image for each device")
+        if stage.kind == "gates":
+            with torch.device("meta"):
+                assembly.gates(job.config, job.tree, (channels, height, width), None)
+        else:
+            net = network(stage)
+            if world == 1 or not synchronised(job.config.trainer):
+                _check_least(job, stage, net, world)
+        with torch.device("meta"):
+            learned = [nn.Parameter(torch.empty(1))]
+            build_optimizer(stage.inputs["recipe"]["optimizer"], learned, f"{name}.recipe.optimizer")
+    return world
+
+
+def network(stage: Stage) -> nn.Module:
+    """The network of a stage other than gates, without memory. Raises ConfigError where it cannot learn as it is to."""
+    name, (channels, height, width) = section(stage), stage.inputs["in_shape"]
+    with torch.device("meta"):
+        net = build_network(stage.inputs["net"], (channels, height, width), num_outputs(stage.inputs), f"{name}.net")
+    if stage.inputs.get("trunk") == "shared" and not hasattr(net, "trunk"):
+        raise ConfigError("expert.trunk=shared needs a network that says its trunk: fast_vgg or one of moe.nets.vgg")
+    why = _refusal(net, 2, stage.inputs["in_shape"])
+    if why is not None:
+        raise ConfigError(f"{name}.net: {why}")
+    if stage.inputs["recipe"].get("muon") and not (kernels(net) and has_norms(net)):
+        raise ConfigError(
+            f"{name}.recipe.muon must be null for a network without convolutions before a normalisation; "
+            f"recipe@{name}.recipe=adam is for one without any"
+        )
+    return net
+
+
+def _check_pixels(config: Config, section: str, inputs: Plain) -> None:
+    channels, *sides = inputs["in_shape"]
+    for name in ("mean", "std"):
+        if len(getattr(config.data, name)) not in (1, channels):
+            raise ConfigError(f"data.{name} must have one number or one for each of the {channels} channels")
+    for name in ("shift", "cutout"):
+        if inputs["recipe"]["augment"][name] >= min(sides):
+            raise ConfigError(f"{section}.recipe.augment.{name} must be below the images' {min(sides)} pixels")
+
+
+def _check_least(job: Job, stage: Stage, net: nn.Module, world: int) -> None:
+    """Of one image a network that has come down to a pixel by then has nothing to normalise by."""
+    learns, count = stage.inputs["recipe"], images(job, stage)
+    if least(count, learns["batch_size"], bool(learns.get("even_batches")), world) > 1:
+        return
+    why = _refusal(net, 1, stage.inputs["in_shape"])
+    if why is not None:
+        even = least(count, learns["batch_size"], True, world) > 1
+        key = f"{section(stage)}.recipe"
+        raise ConfigError(
+            f"{section(stage)}.net: {why}; {stage.name} has {count} to learn from, of which {learns['batch_size']} a "
+            f"batch leave one alone: set {f'{key}.even_batches=true' if even else f'another {key}.batch_size'}"
+        )
+
+
+def _refusal(net: nn.Module, count: int, in_shape: Sequence[int]) -> str | None:
+    """Why a network cannot learn from so many images at once; in training mode some return more than logits."""
+    try:
+        said = net.train()(torch.empty(count, *in_shape, device="meta"))
+    except (RuntimeError, TypeError, ValueError) as error:
+        shape = f"{'images' if count > 1 else 'a single image'} of {'x'.join(map(str, in_shape))}"
+        return f"the network cannot take {shape}: {' '.join(str(error).split())}"
+    if not isinstance(said, torch.Tensor):
+        return f"in training the network returns {type(said).__name__}, not logits alone"
+    return None
