@@ -97,7 +97,7 @@ class StageLoggers:
         if stage.name not in self.runs:
             self.runs[stage.name] = run = self._start(stage)
             for epoch in curves if run is not None else ():
-                # The names that a training logs: it has no learning rates and seconds.
+                # The names that a training logs: not its seconds, nor `lr`, which curves from before `lr/` have.
                 run.log({name: value for name, value in epoch.items() if name == "epoch" or "/" in name})
         return self.runs[stage.name]
 

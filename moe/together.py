@@ -49,7 +49,7 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Stage,
             _train_company(job, stage, entries)
         error = _trained.get(stage.key)
         if error is not None:
-            raise error
+            raise NonFiniteError(f"{error}. {training.remedy(stage)}")
         new = stage.key in _trained
         _trained.pop(stage.key, None)
         stage = replace(stage, inputs=_together(job).get(stage.key, stage.inputs))

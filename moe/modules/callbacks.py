@@ -15,9 +15,9 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from moe.errors import NonFiniteError
+from moe.modules.recipe import learning_rates
 
 log = logging.getLogger(__name__)
-REMEDY = "A smaller learning rate (recipe.optimizer.lr) or recipe.clip=1.0 may help"
 
 
 class FiniteGuard(Callback):
@@ -73,7 +73,7 @@ class FiniteGuard(Callback):
         first = -1 if self._first_bad is None else int(self._first_bad)
         if first >= 0:
             what = f"the loss or a gradient was NaN or infinite at step {first}; no weight took it in"
-            raise NonFiniteError(f"{self.stage}: {what}. {REMEDY}")
+            raise NonFiniteError(f"{self.stage}: {what}")
 
 
 class AveragedWeights(WeightAveraging):
@@ -158,21 +158,21 @@ class KeepBest(Callback):
         self.best, self.epoch, self.weights = state_dict["best"], state_dict["epoch"], state_dict["weights"]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.sanity_checking:
-            self._current = {k: v.detach().clone() for k, v in pl_module.state_dict().items()}
+        self._current = {k: v.detach().clone() for k, v in pl_module.state_dict().items()}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         nll = float(trainer.callback_metrics["val/nll"])
         if not math.isfinite(nll):
-            raise NonFiniteError(
-                f"{self.stage}: the loss on val was {nll} after epoch {trainer.current_epoch + 1}. {REMEDY}"
-            )
-        if not trainer.sanity_checking and nll < self.best:
+            raise NonFiniteError(f"{self.stage}: the loss on val was {nll} after epoch {trainer.current_epoch + 1}")
+        if nll < self.best:
             self.best, self.epoch, self.weights = nll, trainer.current_epoch, self._current
 
 
 class Curves(Callback):
-    """Every epoch's metrics, learning rate and seconds, as plain numbers; `say` puts each in the log too.
+    """Every epoch's metrics, learning rates and seconds, as plain numbers; `say` puts each in the log too.
+
+    Learning rates are those of the epoch's first step, as Lightning's LearningRateMonitor has them by epochs, and are
+    logged as metrics are.
 
     An epoch is written down when the next begins or training ends: Lightning calls the callbacks at an
     epoch's end before the module, which is when the module logs its training metrics. Training that goes on from a
@@ -183,6 +183,7 @@ class Curves(Callback):
         self.stage, self.say = stage, say
         self.epochs: list[dict[str, float]] = []
         self._ended: dict[str, float] = {}
+        self._rates: dict[str, float] = {}
         self._start = 0.0
 
     def state_dict(self) -> dict[str, Any]:
@@ -202,11 +203,12 @@ class Curves(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write_down(trainer)
+        self._rates = learning_rates(trainer.optimizers[0])
         self._start = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self._ended = {"epoch": trainer.current_epoch, "lr": rate, "seconds": time.perf_counter() - self._start}
+        pl_module.log_dict(self._rates)
+        self._ended = {"epoch": trainer.current_epoch, "seconds": time.perf_counter() - self._start}
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write_down(trainer)
@@ -215,9 +217,10 @@ class Curves(Callback):
         if not self._ended:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.epochs.append({**self._ended, **metrics})
+        self.epochs.append({**self._ended, **metrics, **self._rates})  # a logger's are in fp32
         if self.say:
-            said = ", ".join(f"{name} {value:.4f}" for name, value in sorted(metrics.items()) if name.count("/") == 1)
+            told = sorted(name for name in metrics if name.count("/") == 1 and not name.startswith("lr/"))
+            said = ", ".join(f"{name} {metrics[name]:.4f}" for name in told)
             number = f"{self._ended['epoch'] + 1} of {trainer.max_epochs}"
             log.info("%s: epoch %s, %s, %.1f s", self.stage, number, said, self._ended["seconds"])
         self._ended = {}

@@ -92,6 +92,13 @@ def parameter_groups(module: nn.Module, recipe: Mapping[str, Any], but: Collecti
     return groups
 
 
+def learning_rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """What kernels that learn by Muon learn at (`lr/muon`), and all else does, but for `bias_lr` (`lr/optimizer`)."""
+    if isinstance(optimizer, MuonBeside):
+        return {"lr/muon": optimizer.muon.param_groups[0]["lr"], **learning_rates(optimizer.other)}
+    return {"lr/optimizer": optimizer.param_groups[0]["lr"]}
+
+
 def build_optimizer(
     config: Mapping[str, Any], learned: Iterable[Any], key: str = "recipe.optimizer"
 ) -> torch.optim.Optimizer:

@@ -5,7 +5,6 @@ Legend: G mixtures, B batch, K classes, L leaves.
 
 import logging
 import math
-import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -18,10 +17,9 @@ from torch import Generator, Tensor
 
 from moe.data.module import ImageDataModule
 from moe.errors import NonFiniteError
-from moe.modules.callbacks import REMEDY
 from moe.modules.checkpoint import Checkpoints, SaveProgress
-from moe.modules.fit import Fitted, StageProgress, make_trainer, precision_for, run
-from moe.modules.recipe import FUSED, RecipeModule
+from moe.modules.fit import Fitted, StageProgress, make_trainer, precision_for, run, shows_bar
+from moe.modules.recipe import FUSED, RecipeModule, learning_rates
 from moe.nets.mixture import Frozen, Mixture
 from moe.nets.stacked import StackedMixture
 from moe.schema import Plain, Recipe
@@ -69,6 +67,7 @@ class GatesTogether(RecipeModule):
         self.ends = [End(stage) for _ in mixtures]
         self._train = self._val = self._right = self._count = self._first_bad = torch.zeros(0)
         self._start, self._seen = 0.0, 0
+        self._rates: dict[str, float] = {}
         self._resumed: Plain = {}
 
     @property
@@ -104,6 +103,7 @@ class GatesTogether(RecipeModule):
 
     def on_train_epoch_start(self) -> None:
         self._start, self._seen = time.perf_counter(), 0
+        self._rates = learning_rates(self.trainer.optimizers[0])
         self._train = torch.zeros(3, len(self.ends), device=self.device)
 
     def training_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
@@ -142,9 +142,8 @@ class GatesTogether(RecipeModule):
         names = ["train/loss", "train/accuracy", "train/gate_entropy", "val/nll", "val/accuracy"]
         names += [f"val/branch/{leaf.name}/accuracy" for leaf in self.leaves]
         values = torch.cat([self._train / self._seen, self._val / count, (self._right / self._count).T]).T.tolist()
-        group = self.trainer.optimizers[0].param_groups[0]
         seconds = (time.perf_counter() - self._start) / len(self.ends)
-        said = {"epoch": self.current_epoch, "lr": group["lr"], "seconds": seconds}
+        said = {"epoch": self.current_epoch, **self._rates, "seconds": seconds}
         learning = [end for end in self.ends if not end.over]
         for number, (end, bad, row) in enumerate(zip(self.ends, self._first_bad.tolist(), values, strict=True)):
             if end.over:
@@ -198,7 +197,7 @@ class End:
         self.weights, self.epoch = weights, epoch
 
     def _fail(self, what: str) -> None:
-        self.over, self.error = True, NonFiniteError(f"{self.stage}: {what}. {REMEDY}")
+        self.over, self.error = True, NonFiniteError(f"{self.stage}: {what}")
 
 
 def mixture_nlls(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -225,12 +224,12 @@ def fit_together(
     Returns for each gate what `fit` would, or why it failed, with weights on the CPU; and the seconds of training
     before that checkpoint.
     """
-    bar = trainer["enable_progress_bar"] and sys.stdout.isatty()
+    bar = shows_bar(trainer)
     progress = SaveProgress(checkpoints)
     callbacks: list[Callback] = [*([StageProgress(leave=False)] if bar else []), progress]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*number of training batches.*is smaller than the logging")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-        own = {**trainer, "enable_progress_bar": bool(bar)}
+        own = {**trainer, "enable_progress_bar": bar}
         run(make_trainer(own, recipe.epochs, callbacks, None, folder), module, data, checkpoints)
     return module.fitted, progress.earlier

@@ -1,5 +1,6 @@
 """The epoch that is kept, and every epoch's metrics."""
 
+import csv
 import logging
 import math
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import CSVLogger
 from quick import TRAINER
+from torch import nn
 
 from moe.data.batches import Pixels
 from moe.data.canonical import assemble
@@ -66,17 +69,23 @@ def test_each_row_of_the_curves_holds_its_own_epochs_metrics(tmp_path: Path) -> 
         (1, 11.0, 4.0),
         (2, 12.0, 6.0),
     ]
-    assert all(set(row) == {"epoch", "lr", "seconds", "train/loss", "val/nll"} for row in curves)
+    assert all(set(row) == {"epoch", "lr/optimizer", "seconds", "train/loss", "val/nll"} for row in curves)
     assert all(row["seconds"] >= 0 for row in curves)
 
 
-def test_the_learning_rate_of_the_curves_is_that_at_the_epochs_end(tmp_path: Path) -> None:
+def test_the_learning_rates_of_an_epochs_first_step_are_in_the_curves_and_logged(tmp_path: Path) -> None:
     # Module and recipe are given apart: the schedule is the module's.
     module = Scripted([1.0, 1.0])
-    module.recipe = {**module.recipe, "schedule": "linear"}
-    curves = fit("x", module, Two(), recipe(epochs=2), TRAINER, None, tmp_path).curves
-    # Four steps from 1 to 0: a half is left after two of them.
-    assert [row["lr"] for row in curves] == pytest.approx([0.5, 0.0])
+    module.kernel = nn.Parameter(torch.ones(1, 1, 1, 1))
+    module.recipe = {**module.recipe, "schedule": "linear", "muon": {"lr": 0.5, "momentum": 0.0}}
+    logger = CSVLogger(tmp_path, name="metrics", version="x")
+    curves = fit("x", module, Two(), recipe(epochs=2), TRAINER, logger, tmp_path).curves
+    # Four steps from 1 to 0, two an epoch: a half is left for the third. Kernels have half of it all.
+    assert [(row["lr/optimizer"], row["lr/muon"]) for row in curves] == [(1.0, 0.5), (0.5, 0.25)]
+    rows = list(csv.DictReader((tmp_path / "metrics" / "x" / "metrics.csv").open()))
+    logged = [(row["epoch"], row["train/loss"], row["lr/optimizer"], row["lr/muon"]) for row in rows if row["lr/muon"]]
+    # In the row of what the epoch's training came to.
+    assert logged == [("0", "10.0", "1.0", "0.5"), ("1", "11.0", "0.5", "0.25")]
 
 
 def test_an_epoch_is_said_in_the_log_where_there_is_no_bar(caplog: pytest.LogCaptureFixture) -> None:
@@ -112,7 +121,9 @@ def images(labels: list[int], held: int) -> tuple[Any, SplitIndices]:
     return data, SplitIndices(every[:-held], every[:0], every[-held:])
 
 
-def test_a_model_that_never_changes_has_the_metrics_worked_out_by_hand(tmp_path: Path) -> None:
+def test_a_model_that_never_changes_has_the_metrics_worked_out_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # All weights zero and a bias of ln 2 for class 0 of three: probabilities 1/2, 1/4, 1/4, and class 0 the answer.
     # Trained on labels 0 0 1 2 2, of which 2 of 5 are right: loss (2 ln 2 + 3 ln 4) / 5 = 1.6 ln 2, though batches
     # of 4 and 1. Chosen on 0 0 0 1: 3 of 4 right, (3 ln 2 + ln 4) / 4 = 1.25 ln 2.
@@ -124,7 +135,8 @@ def test_a_model_that_never_changes_has_the_metrics_worked_out_by_hand(tmp_path:
             parameter.zero_()
         module.net.head[-1].bias[0] = math.log(2)
     pixels = Pixels((0.0,), (1.0,))
-    datamodule = ImageDataModule(data, indices, pixels, {0: 0, 1: 1, 2: 2}, recipe(epochs=2), seed=0, eval_batch_size=3)
+    monkeypatch.setattr("moe.data.module.EVALUATED", 3)
+    datamodule = ImageDataModule(data, indices, pixels, {0: 0, 1: 1, 2: 2}, recipe(epochs=2), seed=0)
     fitted = fit("base", module, datamodule, recipe(epochs=2), TRAINER, None, tmp_path)
     assert len(fitted.curves) == 2
     for row in fitted.curves:

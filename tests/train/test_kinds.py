@@ -43,6 +43,8 @@ def test_kinds_of_mixture(trained: Path, tmp_path: Path, overrides: tuple[str, .
     if overrides == ("gate=uniform",):
         # What it is measured against is the same average.
         assert found["verdict"]["uniform"]["difference"] == 0.0
+        said = next(run.glob("*.log")).read_text()
+        assert "gates: there was nothing to learn" in said and "kept epoch" not in said
     # The stored outputs, of the views and at the temperatures that there are, are what the networks say live.
     ensemble = moe.load(run)
     test = sources.load(ensemble.config.data, tmp_path / "data").test
