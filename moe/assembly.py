@@ -76,10 +76,9 @@ def router_name(tree: Tree, node: str) -> str:
 
 def gates(config: Config, tree: Tree, in_shape: tuple[int, int, int], entry: Entry | None) -> nn.ModuleList:
     """A gate for each leaf (one over all experts without routing), with the entry's weights where given."""
-    flat = config.mixture.routing == "none"
-    sizes = [len(tree.experts)] if flat else [len(path) for path in tree.paths]
     built = nn.ModuleList(
-        build_gate(config.gate.net, in_shape, len(tree.classes), size, config.gate.weights) for size in sizes
+        build_gate(config.gate.net, in_shape, len(tree.classes), len(weighed), config.gate.weights)
+        for weighed in tree.weighed(config.mixture.routing)
     )
     if entry is not None:
         _load(built, {k: v for k, v in entry.tensors().items() if k != TEMPERATURES}, entry)

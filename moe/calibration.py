@@ -12,7 +12,7 @@ from torch import Tensor
 from moe import frozen
 from moe.data.batches import Pixels
 from moe.data.canonical import Images
-from moe.data.subset import by_position, filter_labels
+from moe.data.subset import among, filter_labels
 from moe.schema import Config
 from moe.store import Entry, Store
 from moe.taxonomy import Tree
@@ -55,8 +55,7 @@ def temperatures(
         if network is None:
             found.append(1.0)
             continue
-        outputs = by_position(network.record["inputs"]["outputs"])
-        index, targets = filter_labels(held.labels, {label: outputs[label] for label in node.labels})
+        index, targets = filter_labels(held.labels, among(network.record["inputs"]["outputs"], node.labels))
         said = frozen.said_of(config, store, entries, node.name, split, held, pixels, device)
         found.append(fit_temperature(said[index], targets))
     return torch.tensor(found)

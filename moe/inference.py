@@ -116,12 +116,11 @@ def logits(net: nn.Module, images: Tensor, pixels: Pixels, device: torch.device 
 def best_device(accelerator: str, devices: Any = "auto") -> torch.device:
     """Where inference runs: the GPU where there is one and `trainer.accelerator` does not say otherwise.
 
-    Of several it is the first, or the first that `trainer.devices` lists, as [1] or "1,".
+    Of several it is the first, or the first that `trainer.devices` lists, as [1].
     """
     if accelerator not in ("auto", "gpu", "cuda") or not torch.cuda.is_available():
         return torch.device("cpu")
-    listed = devices.split(",") if isinstance(devices, str) and "," in devices else devices
-    return torch.device("cuda", int(listed[0])) if isinstance(listed, list) and listed else torch.device("cuda")
+    return torch.device("cuda", int(devices[0])) if isinstance(devices, list) and devices else torch.device("cuda")
 
 
 def check_accelerator(accelerator: str) -> None:

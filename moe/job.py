@@ -13,7 +13,7 @@ from moe.data.batches import Pixels
 from moe.data.canonical import DataSet, Images
 from moe.data.module import ImageDataModule, split_images
 from moe.data.splits import SplitIndices
-from moe.data.subset import by_group, by_position
+from moe.data.subset import among, by_group, by_position
 from moe.ddp import Team
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.expert import Expert
@@ -156,8 +156,7 @@ def datamodule(job: Job, stage: Stage, entries: Mapping[str, Entry], temperature
                 said = job.frozen(entries, what, temperatures)
                 along[split] = (said.experts, said.leaves, said.route)
     else:
-        outputs = by_position(stage.inputs["outputs"])
-        targets = {label: outputs[label] for label in stage.node.labels}
+        targets = among(stage.inputs["outputs"], stage.node.labels)
     return ImageDataModule(
         job.dataset,
         job.indices,

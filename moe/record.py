@@ -10,7 +10,7 @@ from torch import Tensor
 
 from moe import assembly, calibration, cost, frozen, inference, metrics, results, wandb_results
 from moe.data.module import split_images, split_sizes
-from moe.data.subset import by_group, by_position, filter_labels
+from moe.data.subset import among, by_group, filter_labels
 from moe.job import Job
 from moe.loggers import StageLoggers
 from moe.modules.fit import precision_for
@@ -155,8 +155,7 @@ def _stage(job: Job, stage: Stage, entry: Entry) -> Plain:
     if stage.kind == "router":
         targets = by_group(stage.node.groups)
     else:
-        outputs = by_position(entry.record["inputs"]["outputs"])
-        targets = {label: outputs[label] for label in stage.node.labels}
+        targets = among(entry.record["inputs"]["outputs"], stage.node.labels)
     index, expected = filter_labels(test.labels, targets)
     views = job.config.views[stage.kind]
 

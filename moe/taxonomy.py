@@ -70,6 +70,10 @@ class Tree:
         """For each leaf the indices into `experts` from the root down to it."""
         return [[i for i, node in enumerate(self.experts) if self._above(node, leaf)] for leaf in self.leaves]
 
+    def weighed(self, routing: str) -> list[list[int]]:
+        """For each gate the indices into `experts` that it weighs: its leaf's path; with routing `none` all."""
+        return [list(range(len(self.experts)))] if routing == "none" else self.paths
+
     @cached_property
     def ways(self) -> list[list[tuple[int, int]]]:
         """For each leaf the (router, child) choices that lead to it, from the root down."""

@@ -15,16 +15,16 @@ from moe.stages import Stage, num_outputs
 from moe.store import Entry
 
 
-def training_flops(job: Job, stages: Sequence[Stage], entries: Mapping[str, Entry], frozen: int = 0) -> Plain:
+def training_flops(job: Job, stages: Sequence[Stage], entries: Mapping[str, Entry], frozen_flops: int = 0) -> Plain:
     """The operations of each of `stages` and their `total`.
 
     A network's are those of a forward and a backward pass an image, times the images it learnt from, times the epochs
     that it was trained, those of its early stopping included: what the store says of it, so that it costs the same
     whichever run trained it. Gates also cost what the frozen networks took to speak of the images that they learnt
-    from: `frozen` operations an image, once where that is stored, else each epoch. Validation is not counted.
+    from: `frozen_flops` an image, once where that is stored, else each epoch. Validation is not counted.
     """
     each = {
-        stage.name: _gates(job, stage, entries[stage.name], frozen)
+        stage.name: _gates(job, stage, entries[stage.name], frozen_flops)
         if stage.kind == "gates"
         else epoch_flops(job, stage).of(len(entries[stage.name].record["curves"]))
         for stage in stages
@@ -74,14 +74,13 @@ def epoch_flops(job: Job, stage: Stage) -> EpochFlops:
     return EpochFlops(first * count, later * count, early or 0)
 
 
-def _gates(job: Job, stage: Stage, entry: Entry, frozen: int) -> float:
+def _gates(job: Job, stage: Stage, entry: Entry, frozen_flops: int) -> float:
     """Under hard routing an image costs what the gate of its true leaf costs, else what all gates do."""
     epochs, tree, fit_on = len(entry.record["curves"]), job.tree, job.config.gate.fit_on
     if not epochs:
         return 0.0  # nothing to learn
     channels, height, width = stage.inputs["in_shape"]
-    flat = job.config.mixture.routing == "none"
-    sizes = [len(tree.experts)] if flat else [len(path) for path in tree.paths]
+    sizes = [len(weighed) for weighed in tree.weighed(job.config.mixture.routing)]
     with torch.device("meta"):
         gates = assembly.gates(job.config, tree, (channels, height, width), None).requires_grad_(True)
         each = [
@@ -94,4 +93,4 @@ def _gates(job: Job, stage: Stage, entry: Entry, frozen: int) -> float:
         once = torch.tensor(each, dtype=torch.double)[leaves].sum().item()
     else:
         once = sum(each) * len(labels)
-    return once * epochs + frozen * len(labels) * (1 if job.config.gate.frozen == "stored" else epochs)
+    return once * epochs + frozen_flops * len(labels) * (1 if job.config.gate.frozen == "stored" else epochs)

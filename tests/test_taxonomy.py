@@ -70,6 +70,8 @@ def test_nested_branches_in_preorder_with_their_paths_and_ways() -> None:
     assert names(tree.leaves) == ["low", "high", "right"]
     # Indices into the experts above, from the root to each leaf.
     assert tree.paths == [[0, 1, 2], [0, 1, 3], [0, 4]]
+    assert tree.weighed("soft") == tree.weighed("hard") == tree.paths
+    assert tree.weighed("none") == [[0, 1, 2, 3, 4]]
     # (router, child): low is left's first, and left the base's first.
     assert tree.ways == [[(0, 0), (1, 0)], [(0, 0), (1, 1)], [(0, 1)]]
     assert tree.leaf_of_label == [0, 0, 1, 2, 2, 2]

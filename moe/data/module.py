@@ -38,7 +38,6 @@ class ImageDataModule(LightningDataModule):
         fit_on: str = "train",
         select_on: str = "val",
         along: Mapping[str, tuple[Tensor, ...]] | None = None,
-        eval_batch_size: int | None = None,
         rest: float | None = None,
         fold: tuple[int, int, int] | None = None,
     ) -> None:
@@ -46,7 +45,7 @@ class ImageDataModule(LightningDataModule):
         self.dataset, self.indices, self.pixels = dataset, indices, pixels
         self.targets, self.recipe, self.seed = dict(targets), recipe, seed
         self.fit_on, self.select_on, self.along = fit_on, select_on, dict(along or {})
-        self.eval_batch_size, self.rest, self.fold = eval_batch_size, rest, fold
+        self.rest, self.fold = rest, fold
         self._resident: dict[str, Examples] = {}
 
     def examples(self, split: str) -> Examples:
@@ -98,7 +97,7 @@ class ImageDataModule(LightningDataModule):
     def val_dataloader(self) -> Batches:
         trainer: Any = self.trainer
         examples, world = self._on_device(self.select_on), trainer.world_size
-        size = self.eval_batch_size or at_once(EVALUATED, examples.images.shape[-2:])
+        size = at_once(EVALUATED, examples.images.shape[-2:])
         return Batches(examples, self.pixels, size * world, rank=trainer.global_rank, world=world)
 
     def _on_device(self, split: str) -> Examples:

@@ -11,6 +11,12 @@ def by_position(labels: Sequence[int]) -> dict[int, int]:
     return {label: place for place, label in enumerate(labels)}
 
 
+def among(outputs: Sequence[int], labels: Sequence[int]) -> dict[int, int]:
+    """Each of `labels`, a network's own, to its place in the `outputs`: what an expert of those and others learns."""
+    places = by_position(outputs)
+    return {label: places[label] for label in labels}
+
+
 def by_group(groups: Sequence[Sequence[int]]) -> dict[int, int]:
     """Each label to the number of the group that holds it: what a router learns."""
     return {label: group for group, labels in enumerate(groups) for label in labels}

@@ -42,7 +42,7 @@ class GatedEnsemble(RecipeModule):
         self.save_hyperparameters(ignore=["experts", "routers"])
         tree = parse(branches, classes)
         channels, height, width = in_shape
-        sizes = [len(tree.experts)] if routing == "none" else [len(path) for path in tree.paths]
+        sizes = [len(weighed) for weighed in tree.weighed(routing)]
         gates = [build_gate(gate, (channels, height, width), len(classes), size, weights) for size in sizes]
         self.mixture = Mixture(tree, experts, routers, gates, routing, cascade)
         self.mixture.to(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Bases of other seeds that speak together: a deep ensemble, all of it or only as far as an image needs.
+"""Bases of one run that speak together: an ensemble, all of it or only as far as an image needs.
 
 Legend: B batch, C H W image, K classes, M members.
 """

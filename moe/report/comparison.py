@@ -26,7 +26,10 @@ FRONT = (
 def write(
     file: Path, title: str, rows: Sequence[Row], differences: Sequence[str], failed: Sequence[Failure] = ()
 ) -> None:
-    """Write the page of at least one row; it is there whole or not at all. Raises OSError where it cannot be."""
+    """Write the page of at least one row; it is there whole or not at all.
+
+    Raises StoreError where it cannot be.
+    """
     names = row_names(rows, shown_keys(rows, differences))
     warned = [note for note in notes(rows, differences) if note.startswith("*")]
     said = [note for note in notes(rows, differences) if note not in warned]

@@ -29,8 +29,8 @@ def measure(
 ) -> Plain:
     """The sections `test`, `baselines` and `verdict` of a mixture on images uint8 (N, C, H, W) of labels (N,).
 
-    `predictions` is what the mixture said of them, live; `frozen` what every frozen network said of each.
-    Leaves the mixture on the CPU.
+    `predictions` is what the mixture said of them, live or from what was stored; `frozen` what every frozen network
+    said of each. Leaves the mixture on the CPU.
     """
     # What was routed live is what the baselines are routed by, whatever rounding did since.
     frozen = replace(frozen, route=predictions.route)

@@ -10,7 +10,7 @@ from moe.data.batches import Batches, Pixels
 from moe.data.canonical import DataSet, assemble
 from moe.data.module import ImageDataModule, split_images
 from moe.data.splits import SplitIndices, folds
-from moe.data.subset import by_group, by_position, filter_labels, with_others
+from moe.data.subset import among, by_group, by_position, filter_labels, with_others
 from moe.modules.fit import fit
 from moe.modules.recipe import RecipeModule
 from moe.schema import Augment, Recipe
@@ -56,6 +56,7 @@ def found(data: ImageDataModule, split: str) -> list[tuple[int, int]]:
 
 def test_positions_and_groups() -> None:
     assert by_position([8, 0, 1]) == {8: 0, 0: 1, 1: 2}
+    assert among([8, 0, 1], [1, 8]) == {1: 2, 8: 0}
     assert by_group([[0, 9], [2, 3], [5]]) == {0: 0, 9: 0, 2: 1, 3: 1, 5: 2}
 
 
@@ -150,8 +151,11 @@ def shown(data: ImageDataModule, folder: Path) -> Recorder:
     return recorder
 
 
-def test_each_epoch_has_the_batches_of_its_own_number_and_choices_keep_their_order(tmp_path: Path) -> None:
-    data = module(by_position(range(4)), eval_batch_size=2)
+def test_each_epoch_has_the_batches_of_its_own_number_and_choices_keep_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moe.data.module.EVALUATED", 2)
+    data = module(by_position(range(4)))
     recorder = shown(data, tmp_path)
     for epoch in range(3):
         expected = Batches(data.examples("train"), RAW, 4, 5, RECIPE.augment, epoch=lambda epoch=epoch: epoch)
