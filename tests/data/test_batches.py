@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from moe.data.batches import Batches, Examples, Pixels
+from moe.data.batches import Batches, Examples, Pixels, least
 from moe.schema import Augment
 
 RAW = Pixels((0.0,), (1.0,))
@@ -241,3 +241,29 @@ def test_images_normalised_once_are_those_normalised_batch_by_batch(
     each = list(Batches(examples, pixels, 5, seed=1, augment=Augment(flip=True, shift=1, cutout=2)))
     for one, other in zip(once, each, strict=True):
         assert torch.equal(one[0], other[0]) and one[0].stride() == other[0].stride()
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "even", "world", "expected"),
+    [
+        (80, 79, False, 1, 1),  # 79 and 1
+        (80, 79, True, 1, 40),
+        (23, 5, False, 1, 3),
+        (23, 5, True, 1, 4),
+        (3, 5, False, 1, 3),
+        (80, 77, False, 2, 1),  # of 3 one process has 2
+        (80, 79, False, 2, 1),  # of 1 both have the same
+        (80, 77, True, 2, 20),
+    ],
+)
+def test_the_fewest_images_that_a_process_learns_from_at_once(
+    count: int, size: int, even: bool, world: int, expected: int
+) -> None:
+    assert least(count, size, even, world) == expected
+    examples = Examples(torch.zeros(count, 1, 1, 1, dtype=torch.uint8), torch.zeros(count))
+    every = [
+        len(targets)
+        for rank in range(world)
+        for _, targets in Batches(examples, Pixels((0.0,), (1.0,)), size, 0, rank=rank, world=world, even=even)
+    ]
+    assert min(every) == expected

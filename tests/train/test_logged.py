@@ -55,7 +55,8 @@ def test_a_crash_marks_its_stages_wandb_run_failed_and_leaves_no_results(
     code, run = train(tmp_path, "logger=wandb", "base.recipe.epochs=1", *specialist)
     assert code == 1
     said = capsys.readouterr().err.strip().splitlines()
-    assert len([line for line in said if line.startswith("moe: curved: the loss or a gradient was NaN")]) == 1
+    (line,) = (line for line in said if line.startswith("moe: curved: the loss or a gradient was NaN"))
+    assert line.endswith(". A smaller learning rate (expert.recipe.optimizer.lr) or expert.recipe.clip=1.0 may help")
     assert not (run / "results.json").exists()
     assert {name: one.exit_code for name, one in wandb_runs(run).items()} == {"base": 0, "curved": 1}
 
