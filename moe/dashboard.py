@@ -13,6 +13,7 @@ from typing import Any
 
 from moe import command
 from moe.checks import scalars
+from moe.comparison import AGAINST
 from moe.config import compose
 from moe.errors import ConfigError, StoreError, UserError
 from moe.schema import Plain
@@ -21,7 +22,6 @@ from moe.sweep.record import Sweep, read_sweep, results, sweep_of
 PATH = re.compile(r"([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)")
 # What differs among runs where no sweep says so.
 KEYS = ("gate_kind", "gate.weights", "gate.width")
-AGAINST = ("uniform", "base")
 
 
 @dataclass(frozen=True)

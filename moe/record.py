@@ -17,6 +17,7 @@ from moe.modules.fit import precision_for
 from moe.nets.members import Members
 from moe.nets.routing import hard_route
 from moe.provenance import git_revision, versions
+from moe.report.page import REPORT
 from moe.results.measure import measure, measure_classifier, measure_router
 from moe.results.predictions import PREDICTIONS, write_predictions
 from moe.schema import Plain
@@ -97,7 +98,7 @@ def record(
 
 def clear(folder: Path) -> None:
     """Remove what an earlier run left in `folder`, half or whole, before the files of this one come one by one."""
-    for name in (results.RESULTS, PREDICTIONS, "report.html"):
+    for name in (results.RESULTS, PREDICTIONS, REPORT):
         sweep(folder / name, 0)
         (folder / name).unlink(missing_ok=True)
 
@@ -124,9 +125,9 @@ def _finish(
     results.write(job.folder, found)
     log.info("%s", results.table(found))
     log.info("run folder  %s", job.folder)
-    log.info("results     %s", job.folder / "results.json")
+    log.info("results     %s", job.folder / results.RESULTS)
     if job.config.report:
-        log.info("report      %s", job.folder / "report.html")
+        log.info("report      %s", job.folder / REPORT)
 
 
 def _matched(stages: list[Stage]) -> Plain:

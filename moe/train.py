@@ -22,6 +22,7 @@ from moe import command, command_line, help
 from moe.config import CONF, hydra_errors, parse
 from moe.data.sources import class_names
 from moe.errors import DataError
+from moe.results.files import RESULTS
 from moe.schema import Config, Plain
 from moe.sizes import resolved
 from moe.sweep import record as sweeps
@@ -121,7 +122,7 @@ def _job(config: Config, folder: Path) -> Plain | None:
     if results is not None:
         log.info("finished already: %s", folder)
         return results
-    older = (folder / sweeps.RESULTS).is_file() and not config.plan
+    older = (folder / RESULTS).is_file() and not config.plan
     if older:
         # Of another config. They stay until this job has its own; where it is killed they are not to be taken for them.
         sweeps.write_failure(folder, sweeps.SILENT)

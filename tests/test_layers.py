@@ -19,6 +19,7 @@ LAYERS: list[list[str]] = [
     ["moe.overrides", "moe.command_line"],
     ["moe.config"],
     ["moe.settings", "moe.help"],
+    ["moe.results.files"],
     ["moe.sweep", "moe.wandb_session", "moe.provenance"],
     ["moe.nets"],
     ["moe.data", "moe.metrics"],

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from moe.report.marked import put
+from moe.report.marked import markdown, put
 
 MARKS = ("<!-- table -->", "<!-- end -->")
 
@@ -22,3 +22,10 @@ def test_a_file_without_the_marks_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has 0 places"):
         put(file, MARKS, "new")
     assert file.read_text() == "nothing\n"
+
+
+def test_names_begin_at_the_left_and_numbers_end_right() -> None:
+    assert markdown(["gate", "n", "why"], [["mlp", "3", "width"], ["conv", "3", ""]], (0, 2)) == (
+        "| gate | n | why |\n| --- | --: | --- |\n| mlp | 3 | width |\n| conv | 3 |  |"
+    )
+    assert markdown(["gate", "n"], []) == "| gate | n |\n| --- | --: |"

@@ -41,9 +41,9 @@ def columns(rows: Sequence[Row], differences: Sequence[str], by_run: bool = Fals
 def _columns(rows: Sequence[Row], differences: Sequence[str], by_run: bool) -> Iterator[Column]:
     yield _words("experiment", [row.experiment + "*" * row.on_test for row in rows])
     if by_run:
-        yield _numbers("seed", [row.first.seed for row in rows], "{:.0f}")
+        yield numbers("seed", [row.first.seed for row in rows], "{:.0f}")
     else:
-        yield _numbers("n", [row.n for row in rows], "{:.0f}")
+        yield numbers("n", [row.n for row in rows], "{:.0f}")
     if len({row.first.fingerprint for row in rows}) > 1:
         yield _words("data", [f"{row.first.data}@{row.first.fingerprint[:6]}" for row in rows])
     yield _accuracies("val", [row.val for row in rows])
@@ -56,18 +56,19 @@ def _columns(rows: Sequence[Row], differences: Sequence[str], by_run: bool) -> I
     for name in AGAINST:
         differ = [row.against(name) for row in rows]
         yield Column(f"vs {name} [95%]", [difference(one) for one in differ], _means(differ))
-    yield _numbers("gate parameters", [row.mean("gate_parameters") for row in rows], "{:,.0f}")
-    yield _numbers("parameters", [row.mean("parameters") for row in rows], "{:,.0f}")
-    yield _numbers("MFLOP routed", [_mega(row.mean("routed")) for row in rows], "{:,.2f}")
-    yield _numbers("dense", [_mega(row.mean("dense")) for row in rows], "{:,.2f}")
-    yield _numbers("seconds", [row.mean("seconds") for row in rows], "{:.0f}")
+    yield numbers("gate parameters", [row.mean("gate_parameters") for row in rows], "{:,.0f}")
+    yield numbers("parameters", [row.mean("parameters") for row in rows], "{:,.0f}")
+    yield numbers("MFLOP routed", [scaled(row.mean("routed"), 1e6) for row in rows], "{:,.2f}")
+    yield numbers("dense", [scaled(row.mean("dense"), 1e6) for row in rows], "{:,.2f}")
+    yield numbers("seconds", [row.mean("seconds") for row in rows], "{:.0f}")
 
 
 def _words(title: str, cells: Sequence[str]) -> Column:
     return Column(title, cells, cells, left=True)
 
 
-def _numbers(title: str, values: Sequence[float | None], form: str) -> Column:
+def numbers(title: str, values: Sequence[float | None], form: str) -> Column:
+    """A column of numbers as `form` says them, empty where there is none."""
     return Column(title, ["" if value is None else form.format(value) for value in values], values)
 
 
@@ -112,8 +113,9 @@ def difference(found: Estimate | None) -> str:
     return f"{100 * found.mean:+.2f}{ends or ''}"
 
 
-def _mega(value: float | None) -> float | None:
-    return None if value is None else value / 1e6
+def scaled(value: float | None, unit: float) -> float | None:
+    """A number in units of so much, None where it is not known."""
+    return None if value is None else value / unit
 
 
 def notes(rows: Sequence[Row], differences: Sequence[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from moe.errors import ConfigError, StoreError
-from moe.results import read
+from moe.results import RESULTS, read
 from moe.schema import Config, Plain
 from moe.settings import NO_DIFFERENCE, differences, places, settings
 
@@ -102,7 +102,7 @@ def collect(given: Sequence[Path]) -> tuple[list[Run], list[str]]:
 def refuse_other(folder: Path, config: Config) -> None:
     """Raise ConfigError where `folder` holds a finished run of another config, naming up to five keys that differ."""
     try:
-        found = read(folder / "results.json")["config"]
+        found = read(folder / RESULTS)["config"]
         # Rows of a comparison may be of other images or seeds; a folder's run may not.
         alike = tuple(key for key in NO_DIFFERENCE if key != "seed" and not key.startswith("data."))
         differ = list(differences(found, config.plain(), (*alike, *places(config.plain()))))
@@ -123,11 +123,11 @@ def files(place: Path) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise StoreError(f"{place} does not exist; give a run's folder or one that holds runs")
-    if (place / "results.json").is_file():
-        return [place / "results.json"]
-    found = sorted(place.rglob("results.json"))
+    if (place / RESULTS).is_file():
+        return [place / RESULTS]
+    found = sorted(place.rglob(RESULTS))
     if not found:
-        raise StoreError(f"{place} holds no results.json, nor does a folder below it: there is no finished run")
+        raise StoreError(f"{place} holds no {RESULTS}, nor does a folder below it: there is no finished run")
     return found
 
 
@@ -166,7 +166,7 @@ def _run(path: Path, results: Plain) -> Run:
             revision=None if results.get("git") is None else str(results["git"]),
         )
     except (KeyError, TypeError, AttributeError):
-        raise StoreError(f"{path / 'results.json'} is damaged: it is not the results.json of a run") from None
+        raise StoreError(f"{path / RESULTS} is damaged: it is not the {RESULTS} of a run") from None
 
 
 def _trained(results: Plain) -> Plain:

@@ -207,7 +207,7 @@ def _runs(rows: Sequence[Row], folder: Path) -> str:
     runs = [(number, run) for number, row in enumerate(rows, 1) for run in (*row.runs, *row.copies)]
     links = {}
     for _, run in runs:
-        target = run.path / "report.html" if (run.path / "report.html").is_file() else run.path
+        target = run.path / page.REPORT if (run.path / page.REPORT).is_file() else run.path
         links[str(run.path)] = quote(os.path.relpath(target, folder))
     paths = [str(run.path) for _, run in runs]
     shown = [

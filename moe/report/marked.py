@@ -1,7 +1,14 @@
 """Tables in Markdown files, between marks that say what makes them."""
 
 import re
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[int] = (0,)) -> str:
+    """A table in Markdown; the columns in the places `left` begin at the left, as names do, all others end right."""
+    marks = ["---" if place in left else "--:" for place in range(len(head))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, marks, *rows))
 
 
 def put(file: Path, marks: tuple[str, str], text: str) -> None:

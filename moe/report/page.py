@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+REPORT = "report.html"  # the page of a run, in its folder
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --page: #ffffff; --soft: #6b7280; --line: #d8dce2; --box: #f5f6f8;
   --warn: #fff1d6; --warn-ink: #6b4300 }

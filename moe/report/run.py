@@ -23,7 +23,6 @@ from moe.schema import Plain
 from moe.store import write_whole
 from moe.taxonomy import Tree
 
-REPORT = "report.html"
 PATHS_NOTE = (
     "Half of them wrong where there are as many, spread over the classes: no fair sample. Beside a branch stands "
     "the probability of getting there, where routing knows it; the line above an expert is its part in the "
@@ -59,7 +58,7 @@ def write(
             page.section("Training", *_training(results, curves)),
             page.section("Where this is from", *_origin(results)),
         ]
-    write_whole(folder / REPORT, page.document(title, parts).encode())
+    write_whole(folder / page.REPORT, page.document(title, parts).encode())
 
 
 def _accuracy(results: Plain) -> list[str]:

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from moe.errors import UserError
+from moe.results.files import RESULTS
 from moe.sweep import record
 from moe.sweep.jobs import Command
 from moe.sweep.record import Failure, Sweep
@@ -41,7 +42,7 @@ def _compare(sweep: Sweep, failed: list[Failure]) -> None:
     """Print the table of the finished runs, and leave it beside them as a page; of rivals the verdict, too."""
     from moe.comparison import collect, differing, rows, text
 
-    whole = [path for path in sorted(sweep.folder.rglob(record.RESULTS)) if not record.failed(path.parent)]
+    whole = [path for path in sorted(sweep.folder.rglob(RESULTS)) if not record.failed(path.parent)]
     if not whole:
         return
     runs, faults = collect(whole)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from moe.results.files import RESULTS
 from moe.sweep import gpus
-from moe.sweep.record import RESULTS, SILENT, planned, read_failure, taken, write_failure
+from moe.sweep.record import SILENT, planned, read_failure, taken, write_failure
 
 OUTPUT = "output.txt"
 STOP_SECONDS = 30.0

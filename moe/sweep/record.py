@@ -11,12 +11,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from moe.errors import ConfigError, StoreError, UserError
+from moe.results.files import RESULTS
 from moe.schema import Config, Plain
 from moe.settings import differences, places
 from moe.store import write_whole
 
 log = logging.getLogger(__name__)
-SWEEP, FAILURE, RESULTS = "sweep.json", "failure.json", "results.json"
+SWEEP, FAILURE = "sweep.json", "failure.json"
 NOT_STARTED, SILENT = "it was not started", "it ended without a word"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from moe.comparison import Row, revisions
-from moe.comparison.columns import Column, difference, percent
+from moe.comparison.columns import Column, difference, numbers, percent, scaled
 from moe.comparison.text import fitted
 from moe.config import CONF
 from moe.schema import Plain
@@ -28,18 +28,18 @@ def rival_columns(found: Mapping[str, Row], latency: Latency | None) -> list[Col
     test = [percent(row.tested) for row in rows]
     shown = [
         Column("rival", [name + "*" * row.on_test for name, row in found.items()], list(found), left=True),
-        _numbers("n", [row.n for row in rows], "{:.0f}"),
+        numbers("n", [row.n for row in rows], "{:.0f}"),
         Column("val", [percent(row.val) for row in rows], [row.val.mean if row.val else None for row in rows]),
         Column("test", test, [row.test.mean if row.test else None for row in rows]),
-        _numbers("MFLOP routed", [_scaled(row.mean("routed"), 1e6) for row in rows], "{:,.2f}"),
-        _numbers("dense", [_scaled(row.mean("dense"), 1e6) for row in rows], "{:,.2f}"),
-        _numbers("TFLOP to train", [_scaled(row.mean("training_flops"), 1e12) for row in rows], "{:,.4g}"),
-        _numbers("parameters", [row.mean("parameters") for row in rows], "{:,.0f}"),
+        numbers("MFLOP routed", [scaled(row.mean("routed"), 1e6) for row in rows], "{:,.2f}"),
+        numbers("dense", [scaled(row.mean("dense"), 1e6) for row in rows], "{:,.2f}"),
+        numbers("TFLOP to train", [scaled(row.mean("training_flops"), 1e12) for row in rows], "{:,.4g}"),
+        numbers("parameters", [row.mean("parameters") for row in rows], "{:,.0f}"),
         Column("as matched", matched := [_matched(row) for row in rows], matched, left=True),
     ]
     for batch in latency.batches if latency else []:
         assert latency is not None
-        shown.append(_numbers(f"ms at {batch}", [latency.milliseconds(name, batch) for name in found], "{:.4g}"))
+        shown.append(numbers(f"ms at {batch}", [latency.milliseconds(name, batch) for name in found], "{:.4g}"))
     return shown
 
 
@@ -64,12 +64,12 @@ def contest_columns(held: Sequence[Contest]) -> list[Column]:
     differences = [difference(one.difference) for one in held]
     return [
         Column("points", names, names, left=True),
-        _numbers("seeds", [len(one.seeds) for one in held], "{:.0f}"),
+        numbers("seeds", [len(one.seeds) for one in held], "{:.0f}"),
         Column("difference [95%]", differences, [one.difference.mean for one in held]),
-        _numbers("p", [one.p for one in held], "{:.2g}"),
-        _numbers("Holm p", [one.corrected for one in held], "{:.2g}"),
-        _numbers("inference x", [one.inference for one in held], "{:.2f}"),
-        _numbers("training x", [one.training for one in held], "{:.2f}"),
+        numbers("p", [one.p for one in held], "{:.2g}"),
+        numbers("Holm p", [one.corrected for one in held], "{:.2g}"),
+        numbers("inference x", [one.inference for one in held], "{:.2f}"),
+        numbers("training x", [one.training for one in held], "{:.2f}"),
     ]
 
 
@@ -81,9 +81,9 @@ def regret_columns(found: Mapping[str, Row]) -> list[Column]:
     errors = [None if row.test is None else 1 - row.test.mean for row in mixtures.values()]
     return [
         Column("points of error", list(mixtures), list(mixtures), left=True),
-        _numbers("all", [_scaled(error, 0.01) for error in errors], "{:.2f}"),
+        numbers("all", [scaled(error, 0.01) for error in errors], "{:.2f}"),
         *(
-            _numbers(title, [100 * _mean(row, part) for row in mixtures.values()], "{:.2f}")
+            numbers(title, [100 * _mean(row, part) for row in mixtures.values()], "{:.2f}")
             for part, title in REGRET.items()
         ),
     ]
@@ -202,14 +202,6 @@ def text(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | N
             "\n".join(said),
         ]
     )
-
-
-def _numbers(title: str, values: Sequence[float | None], form: str) -> Column:
-    return Column(title, ["" if value is None else form.format(value) for value in values], values)
-
-
-def _scaled(value: float | None, unit: float) -> float | None:
-    return None if value is None else value / unit
 
 
 def _mean(row: Row, part: str) -> float:
