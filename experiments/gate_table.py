@@ -8,12 +8,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from moe.comparison import Row, collect, rows
+from moe.comparison import Row, collect, revisions, rows
 from moe.comparison.columns import difference, percent
 from moe.comparison.estimate import Estimate
 from moe.loggers import gate_kind
+from moe.provenance import in_words
 from moe.report.figure import style, svg
-from moe.report.marked import put
+from moe.report.marked import markdown, put
 from moe.report.tradeoffs import Line, against_width, by_row, zero
 from moe.results import read
 
@@ -73,7 +74,7 @@ def table(made: Sequence[Row]) -> str:
     rates = {rate(row) for row in made}
     head = ["gate", "weights", "width", *(["rate"] if len(rates) > 1 else []), "n", "val", "test", *branches]
     head += ["less uniform, points", "less the base, points", "gate parameters", "gates' seconds"]
-    lines = [head, ["---", "---", *["--:"] * (len(head) - 2)]]
+    lines = []
     for row in made:
         wide, seconds = width(row), [read(run.path)["seconds"]["gates"]["seconds"] for run in row.runs]
         lines.append(
@@ -92,17 +93,12 @@ def table(made: Sequence[Row]) -> str:
                 f"{sum(seconds) / len(seconds):.1f}",
             ]
         )
-    machines = sorted({read(run.path)["machine"] for row in made for run in row.runs})
-    return "\n".join(
-        [
-            *(f"| {' | '.join(line)} |" for line in lines),
-            "",
-            f"{intervals(made)}, in bold where their interval leaves out zero. Rows are in the order of val. "
-            f"On {'; '.join(machines)}.",
-            "",
-            f"![{TITLES[by_width(made)]}]({PLOT})",
-        ]
+    machines = sorted({in_words(read(run.path)["machine"]) for row in made for run in row.runs})
+    said = (
+        f"{intervals(made)}, in bold where their interval leaves out zero. Rows are in the order of val. "
+        f"On {'; '.join(machines)}. {revisions(made) or ''}".rstrip()
     )
+    return "\n\n".join([markdown(head, lines, (0, 1)), said, f"![{TITLES[by_width(made)]}]({PLOT})"])
 
 
 def plot(made: Sequence[Row]) -> str:

@@ -1,7 +1,8 @@
-"""What code a run was made by: the packages' versions, the checkout's commit, the code of a network's module."""
+"""What a run was made by: the packages' versions, the machine, the checkout's commit, a network's own code."""
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,6 +28,11 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def in_words(machine: str) -> str:
+    """A machine as results name it, one thread in the singular; those from before have it as "1 threads"."""
+    return re.sub(r"\b1 threads\b", "1 thread", machine)
 
 
 @functools.cache

@@ -21,6 +21,7 @@ from moe.modules.checkpoint import Checkpoints
 from moe.modules.fit import Fitted, fit
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
+from moe.provenance import in_words
 from moe.stages import Stage, section
 from moe.store import Entry
 
@@ -112,9 +113,8 @@ def machine(device: torch.device) -> str:
     """The hardware in words: the GPU's name, or the processor's architecture and the threads in use."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    own = f"{threads} thread{'s' * (threads > 1)}"
-    return f"CPU {platform.machine()} ({torch.backends.cpu.get_cpu_capability()}), {own}"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return in_words(f"CPU {platform.machine()} ({capability}), {torch.get_num_threads()} threads")
 
 
 def peak_memory() -> int | None:

@@ -10,15 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from moe.report.marked import put
+from moe.provenance import in_words
+from moe.report.marked import markdown, put
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
-
-
-def markdown(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def spread(ratio: dict[str, float]) -> str:
@@ -27,6 +23,10 @@ def spread(ratio: dict[str, float]) -> str:
 
 def fine(ratio: dict[str, float]) -> str:
     return f"{ratio['median']:.2f} ({ratio['least']:.2f} to {ratio['greatest']:.2f})"
+
+
+def machine(found: dict[str, Any]) -> str:
+    return in_words(found["machine"])
 
 
 def sweep(found: dict[str, Any]) -> Iterator[str]:
@@ -45,7 +45,7 @@ def sweep(found: dict[str, Any]) -> Iterator[str]:
     )
     yield f"Widths {', '.join(map(str, found['widths']))}, {found['epochs']} epochs each. " + (
         f"The sweep took {seconds['whole sweep']:.0f} s, the bare loops {sum(seconds['bare loops']):.0f} s, on "
-        f"{found['machine']}."
+        f"{machine(found)}."
     )
 
 
@@ -54,7 +54,7 @@ def finished(found: dict[str, Any]) -> Iterator[str]:
     yield (
         f"A finished job takes {fine(each)} s, and the whole command of {jobs['many']} finished jobs is "
         f"{found['first over again']:.1f} times as fast as when their gates were trained, for one epoch each, on "
-        f"digits. Median, least and greatest of {len(found['seconds']['many again'])} turns, on {found['machine']}."
+        f"digits. Median, least and greatest of {len(found['seconds']['many again'])} turns, on {machine(found)}."
     )
 
 
@@ -66,16 +66,16 @@ def together(found: dict[str, Any]) -> Iterator[str]:
         rows.append([name, *ratios, f"{operations['alone']} to {operations['together']}"])
     yield markdown(["gates", "bare loops over together", "jobs alone over together", "operations a step"], rows)
     yield (
-        f"Medians of {found['repetitions']} turns, least and greatest, on {found['machine']}; other work ran beside it "
+        f"Medians of {found['repetitions']} turns, least and greatest, on {machine(found)}; other work ran beside it "
         f"(a load of {found['load']:.1f}), which is why the sides take turns."
     )
 
 
 def precision(found: list[dict[str, Any]]) -> Iterator[str]:
     rows = [[name, *(f"{one['fp32_over_bf16'][name]:.2f}" for one in found)] for name in found[0]["fp32_over_bf16"]]
-    yield markdown(["fp32's time over bf16's", *(one["machine"] for one in found)], rows)
+    yield markdown(["fp32's time over bf16's", *(machine(one) for one in found)], rows)
     for one in found:
-        yield f"{one['machine']}: {_multiplies(one)}."
+        yield f"{machine(one)}: {_multiplies(one)}."
     yield "Below 1, bf16 is slower."
 
 
@@ -112,7 +112,7 @@ def throughput(found: dict[str, Any]) -> Iterator[str]:
     short = " **Measured with `--short`, only to see that it works.**" if found["short"] else ""
     yield (
         f"From the command to the first training step, all cached: {said}. Medians of {found['turns']} turns, least "
-        f"and greatest, on {found['machine']} at a load of {found['load']:.1f}.{short}"
+        f"and greatest, on {machine(found)} at a load of {found['load']:.1f}.{short}"
     )
 
 
@@ -121,7 +121,7 @@ def overhead(found: dict[str, Any]) -> Iterator[str]:
     rows = [[n, f"{s['least']:.0f}", f"{s['lower quartile']:.0f}", f"{over[n]:.2f}"] for n, s in spent.items()]
     yield markdown(["an epoch of 50 steps, ms of the processor", "least", "lower quartile", "over as it is"], rows)
     yield (
-        f"{found['repetitions']} turns of {found['epochs']} epochs each on {found['machine']}, at a load of "
+        f"{found['repetitions']} turns of {found['epochs']} epochs each on {machine(found)}, at a load of "
         f"{found['load']:.1f}."
     )
 
@@ -136,7 +136,7 @@ def steps(found: dict[str, Any]) -> Iterator[str]:
     short = " **Measured with `--short`, only to see that it works.**" if found["short"] else ""
     yield (
         f"`fast_vgg` of size s, batches of {found['batch']}, {found['precision']}. Medians of {found['turns']} turns, "
-        f"least and greatest, on {found['machine']} at a load of {found['load']:.1f}.{short}"
+        f"least and greatest, on {machine(found)} at a load of {found['load']:.1f}.{short}"
     )
 
 

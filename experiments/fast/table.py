@@ -12,7 +12,8 @@ from pathlib import Path
 from moe.comparison import Row, collect, differing, revisions, rows
 from moe.comparison.columns import difference
 from moe.comparison.estimate import estimate
-from moe.report.marked import put
+from moe.provenance import in_words
+from moe.report.marked import markdown, put
 from moe.results import read as results_of
 
 HERE = Path(__file__).parent
@@ -80,18 +81,13 @@ def gap(one: Row | None, to: Row | None) -> str:
     return "-" if found is None else (f"**{said}**" if found.sign else said) + few
 
 
-def markdown(head: list[str], cells: list[list[str]]) -> str:
-    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *cells]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def origin(found: Iterable[Row]) -> str:
     """Where the networks were trained, by which numbers and which code."""
     found = list(found)
     each = [results_of(run.path) for row in found for run in row.runs]
     if not each:
         return " Nothing has run yet."
-    where = sorted({f"{one['seconds']['base']['machine']} in {one['precision']}" for one in each})
+    where = sorted({f"{in_words(one['seconds']['base']['machine'])} in {one['precision']}" for one in each})
     return f" Trained on {'; '.join(where)}." + (f" {said}" if (said := revisions(found)) else "")
 
 

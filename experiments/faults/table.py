@@ -11,9 +11,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from moe.comparison import short_revision
+from moe.provenance import in_words
+from moe.report.marked import markdown, put
+
 HERE = Path(__file__).parent
-README = HERE / "README.md"
-BEGIN, END = "<!-- table: experiments/faults/table.py -->\n", "<!-- end of table -->\n"
+MARKS = ("<!-- table: experiments/faults/table.py -->", "<!-- end of table -->")
 SHOWN = 4  # cases of a row that are named; the others are counted
 
 
@@ -28,7 +31,7 @@ def rows(lines: list[str]) -> dict[str, Counter[tuple[str, str]]]:
 
 def table(found: dict[str, Counter[tuple[str, str]]]) -> str:
     """One line a fault, with its commonest cases, what came of them and how often."""
-    lines = ["| fault | tried | failed | skipped | what, and what came of it |", "| --- | --: | --: | --: | --- |"]
+    lines = []
     for fault in sorted(found):
         cases = found[fault]
         by = Counter({word: sum(n for (_, o), n in cases.items() if o == word) for word in ("failed", "skipped")})
@@ -36,25 +39,24 @@ def table(found: dict[str, Counter[tuple[str, str]]]) -> str:
         more = len(cases) - len(named)
         said = "; ".join(named) + (f"; {more} more kinds" if more > 0 else "")
         tried = sum(cases.values()) - by["skipped"]
-        lines.append(f"| {fault} | {tried:,} | {by['failed']} | {by['skipped']} | {said.replace('|', '/')} |")
-    return "\n".join(lines) + "\n"
+        lines.append([fault, f"{tried:,}", str(by["failed"]), str(by["skipped"]), said.replace("|", "/")])
+    return markdown(["fault", "tried", "failed", "skipped", "what, and what came of it"], lines, (0, 4))
 
 
 def said(head: dict[str, Any]) -> str:
-    """What version of the tests ran, of which code, and where."""
+    """What version of the tests ran, where, by what and of which code."""
     versions = head["versions"]
     by = ", ".join(f"{name} {versions[name]}" for name in ("python", "torch", "pytorch-lightning", "wandb"))
-    return f"The {head['version']} version, on {head['machine']}, by {by}."
+    revision = short_revision(head["git"])
+    return f"The {head['version']} version, on {in_words(head['machine'])}, by {by}. The code is revision {revision}."
 
 
 def main() -> None:
     first, *lines = (HERE / "results.jsonl").read_text().splitlines()
     made = said(json.loads(first)) + "\n\n" + table(rows(lines))
-    if sys.argv[1:] != ["--write"]:
-        print(made, end="")
-        return
-    before, rest = README.read_text().split(BEGIN)
-    README.write_text(before + BEGIN + made + END + rest.split(END)[1])
+    print(made)
+    if "--write" in sys.argv[1:]:
+        put(HERE / "README.md", MARKS, made)
 
 
 if __name__ == "__main__":

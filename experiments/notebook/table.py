@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from moe.comparison import collect, revisions, rows
+from moe.provenance import in_words
 from moe.report.marked import put
 
 HERE = Path(__file__).parent
@@ -121,7 +122,7 @@ def table(whole: bool = True) -> str:
         theirs = f"{NOTEBOOK['mixture'] - NOTEBOOK['base']:+.2f}" if name == "base" else ""
         cells = [cell([over(name)(found) for found in arms[arm]], "+") + clear(arms[arm], name) for arm in ARMS]
         lines.append(f"| mixture less {title}, points | {theirs} | {' | '.join(cells)} |")
-    machines = sorted({found["machine"] for results in arms.values() for found in results})
+    machines = sorted({in_words(found["machine"]) for results in arms.values() for found in results})
     seeds = {arm: ", ".join(str(found["seed"]) for found in results) or "none" for arm, results in arms.items()}
     lines += [
         "",

@@ -13,9 +13,10 @@ from moe.comparison import Row, Run, collect, revisions, rows
 from moe.comparison.columns import Column, columns, difference, percent
 from moe.errors import StoreError
 from moe.loggers import gate_kind
+from moe.provenance import in_words
 from moe.report import verdict as page
 from moe.report.figure import style
-from moe.report.marked import put
+from moe.report.marked import markdown, put
 from moe.results import read as results
 from moe.verdict import Contest
 
@@ -32,11 +33,12 @@ PICTURES = {"MFLOP an image, as routed": "flops.svg", "ms an image at a batch of
 NOT_RUN = "**This has not run yet**: there are no results files, and so there is no table."
 
 
-def markdown(shown: Sequence[Column]) -> str:
+def in_columns(shown: Sequence[Column]) -> str:
+    """Columns as a table, but those without a single cell."""
     shown = [column for column in shown if any(column.cells)]
-    lines = [[column.title for column in shown], ["---" if column.left else "--:" for column in shown]]
-    lines += [[column.cells[row].strip() for column in shown] for row in range(len(shown[0].cells))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    cells = [[cell.strip() for cell in column.cells] for column in shown]
+    left = [place for place, column in enumerate(shown) if column.left]
+    return markdown([column.title for column in shown], zip(*cells, strict=True), left)
 
 
 def read(*places: Path) -> list[Run]:
@@ -52,7 +54,7 @@ def judged(found: Mapping[str, Row], held: Sequence[Contest], latency: "verdict.
     tables = (verdict.rival_columns(found, latency), verdict.contest_columns(held), verdict.regret_columns(found))
     return [
         verdict.headline(held),
-        *(markdown(columns) for columns in tables if columns and columns[0].cells),
+        *(in_columns(columns) for columns in tables if columns and columns[0].cells),
         "\n".join(verdict.notes(found, held, latency)),
     ]
 
@@ -90,10 +92,8 @@ def summary() -> str:
     found = verdict.rivals(runs)
     ours = {one.other: one for one in verdict.contests(found) if one.one == verdict.MIXTURE}
     seeds = sorted({run.seed for run in runs})
-    lines = [
-        "| rival | test accuracy, % | `hard` less it, points | Holm p | MFLOP an image | TFLOP to train |",
-        "| --- | --: | --: | --: | --: | --: |",
-    ]
+    head = ["rival", "test accuracy, %", "`hard` less it, points", "Holm p", "MFLOP an image", "TFLOP to train"]
+    lines = []
     # As dear ones below each other: by what an image costs.
     for names in sorted(verdict.same(found), key=lambda names: found[names[0]].mean("routed") or 0):
         row, one = found[names[0]], ours.get(names[0])
@@ -106,13 +106,13 @@ def summary() -> str:
             f"{(row.mean('routed') or 0) / 1e6:.1f}",
             f"{(row.mean('training_flops') or 0) / 1e12:.1f}",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(cells)
     said = (
         f"Means over seeds {', '.join(map(str, seeds))} with 95% intervals (Student's t, differences paired by seed), "
         f"in bold where the Holm-corrected p is below 0.05. On {'; '.join(machines(runs))}."
     )
     picture = f"![Test accuracy against MFLOP an image](experiments/verdict/{PICTURES['MFLOP an image, as routed']})"
-    return "\n".join([*lines, "", said, "", picture])
+    return "\n\n".join([markdown(head, lines), said, picture])
 
 
 def wide() -> str:
@@ -125,7 +125,7 @@ def wide() -> str:
 
 
 def machines(runs: Sequence[Run]) -> list[str]:
-    return sorted({str(results(run.path)["machine"]) for run in runs})
+    return sorted({in_words(results(run.path)["machine"]) for run in runs})
 
 
 def tried() -> str:
@@ -155,7 +155,7 @@ def gates() -> str:
     own = [column for column in columns(made, []) if column.title in wanted]
     weights = [str(row.first.config["gate.weights"]) for row in made]
     names = [Column("gate", kinds, kinds, left=True), Column("weights", weights, weights, left=True)]
-    return markdown([*names, *own])
+    return in_columns([*names, *own])
 
 
 def main() -> None:

@@ -141,19 +141,24 @@ def sameness(run: Run) -> str:
 
 
 def revisions(rows: Sequence[Row]) -> str | None:
-    """A sentence about the revisions of the code that the runs are by, or None where it is one or none is known."""
+    """A sentence about the revisions of the code that the runs are by; None where it is one without changes, or none.
+
+    One with changes that were not committed is always told: nobody has that code.
+    """
     by = Counter(run.revision for row in rows for run in row.runs)
-    if len(by) < 2:
-        return None
-    said = [f"{_short(revision)} ({count})" for revision, count in by.most_common()]
-    return f"The runs are by different revisions of the code: {', '.join(said)}."
+    if len(by) > 1:
+        said = [f"{short_revision(one)} ({count})" for one, count in by.most_common()]
+        return f"The runs are by different revisions of the code: {', '.join(said)}."
+    changed = [one for one in by if one is not None and "-" in one]
+    return f"The runs are by revision {short_revision(changed[0])}." if changed else None
 
 
-def _short(revision: str | None) -> str:
-    if revision is None:
+def short_revision(recorded: str | None) -> str:
+    """A recorded revision of the code in words: the commit in seven letters, and whether it had changes."""
+    if recorded is None:
         return "an unknown one"
-    commit, *dirty = revision.split("-")
-    return "-".join([commit[:7], *dirty])
+    commit, *changed = recorded.split("-")
+    return commit[:7] + " from a working tree with changes that were not committed" * bool(changed)
 
 
 def _rows(group: Sequence[Run]) -> list[Row]:

@@ -79,7 +79,11 @@ def test_what_the_data_already_says_has_no_column(make: Make) -> None:
 def test_runs_by_different_revisions_of_the_code_are_told(make: Make) -> None:
     old, new = f"6e740c0{'5' * 33}", f"c39f087{'a' * 33}-dirty"
     runs = [make(seed, revision=old) for seed in (0, 1)] + [make(2, revision=new), make(3, revision=None)]
-    said = "The runs are by different revisions of the code: 6e740c0 (2), c39f087-dirty (1), an unknown one (1)."
+    changes = "c39f087 from a working tree with changes that were not committed"
+    said = f"The runs are by different revisions of the code: 6e740c0 (2), {changes} (1), an unknown one (1)."
     assert said in list(notes(rows(runs), []))
+    # One alone is told where it had changes.
+    alone = [make(seed, revision=new) for seed in (0, 1)]
+    assert f"The runs are by revision {changes}." in list(notes(rows(alone), []))
     alike = [make(seed, revision=old) for seed in (0, 1)]
     assert not any("revision" in note for note in notes(rows(alike), []))
