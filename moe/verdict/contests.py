@@ -112,13 +112,13 @@ def contests(found: Mapping[str, Row]) -> list[Contest]:
 
     A flat one is also held against the base and the routed uniform average, the cascaded one against the base, that
     trained for longer, and the cascades of bases. Rivals that came to be the very same networks are one, by the name of
-    the first.
+    that with the most seeds.
     """
     made: list[Contest | None] = []
-    distinct = [names[0] for names in same(found)]
+    distinct = [names[0] for names in same(found) if MIXTURE not in names]
     if MIXTURE in found:
         mixture = found[MIXTURE]
-        others = [(name, found[name]) for name in distinct if name != MIXTURE]
+        others = [(name, found[name]) for name in distinct]
         own = _own(mixture)
         made += [_contest(_family(row), (MIXTURE, own, mixture), (name, _own(row), row)) for name, row in others]
         for name, baseline in ((SPECIALISTS, "specialists"), (UNIFORM, "uniform")):
@@ -141,15 +141,19 @@ def contests(found: Mapping[str, Row]) -> list[Contest]:
 
 
 def same(found: Mapping[str, Row]) -> list[list[str]]:
-    """The rivals' names, those together whose runs are of the very same networks and numbers."""
+    """The rivals' names, those together whose runs are of the very same networks and numbers in the seeds they share.
+
+    The first of a group has the most seeds, and stands for the others.
+    """
     groups: list[list[str]] = []
-    for name, row in found.items():
-        twin = next((group for group in groups if _same(found[group[0]], row)), None)
+    for name in sorted(found, key=lambda name: -found[name].n):
+        twin = next((group for group in groups if _same(found[group[0]], found[name])), None)
         if twin is None:
             groups.append([name])
         else:
             twin.append(name)
-    return groups
+    order = list(found)
+    return sorted(groups, key=lambda group: min(map(order.index, group)))
 
 
 def _same(one: Row, other: Row) -> bool:

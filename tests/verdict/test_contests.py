@@ -1,5 +1,6 @@
 """Rivals made up of a few numbers, and what is made of them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,18 @@ def test_rivals_of_the_same_networks_are_one() -> None:
     held = contests(found)
     assert [one.other for one in held if one.family == RIVALS] == ["cascade", "ensemble"]
     assert "The very same networks, and so one rival: ensemble, long_ensemble." in list(notes(found, held, None))
+
+
+def test_of_the_same_networks_that_with_the_most_seeds_stands_for_the_others() -> None:
+    mixture = [run("hard", seed, 8, key=f"run-h{seed}") for seed in (0, 1, 2)]
+    ensemble = [run("ensemble", seed, 7, key=f"run-{seed}") for seed in (0, 1, 2)]
+    # One seed of the very same, by which it comes first on val.
+    long = run("long_ensemble", 0, 7, key="run-0")
+    ensemble[1:] = [replace(one, val=0.4) for one in ensemble[1:]]
+    found = rivals([*mixture, *ensemble, long])
+    assert list(found) == ["hard", "long_ensemble", "ensemble"]
+    assert same(found) == [["hard"], ["ensemble", "long_ensemble"]]
+    assert [(one.other, one.seeds) for one in contests(found) if one.family == RIVALS] == [("ensemble", (0, 1, 2))]
 
 
 def test_missing_rivals_and_seeds_are_said() -> None:
