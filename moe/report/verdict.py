@@ -15,7 +15,7 @@ from moe.report.figure import MUTED, PALETTE, WIDTH, style, svg
 from moe.report.layout import BELOW, add_legend, headroom, name_dots, new_axes
 from moe.report.tradeoffs import LEFT, MARKERS, by_row, decades, dots, zero
 from moe.store import write_whole
-from moe.verdict import Contest, Latency
+from moe.verdict import Contest, Latency, Spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +24,7 @@ PAGE = "verdict.html"
 KINDS = ("no mixture", "mixture")
 TALL = 3.2  # inches: room for the rivals' names beside their dots
 FRONT = "The line is the Pareto front: no other rival costs less and is as accurate, nor costs the same and is more so."
+BARS = " What is measured in ms has bars from the least repeat to the greatest and no such line: chance would draw it."
 
 
 def write(file: Path, title: str, found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | None) -> None:
@@ -44,24 +45,32 @@ def write(file: Path, title: str, found: Mapping[str, Row], held: Sequence[Conte
     write_whole(file, page.document(title, parts).encode())
 
 
-def against_cost(found: Mapping[str, Row], costs: Mapping[str, float], axis: str) -> "Figure":
+def against_cost(found: Mapping[str, Row], costs: "Mapping[str, float | Spread]", axis: str) -> "Figure":
     """Each rival's test accuracy in %, with its interval, against what it costs; the Pareto front as steps.
 
-    Mixtures have one colour and all else another; of rivals that are the very same networks only the first is shown.
+    A cost that was measured has its median's place, a bar from the least to the greatest, and no front. Mixtures have
+    one colour and all else another; of rivals that are the very same networks only the first is shown.
     """
+    bars = {name: cost for name, cost in costs.items() if isinstance(cost, Spread)}
+    middle = {name: cost.median if isinstance(cost, Spread) else cost for name, cost in costs.items()}
     first = [names[0] for names in verdict.same(found)]
     known = {name: one for name in first if name in costs and (one := found[name].tested) is not None}
     # Intervals of one seed and of several are not of the same thing.
     several = len({row.n for row in found.values()}) > 1
     figure, axes = new_axes(LEFT, BELOW, WIDTH - LEFT - 0.15, TALL, headroom(list(KINDS)))
-    decades(axes, [costs[name] for name in known])
+    decades(axes, [*(middle[name] for name in known), *(end for name in known if name in bars for end in bars[name])])
     for kind, colour, marker in zip(KINDS, PALETTE, MARKERS, strict=False):
         of_kind = [name for name in known if verdict.is_mixture(found[name]) == (kind == KINDS[1])]
-        dots(axes, [costs[name] for name in of_kind], [known[name] for name in of_kind], colour, marker, kind)
-    points = [(costs[name], 100 * one.mean) for name, one in known.items()]
-    front = [points[i] for i in pareto(points)]
-    ends = [*front, (max(cost for cost, _ in points), front[-1][1])]  # more cost buys nothing beyond the last
-    axes.step(*zip(*ends, strict=True), where="post", color=MUTED, linewidth=1.2, zorder=1)
+        dots(axes, [middle[name] for name in of_kind], [known[name] for name in of_kind], colour, marker, kind)
+        for name in of_kind:
+            if name in bars:
+                ends = bars[name].least, bars[name].greatest
+                axes.hlines(100 * known[name].mean, *ends, color=colour, linewidth=1.1, alpha=0.4, zorder=2)
+    points = [(middle[name], 100 * one.mean) for name, one in known.items()]
+    if not bars:
+        front = [points[i] for i in pareto(points)]
+        steps = [*front, (max(cost for cost, _ in points), front[-1][1])]  # more cost buys nothing beyond the last
+        axes.step(*zip(*steps, strict=True), where="post", color=MUTED, linewidth=1.2, zorder=1)
     axes.grid(axis="both")
     axes.set_axisbelow(True)
     axes.set_xlabel(axis)
@@ -73,14 +82,13 @@ def against_cost(found: Mapping[str, Row], costs: Mapping[str, float], axis: str
 
 def figures(found: Mapping[str, Row], latency: Latency | None) -> "dict[str, Figure]":
     """Accuracy against each cost that is known, by caption."""
-    priced = {
+    priced: dict[str, dict[str, float | Spread]] = {
         "MFLOP an image, as routed": {name: (row.mean("routed") or 0) / 1e6 for name, row in found.items()},
         "TFLOP to train": {name: (row.mean("training_flops") or 0) / 1e12 for name, row in found.items()},
     }
     for batch in latency.batches if latency else []:
         assert latency is not None
-        each = {name: latency.milliseconds(name, batch) or 0.0 for name in found}
-        priced[f"ms an image at a batch of {batch}"] = each
+        priced[f"ms an image at a batch of {batch}"] = dict(latency.spreads(found, batch))
     drawn = {}
     for caption, each in priced.items():
         costs = {name: cost for name, cost in each.items() if cost and found[name].test}
@@ -95,7 +103,7 @@ def _costs(found: Mapping[str, Row], latency: Latency | None) -> Iterator[str]:
         for caption, figure in figures(found, latency).items()
     }
     if drawings:
-        yield page.paragraph(FRONT, "soft")
+        yield page.paragraph(FRONT + BARS * (latency is not None), "soft")
         yield page.figures(drawings)
 
 

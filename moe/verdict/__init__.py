@@ -1,7 +1,7 @@
 """Whether the mixture pays: the runs of `experiment=verdict` held against each other, with what each costs."""
 
 from moe.verdict.contests import MIXTURE, Contest, contests, is_mixture, rivals, same
-from moe.verdict.latency import LATENCY, Latency, measure
+from moe.verdict.latency import LATENCY, Latency, Spread, measure
 from moe.verdict.tables import contest_columns, headline, notes, plain, regret_columns, rival_columns, text
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "MIXTURE",
     "Contest",
     "Latency",
+    "Spread",
     "contest_columns",
     "contests",
     "headline",

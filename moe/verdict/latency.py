@@ -1,13 +1,17 @@
 """How long an image takes each rival, on the machine at hand."""
 
 import json
+import math
+import os
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from moe import runs
 from moe.comparison import Row
@@ -18,17 +22,32 @@ from moe.inference import best_device
 from moe.schema import Config
 from moe.store import write_whole
 from moe.training import machine
+from moe.verdict.contests import same
 
 LATENCY = "latency.json"
 LARGE = 1024  # images in the larger batch
 ALONE = 32  # images one after another that are one repeat at batch 1
 
 
+class Spread(NamedTuple):
+    """Milliseconds an image: the median of the repeats, the least and the greatest."""
+
+    median: float
+    least: float
+    greatest: float
+
+    def __str__(self) -> str:
+        return f"{_short(self.median)} ({_short(self.least)} to {_short(self.greatest)})"
+
+
 @dataclass(frozen=True)
 class Latency:
     """Seconds an image of each repeat, by rival and batch size, measured together on one machine.
 
-    `seconds` of one machine say nothing beside those of another.
+    `seconds` of one machine say nothing beside those of another. `seeds`, `keys` and `routed` say of which networks
+    they are, and how much of them an image asks: of each rival the run's seed, key and FLOPs. `load` is the machine's
+    before it began, the mean number of processes that want to run. Files from before these were recorded have neither
+    keys, FLOPs nor load.
     """
 
     machine: str
@@ -36,16 +55,35 @@ class Latency:
     repeats: int
     seeds: dict[str, int]
     seconds: dict[str, dict[str, list[float]]]
+    keys: dict[str, str | None] = field(default_factory=dict)
+    routed: dict[str, float | None] = field(default_factory=dict)
+    load: float | None = None
 
     @property
     def batches(self) -> list[int]:
         """The batch sizes, ascending."""
         return sorted({int(batch) for each in self.seconds.values() for batch in each})
 
-    def milliseconds(self, rival: str, batch: int) -> float | None:
-        """The median over the repeats, or None for a rival that was not there."""
-        found = self.seconds.get(rival, {}).get(str(batch))
-        return 1000 * median(found) if found else None
+    def spreads(self, found: Mapping[str, Row], batch: int) -> dict[str, Spread]:
+        """What an image takes each rival at that batch size, where it was measured and is of the runs found.
+
+        Rivals that are the very same networks have one figure, of the first of them that was measured.
+        """
+        other, made = self.others(found), {}
+        for names in same(found):
+            own = next((self.seconds[name] for name in names if name in self.seconds and name not in other), {})
+            if each := own.get(str(batch)):
+                spread = Spread(*(1000 * value for value in (median(each), min(each), max(each))))
+                made.update(dict.fromkeys(names, spread))
+        return made
+
+    def others(self, found: Mapping[str, Row]) -> list[str]:
+        """The rivals that were measured by other runs than those found."""
+        return [name for name, row in found.items() if name in self.keys and not self._of(name, row)]
+
+    def _of(self, name: str, row: Row) -> bool:
+        own = (self.seeds[name], self.keys[name], self.routed[name])
+        return own in [(run.seed, run.key, run.routed) for run in row.runs]
 
     def write(self, file: Path) -> None:
         """Write the file, whole or not at all. Raises StoreError where it cannot be."""
@@ -56,10 +94,14 @@ class Latency:
         """What `write` wrote, or None where there is no file. Raises StoreError where it is damaged."""
         try:
             latency = Latency(**json.loads(file.read_text()))
-            assert all(latency.milliseconds(name, batch) for name in latency.seconds for batch in latency.batches)
+            every = [each.get(str(batch)) for each in latency.seconds.values() for batch in latency.batches]
+            if not all(times and min(times) > 0 for times in every):
+                raise ValueError("a rival without its seconds at a batch size, or with none above zero")
+            if not set(latency.keys) <= set(latency.seeds) & set(latency.routed):
+                raise ValueError("a key without its seed and FLOPs")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, AttributeError, AssertionError):
+        except (OSError, ValueError, TypeError, AttributeError):
             raise StoreError(f"{file} is damaged: measure again with --latency") from None
         return latency
 
@@ -67,14 +109,16 @@ class Latency:
 def measure(found: Mapping[str, Row], repeats: int = 9) -> Latency:
     """Run the first seed of each rival over test images at batch 1 and at 1024 (or all there are), in turn.
 
-    What is timed begins with uint8 images on the device and ends with probabilities. The images are real, since how
-    many networks run depends on them, and the same for all; every repeat begins with another rival. Raises StoreError
-    where a run's networks are gone, DataError where its images are.
+    What is timed begins with uint8 images on the device and ends with probabilities, for each batch by itself. The
+    images are real, since how many networks run depends on them, and the same for all; every repeat begins with another
+    rival. Of rivals that are the very same networks only the first is run. Raises StoreError where a run's networks are
+    gone, DataError where its images are.
     """
-    opened = {name: runs.load(row.first.path) for name, row in found.items()}
+    measured = {names[0]: found[names[0]].first for names in same(found)}
+    opened = {name: runs.load(run.path) for name, run in measured.items()}
     config = next(iter(opened.values())).config
-    device = best_device(config.trainer["accelerator"])
-    images = _dataset(next(iter(found.values())).first.path, config).test.images[:LARGE].to(device)
+    device, load = best_device(config.trainer["accelerator"]), os.getloadavg()[0]
+    images = _dataset(next(iter(measured.values())).path, config).test.images[:LARGE].to(device)
     networks = {name: (one.network.to(device).eval(), one.pixels) for name, one in opened.items()}
     batches = {1: list(torch.split(images[:ALONE], 1)), len(images): [images]}
     seconds: dict[str, dict[str, list[float]]] = {name: {str(b): [] for b in batches} for name in networks}
@@ -83,16 +127,43 @@ def measure(found: Mapping[str, Row], repeats: int = 9) -> Latency:
         for batch, parts in batches.items():
             for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
                 network, pixels = networks[name]
-                start = time.perf_counter()
-                with torch.inference_mode():
-                    for part in parts:
-                        network(pixels(part))
-                if device.type == "cuda":
-                    torch.cuda.synchronize()
+                spent = clocked(lambda part, net=network, pixels=pixels: net(pixels(part)), parts, _waiter(device))
                 if repeat >= 0:
-                    seconds[name][str(batch)].append((time.perf_counter() - start) / sum(map(len, parts)))
-    seeds = {name: row.first.seed for name, row in found.items()}
-    return Latency(_machine(device), torch.__version__, repeats, seeds, seconds)
+                    seconds[name][str(batch)].append(spent)
+    return Latency(
+        _machine(device),
+        torch.__version__,
+        repeats,
+        {name: run.seed for name, run in measured.items()},
+        seconds,
+        {name: run.key for name, run in measured.items()},
+        {name: run.routed for name, run in measured.items()},
+        load,
+    )
+
+
+def clocked(classify: Callable[[Tensor], object], parts: Sequence[Tensor], wait: Callable[[], None]) -> float:
+    """Seconds an image of batches one after another, each waited for.
+
+    A device that is given the next batch meanwhile would show how many it takes in a second, not how long one takes.
+    """
+    start = time.perf_counter()
+    with torch.inference_mode():
+        for part in parts:
+            classify(part)
+            wait()
+    return (time.perf_counter() - start) / sum(map(len, parts))
+
+
+def _waiter(device: torch.device) -> Callable[[], None]:
+    """What waits for all that a device was given; a CPU is done when it answers."""
+    return torch.cuda.synchronize if device.type == "cuda" else lambda: None
+
+
+def _short(milliseconds: float) -> str:
+    """Two significant digits, three from 100 on."""
+    digits = max(0, 1 - math.floor(math.log10(float(f"{milliseconds:.2g}"))))
+    return f"{milliseconds:.{digits}f}"
 
 
 def _dataset(run: Path, config: Config) -> DataSet:

@@ -39,7 +39,9 @@ def rival_columns(found: Mapping[str, Row], latency: Latency | None) -> list[Col
     ]
     for batch in latency.batches if latency else []:
         assert latency is not None
-        shown.append(numbers(f"ms at {batch}", [latency.milliseconds(name, batch) for name in found], "{:.4g}"))
+        spreads = latency.spreads(found, batch)
+        medians = [spreads[name].median if name in spreads else None for name in found]
+        shown.append(Column(f"ms at {batch}", [str(spreads.get(name, "")) for name in found], medians))
     return shown
 
 
@@ -162,10 +164,22 @@ def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | 
         f"the first costs over what the second does; what differs by {EQUAL:.0%} at most is called the same."
     )
     if latency is not None:
-        yield (
-            f"ms an image at a batch of so many, median of {latency.repeats} repeats taken in turn, on "
-            f"{latency.machine}, torch {latency.torch}; it compares with no other machine's."
-        )
+        yield from _of_latency(found, latency)
+
+
+def _of_latency(found: Mapping[str, Row], latency: Latency) -> Iterator[str]:
+    """What was clocked and where, and what is not of the runs at hand or may not be."""
+    seeds = sorted({latency.seeds[name] for name in found if name in latency.seeds})
+    load = "" if latency.load is None else f" at a load of {latency.load:.1f}"
+    yield (
+        f"ms an image at a batch of so many: median, least and greatest of {latency.repeats} repeats taken in turn, of "
+        f"seed {', '.join(map(str, seeds))}, on {latency.machine}{load}, torch {latency.torch}; what lies in another's "
+        "spread is not told apart from it, and nothing compares with another machine's."
+    )
+    if other := latency.others(found):
+        yield f"Without ms an image, measured by other runs than these: {', '.join(other)}; see --latency."
+    if not latency.keys:
+        yield "ms an image is from before what was measured was recorded: that it is of these very runs nothing says."
 
 
 def _missing(found: Mapping[str, Row]) -> Iterator[str]:

@@ -10,13 +10,14 @@ import torch
 
 from moe import runs
 from moe.calibration import fit_temperature
+from moe.comparison import collect
 from moe.data import sources
 from moe.data.batches import Pixels
 from moe.data.module import split_images
 from moe.data.splits import split
 from moe.inference import logits
 from moe.results.bits import unpack
-from moe.verdict import LATENCY, Latency
+from moe.verdict import LATENCY, Latency, rivals
 from moe.verdict.__main__ import main
 
 QUICK = [
@@ -138,7 +139,9 @@ def test_latency_is_measured_kept_and_shown(verdict: tuple[Path, str], capsys: p
     count = results(folder, "hard", 0)["data"]["sizes"]["test"]
     assert kept.batches == [1, count]
     assert all(len(times) == kept.repeats and min(times) > 0 for r in RIVALS for times in kept.seconds[r].values())
-    assert f"{kept.milliseconds('hard', 1):.4g}" in out and kept.machine in " ".join(out.split())
+    assert kept.keys == {rival: results(folder, rival, 0)["key"] for rival in RIVALS} and kept.load is not None
+    spreads = kept.spreads(rivals(collect([folder])[0]), 1)
+    assert set(spreads) == set(RIVALS) and str(spreads["hard"]) in out and kept.machine in " ".join(out.split())
     assert (folder / "with.html").read_text().count("<svg") == 5
     (folder / LATENCY).write_text("{}")
     code, _, err = judged(capsys, folder)
