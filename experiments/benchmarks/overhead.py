@@ -94,10 +94,10 @@ def through_trainer(epochs: int, more: list[Callback], folder: Path) -> list[flo
 
 
 def in_bare_loop(epochs: int, tensors: Sequence[Tensor]) -> list[float]:
-    clock, config = Clock(), config_of(WIDTH, 1)
+    clock, epoch = Clock(), bare(config_of(WIDTH, epochs), tensors)
     for _ in range(epochs):
         clock.on_train_epoch_start()
-        bare([config], tensors, 1)
+        epoch()
     clock.on_train_end()
     return clock.epochs
 
@@ -116,7 +116,9 @@ def main() -> None:
         spent: dict[str, list[float]] = {name: [] for name in sides}
         for turn in range(repetitions + 1):
             for name, side in sides.items():
-                spent[name] += side() if turn else side()[:0]  # the first turn warms up
+                times = side()
+                if turn > 0:  # the first warms up
+                    spent[name] += times
     least = {name: min(times) for name, times in spent.items()}
     quartile = {name: statistics.quantiles(times, n=4)[0] for name, times in spent.items()}
     found = {

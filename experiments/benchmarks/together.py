@@ -92,19 +92,29 @@ def stack(configs: Sequence[Config]) -> GatesTogether:
     return GatesTogether("gates", mixtures, random, 0, asdict(configs[0].gate.recipe))
 
 
-def bare(configs: Sequence[Config], tensors: Sequence[Tensor], epochs: int) -> None:
-    """Plain loops over tensors on the device, one gate after another; no validation, no metrics."""
+def bare(config: Config, tensors: Sequence[Tensor]) -> Callable[[], None]:
+    """An epoch of a plain loop over tensors on the device, set up already; no validation, no metrics."""
     images, labels, *stored = tensors
+    mixture = ensemble(config).mixture.to(DEVICE).train()
+    optimizer = torch.optim.Adam(mixture.parameters(), fused=True)
+
+    def epoch() -> None:
+        for index in torch.randperm(N).to(DEVICE).split(BATCH):
+            mixed = mixture.combine(images[index], Frozen(*(t[index] for t in stored)))
+            loss = mixture_nll(mixed.probabilities, labels[index])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    return epoch
+
+
+def loops(configs: Sequence[Config], tensors: Sequence[Tensor], epochs: int) -> None:
+    """Plain loops, one gate after another, each set up first, as a job's are."""
     for config in configs:
-        mixture = ensemble(config).mixture.to(DEVICE).train()
-        optimizer = torch.optim.Adam(mixture.parameters(), fused=True)
+        epoch = bare(config, tensors)
         for _ in range(epochs):
-            for index in torch.randperm(N).to(DEVICE).split(BATCH):
-                mixed = mixture.combine(images[index], Frozen(*(t[index] for t in stored)))
-                loss = mixture_nll(mixed.probabilities, labels[index])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+            epoch()
 
 
 class Count(TorchDispatchMode):
@@ -145,7 +155,7 @@ def measure(widths: Sequence[int], epochs: int, repetitions: int, folder: Path) 
     examples = own.examples("gate").to(DEVICE)
     tensors = (own.pixels(examples.images), examples.targets, *examples.along)
     sides: dict[str, Callable[[], Any]] = {
-        "bare loops": lambda: bare(configs, tensors, epochs),
+        "bare loops": lambda: loops(configs, tensors, epochs),
         "alone": lambda: [fit("gates", ensemble(c), data(c), recipe, trainer, None, folder) for c in configs],
         "together": lambda: fit_together(stack(configs), data(configs[0]), recipe, trainer, folder),
     }
