@@ -46,15 +46,15 @@ def test_means_spreads_and_paired_differences_by_hand(tmp_path: Path) -> None:
         result(tmp_path, "no_dirac", seed, 0.91, "base.net.dirac=false")
     arms = TABLE["read"](tmp_path)
     sizes, ablation = TABLE["sizes"](arms), TABLE["ablation"](arms)
-    # The standard deviation of 90 and 92 is the square root of 2; 10 and 20 minutes are 15.
-    assert "| `s` | 2 | 10 | 91.00 ± 1.41 | 92.00 ± 1.41 | 15 |" in sizes
+    # The standard error of 90 and 92 is 1, Student's t of one degree of freedom 12.706; 10 and 20 minutes are 15.
+    assert "| `s` | 2 | 10 | 91.00 ±12.71 | 92.00 ±12.71 | 15 |" in sizes
     assert "| `m` | 0 | - | - | - | - |" in sizes
     assert sizes.endswith("Trained on one core in 32-true.")
-    assert "| nothing else | 2 | 91.00 ± 1.41 |  | -1.00 |" in ablation  # seeds that agree have no interval
+    assert "| nothing else | 2 | 91.00 ±12.71 |  | -1.00 |" in ablation  # seeds that agree have no interval
     # Of seed 1 alone, which both have: 91 less 92.
-    assert "| convolutions that start at random | 2 | 91.00 ± 0.00 | -1.00 (n=1) | - |" in ablation
-    # 1 and 3 points: Student's t of one degree of freedom is 12.706, the standard error 1.
-    assert "| kernels by SGD, too, in place of Muon | 2 | 93.00 ± 2.83 | +2.00 [-10.71, +14.71] | - |" in ablation
+    assert "| convolutions that start at random | 2 | 91.00 | -1.00 (n=1) | - |" in ablation
+    # 91 and 95: a standard error of 2; 1 and 3 points: one of 1.
+    assert "| kernels by SGD, too, in place of Muon | 2 | 93.00 ±25.41 | +2.00 [-10.71, +14.71] | - |" in ablation
 
 
 def test_an_arm_is_its_own_change_and_no_other(tmp_path: Path) -> None:

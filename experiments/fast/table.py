@@ -4,13 +4,12 @@ python experiments/fast/table.py            prints them
 python experiments/fast/table.py --write    puts them into the README.md here
 """
 
-import statistics
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from moe.comparison import Row, collect, differing, revisions, rows
-from moe.comparison.columns import difference
+from moe.comparison.columns import difference, percent
 from moe.comparison.estimate import estimate
 from moe.provenance import in_words
 from moe.report.marked import markdown, put
@@ -62,11 +61,8 @@ def check(arms: Arms) -> None:
 
 
 def spread(row: Row | None) -> str:
-    """Mean and standard deviation of the test accuracy over seeds, in percent."""
-    if row is None:
-        return "-"
-    values = [100 * (run.test or 0) for run in row.runs]
-    return f"{statistics.mean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if row.n > 1 else "")
+    """The mean test accuracy over seeds in percent, of several with its interval."""
+    return "-" if row is None else percent(row.test)
 
 
 def gap(one: Row | None, to: Row | None) -> str:
@@ -101,7 +97,7 @@ def sizes(arms: Arms) -> str:
         cells.append([f"`{size}`", f"{0 if row is None else row.n}", epochs, spread(row), spread(views), minutes])
     head = ["size", "seeds", "epochs", "test accuracy, %", "with test-time views, %", "minutes of training"]
     found = [row for arm, row in arms.items() if arm.removesuffix(VIEWS) in SIZES]
-    return f"{markdown(head, cells)}\n\nMean ± standard deviation over seeds.{origin(found)}"
+    return f"{markdown(head, cells)}\n\nMean over seeds with half of its 95% interval by Student's t.{origin(found)}"
 
 
 def ablation(arms: Arms) -> str:
@@ -115,9 +111,9 @@ def ablation(arms: Arms) -> str:
         cells.append([what, f"{0 if row is None else row.n}", spread(row), gap(row, narrow), both])
     head = ["what is other", "seeds", "test accuracy, %", "less `narrow`, points", "both with test-time views"]
     said = (
-        "Mean ± standard deviation; differences are of the same seed, with their 95% interval by Student's t, in bold "
-        "where it leaves out zero, before any correction for their number. In the first row the last column is what "
-        "going without test-time views costs."
+        "Mean over seeds with half of its 95% interval by Student's t; differences are of the same seed, with theirs, "
+        "in bold where it leaves out zero, before any correction for their number. In the first row the last column is "
+        "what going without test-time views costs."
     )
     found = [row for arm, row in arms.items() if arm.removesuffix(VIEWS) not in SIZES]
     return f"{markdown(head, cells)}\n\n{said}{origin(found)}"

@@ -5,13 +5,14 @@ python experiments/notebook/table.py --write    puts it into the README.md here,
 """
 
 import json
-import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from moe.comparison import collect, revisions, rows
+from moe.comparison.columns import difference, percent
+from moe.comparison.estimate import Estimate, estimate
 from moe.provenance import in_words
 from moe.report.marked import put
 
@@ -75,30 +76,36 @@ OVER = {
 
 
 def read(arm: str) -> list[Results]:
-    """The arm's results, a seed each, in order of the seeds."""
+    """The arm's results, a seed each, in order of the seeds. Exits where one is of another protocol than the arm's."""
     found = [json.loads(path.read_text()) for path in sorted(HERE.glob(f"results/{arm}/*/results.json"))]
-    assert all(results["data"]["protocol"] == ARMS[arm][0] for results in found), f"{arm}: of another protocol"
+    for results in found:
+        if results["data"]["protocol"] != ARMS[arm][0]:
+            sys.exit(
+                f"{arm}, seed {results['seed']}, is of data.splits.protocol={results['data']['protocol']}, not "
+                f"{ARMS[arm][0]}: run it again by run.sh"
+            )
     return found
 
 
 def after(epochs: int) -> list[float]:
-    """The test accuracy of the `notebook` arm's base after so many epochs, a seed each where the curve was kept."""
+    """The test accuracy of the `notebook` arm's base after so many epochs, a seed each where the curve was kept.
+
+    Exits where a curve is of another base.
+    """
     found = []
     for results in read("notebook"):
         path = HERE / "results" / "notebook" / str(results["seed"]) / "base_curve.json"
         if path.is_file():
             curve = json.loads(path.read_text())
-            assert curve["key"] == results["stages"]["base"]["key"], f"{path} is of another base: run curves.py"
+            if curve["key"] != results["stages"]["base"]["key"]:
+                sys.exit(f"{path} is of another base than the results beside it: run experiments/notebook/curves.py")
             found.append(curve["test/accuracy"][epochs - 1])
     return found
 
 
-def cell(values: list[float], sign: str) -> str:
-    """Mean and standard deviation over seeds, in percent or points."""
-    if not values:
-        return "-"
-    mean = f"{100 * statistics.mean(values):{sign}.2f}"
-    return mean if len(values) < 2 else f"{mean} ± {100 * statistics.stdev(values):.2f}"
+def cell(values: list[float], said: Callable[[Estimate | None], str] = percent) -> str:
+    """The mean over seeds, of several with its interval, in percent or as `said` has it."""
+    return said(estimate(values)) or "-"
 
 
 def table(whole: bool = True) -> str:
@@ -110,23 +117,24 @@ def table(whole: bool = True) -> str:
         if not whole and key not in NOTEBOOK:
             continue
         theirs = f"{NOTEBOOK[key]:.2f}" if key in NOTEBOOK else ""
-        cells = [cell([number(found) for found in arms[arm]], "") for arm in ARMS]
+        cells = [cell([number(found) for found in arms[arm]]) for arm in ARMS]
         lines.append(f"| {title} | {theirs} | {' | '.join(cells)} |")
         if key == "base" and whole:
             kept = after(EPOCHS)
             of = f" ({len(kept)} of {len(arms['notebook'])} seeds)" if len(kept) < len(arms["notebook"]) else ""
-            lines.append(f"| the same after {EPOCHS} epochs | {AFTER:.2f} | {cell(kept, '')}{of} |" + "  |" * 2)
+            lines.append(f"| the same after {EPOCHS} epochs | {AFTER:.2f} | {cell(kept)}{of} |" + "  |" * 2)
     for name, title in OVER.items():
         if not whole and name not in GAINS:
             continue
         theirs = f"{NOTEBOOK['mixture'] - NOTEBOOK['base']:+.2f}" if name == "base" else ""
-        cells = [cell([over(name)(found) for found in arms[arm]], "+") + clear(arms[arm], name) for arm in ARMS]
+        cells = [cell([over(name)(found) for found in arms[arm]], difference) + clear(arms[arm], name) for arm in ARMS]
         lines.append(f"| mixture less {title}, points | {theirs} | {' | '.join(cells)} |")
     machines = sorted({in_words(found["machine"]) for results in arms.values() for found in results})
     seeds = {arm: ", ".join(str(found["seed"]) for found in results) or "none" for arm, results in arms.items()}
     lines += [
         "",
-        f"Mean ± standard deviation over seeds ({'; '.join(f'{arm}: {s}' for arm, s in seeds.items())}), "
+        f"Mean over seeds ({'; '.join(f'{arm}: {s}' for arm, s in seeds.items())}) and, where n is above 1, half of "
+        "its 95% interval by Student's t, of differences the interval's ends, "
         f"on {'; '.join(machines)}. Better or worse: in so many seeds the paired 95% interval over the test "
         f"images leaves out zero. {revisions(rows(collect([HERE / 'results'])[0])) or ''}".rstrip(),
     ]

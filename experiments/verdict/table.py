@@ -19,6 +19,7 @@ from moe.report.figure import style
 from moe.report.marked import markdown, put
 from moe.results import read as results
 from moe.verdict import Contest
+from moe.verdict.contests import KINDS, RIVALS
 
 HERE = Path(__file__).parent
 TOP = HERE.parent.parent
@@ -90,9 +91,17 @@ def summary() -> str:
     if not runs:
         return NOT_RUN
     found = verdict.rivals(runs)
-    ours = {one.other: one for one in verdict.contests(found) if one.one == verdict.MIXTURE}
+    held = verdict.contests(found)
+    ours = {one.other: one for one in held if one.one == verdict.MIXTURE}
     seeds = sorted({run.seed for run in runs})
-    head = ["rival", "test accuracy, %", "`hard` less it, points", "Holm p", "MFLOP an image", "TFLOP to train"]
+    head = [
+        "rival",
+        "test accuracy, %",
+        "`hard` minus this rival, points",
+        "Holm p",
+        "MFLOP an image",
+        "TFLOP to train",
+    ]
     lines = []
     # As dear ones below each other: by what an image costs.
     for names in sorted(verdict.same(found), key=lambda names: found[names[0]].mean("routed") or 0):
@@ -107,9 +116,11 @@ def summary() -> str:
             f"{(row.mean('training_flops') or 0) / 1e12:.1f}",
         ]
         lines.append(cells)
+    plain, others = (sum(one.family == family and one.p is not None for one in held) for family in (RIVALS, KINDS))
     said = (
         f"Means over seeds {', '.join(map(str, seeds))} with 95% intervals (Student's t, differences paired by seed), "
-        f"in bold where the Holm-corrected p is below 0.05. On {'; '.join(machines(runs))}."
+        f"in bold where the Holm-corrected p is below 0.05: corrected over the {plain} rivals that are no mixture and, "
+        f"for mixtures, over {others} other comparisons. On {'; '.join(machines(runs))}."
     )
     picture = f"![Test accuracy against MFLOP an image](experiments/verdict/{PICTURES['MFLOP an image, as routed']})"
     return "\n\n".join([markdown(head, lines), said, picture])
