@@ -18,8 +18,9 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
 
 
 def rounded(run: Path) -> dict[str, Any]:
-    """The results of a run with round numbers."""
+    """The results of a run with round numbers, by code that was committed."""
     results: dict[str, Any] = json.loads((run / "results.json").read_text())
+    results["git"] = "6e740c0" + 33 * "5"
     results["val"]["accuracy"] = 0.9
     results["test"].update(accuracy=0.85)
     results["test"]["router"]["accuracy"] = 0.95

@@ -18,7 +18,7 @@ from moe.comparison import Row
 from moe.data import sources
 from moe.data.canonical import DataSet
 from moe.errors import StoreError
-from moe.inference import best_device
+from moe.inference import best_device, exact
 from moe.schema import Config
 from moe.store import write_whole
 from moe.training import machine
@@ -119,15 +119,14 @@ def measure(found: Mapping[str, Row], repeats: int = 9) -> Latency:
     config = next(iter(opened.values())).config
     device, load = best_device(config.trainer["accelerator"]), os.getloadavg()[0]
     images = _dataset(next(iter(measured.values())).path, config).test.images[:LARGE].to(device)
-    networks = {name: (one.network.to(device).eval(), one.pixels) for name, one in opened.items()}
+    networks = {name: _classifier(one, device) for name, one in opened.items()}
     batches = {1: list(torch.split(images[:ALONE], 1)), len(images): [images]}
     seconds: dict[str, dict[str, list[float]]] = {name: {str(b): [] for b in batches} for name in networks}
     names = list(networks)
     for repeat in range(-1, repeats):  # the first warms up and is not kept
         for batch, parts in batches.items():
             for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
-                network, pixels = networks[name]
-                spent = clocked(lambda part, net=network, pixels=pixels: net(pixels(part)), parts, _waiter(device))
+                spent = clocked(networks[name], parts, _waiter(device))
                 if repeat >= 0:
                     seconds[name][str(batch)].append(spent)
     return Latency(
@@ -148,7 +147,7 @@ def clocked(classify: Callable[[Tensor], object], parts: Sequence[Tensor], wait:
     A device that is given the next batch meanwhile would show how many it takes in a second, not how long one takes.
     """
     start = time.perf_counter()
-    with torch.inference_mode():
+    with exact():
         for part in parts:
             classify(part)
             wait()
@@ -164,6 +163,12 @@ def _short(milliseconds: float) -> str:
     """Two significant digits, three from 100 on."""
     digits = max(0, 1 - math.floor(math.log10(float(f"{milliseconds:.2g}"))))
     return f"{milliseconds:.{digits}f}"
+
+
+def _classifier(run: runs.Finished, device: torch.device) -> Callable[[Tensor], object]:
+    """A run's networks, from uint8 images on."""
+    network = run.network.to(device).eval()
+    return lambda images: network(run.pixels(images))
 
 
 def _dataset(run: Path, config: Config) -> DataSet:
