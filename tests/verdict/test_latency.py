@@ -12,7 +12,7 @@ from moe.errors import StoreError
 from moe.report.verdict import against_cost
 from moe.verdict import Latency, Spread, notes, rival_columns, rivals
 from moe.verdict.latency import clocked
-from tests.verdict.test_contests import run
+from tests.verdict.contested import run
 
 OLD = "ms an image is from before what was measured was recorded: that it is of these very runs nothing says."
 

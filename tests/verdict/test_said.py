@@ -1,0 +1,49 @@
+"""What is said of rivals: the headline, and the columns in their units."""
+
+from moe.verdict import contest_columns, contests, headline, regret_columns, rival_columns, rivals, text
+from tests.verdict.contested import REGRET, run
+
+
+def test_the_headline_says_who_is_told_apart() -> None:
+    mixture = [run("hard", seed, right) for seed, right in enumerate((80, 81, 82))]
+    others = [run("base", seed, right) for seed, right in enumerate((10, 10, 12))]
+    ahead = [run("wider", seed, right) for seed, right in enumerate((180, 180, 182))]
+    equal = [run("ensemble", seed, right) for seed, right in enumerate((80, 90, 71))]
+    said = headline(contests(rivals([*mixture, *others, *ahead, *equal])))
+    assert said == (
+        "The mixture is ahead of base (+703.33), routed uniform (+760.00); behind wider (-996.67); not told apart from "
+        "ensemble (+6.67): points of test accuracy over 3 seeds, at a Holm-corrected p below 0.05. Of what costs the "
+        "same to run and to train, within a tenth (base, ensemble, wider), it is ahead of 1 in 3; the least difference "
+        "is -996.67 (wider)."
+    )
+    # Half as dear to run and not behind, for all that is known: that is said. Beside what it is ahead of it is not.
+    half = {"routed": 1e6}
+    equal = [run("ensemble", seed, right, **half) for seed, right in enumerate((80, 90, 71))]
+    others = [run("base", seed, right, **half) for seed, right in enumerate((10, 10, 12))]
+    assert headline(contests(rivals([*mixture, *equal, *others]))).endswith(
+        "below 0.05. Cheaper to run, no dearer to train, and not shown to be behind it: ensemble (2.0 times cheaper)."
+    )
+    assert headline([]).startswith("There is no run of rival=hard")
+
+
+def test_columns_say_cost_and_regret_in_their_units() -> None:
+    found = rivals([run("hard", 0, 8, regret=REGRET), run("base", 0, 7)])
+    cells = {column.title: dict(zip(found, column.cells, strict=True)) for column in rival_columns(found, None)}
+    # Of 10 images 8: Wilson's interval is 0.8 + 3.8415 / 20 -+ 1.96 sqrt(0.016 + 3.8415 / 400), all over 1.38415.
+    assert cells["test"]["hard"] == "80.00 [49.02, 94.33]" and cells["MFLOP routed"]["hard"] == "2.00"
+    assert cells["TFLOP to train"]["base"] == "4" and cells["n"]["base"] == "1"
+    regret = {column.title: column.cells for column in regret_columns(found)}
+    assert regret == {
+        "points of error": ["hard"],
+        "all": ["20.00"],
+        "base alone": ["0.00"],
+        "router astray": ["10.00"],
+        "all experts wrong": ["5.00"],
+        "outvoted": ["5.00"],
+    }
+    held = contests(found)
+    assert [column.cells[0] for column in contest_columns(held)] == [
+        *("hard - base", "1", "+10.00 [-9.60, +29.60]", "1", "1", "1.00", "1.00")
+    ]
+    whole = text(found, held, None, 80)
+    assert max(map(len, whole.splitlines())) <= 80 and "McNemar's exact" in " ".join(whole.split())
