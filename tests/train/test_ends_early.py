@@ -34,7 +34,7 @@ WRONG = {
     "trainer.max_epochs=3": (2, "base.recipe.epochs"),
     "+trainer.foo=3": (2, "unexpected keyword argument 'foo'"),
     "+gate.foo=3": (2, "gate: moe.nets.gates.MLPGate cannot be built"),
-    "+router.recipe.optimizer.foo=3": (2, "router.recipe.optimizer: torch.optim.Adam cannot be built"),
+    "+router.recipe.optimizer.foo=3": (2, "is removed with ~router.recipe.optimizer.foo"),
     "net@expert.net=fat_vgg expert.net.blocks=[[1],[1],[1],[1]]": (2, "too small for 4 blocks"),
     "data.splits.gate=1500": (2, "data.splits.gate"),
     "data.fingerprint=abc": (1, "data.fingerprint=null"),
