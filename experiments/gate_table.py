@@ -33,6 +33,10 @@ def width(row: Row) -> float | None:
     return None if found is None else float(found)
 
 
+def weights(row: Row) -> str:
+    return str(row.first.config["gate.weights"])
+
+
 def rate(row: Row) -> str:
     """The learning rate of a row's gates."""
     return f"{row.first.config['gate.recipe.optimizer.lr']:g}"
@@ -43,7 +47,7 @@ def by_width(made: Sequence[Row]) -> bool:
 
     Where kinds are compared widths differ, too, for each kind has a width of its own.
     """
-    kinds = {(kind(row), row.first.config["gate.weights"]) for row in made}
+    kinds = {(kind(row), weights(row)) for row in made}
     return len(kinds) == 1 and len({width(row) for row in made}) > 2
 
 
@@ -80,7 +84,7 @@ def table(made: Sequence[Row]) -> str:
         lines.append(
             [
                 kind(row),
-                str(row.first.config["gate.weights"]),
+                weights(row),
                 "" if wide is None else f"{wide:.0f}",
                 *([rate(row)] if len(rates) > 1 else []),
                 str(row.n),
@@ -114,7 +118,8 @@ def plot(made: Sequence[Row]) -> str:
             found = {name: first.baseline(name) for name in ("base", "uniform")}
             levels = {name: level for name, level in found.items() if level is not None}
             return svg(against_width(lines, levels), TITLES[True])
-        names = [f"{kind(row)}, {row.first.config['gate.weights']}" for row in made]
+        telling = [said for said in (weights, rate) if len({said(row) for row in made}) > 1]
+        names = [", ".join([kind(row), *(said(row) for said in telling)]) for row in made]
         series = {"less the uniform average": [row.against("uniform") for row in made]}
         return svg(zero(by_row(names, series, "points of test accuracy")), TITLES[False])
 

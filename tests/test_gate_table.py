@@ -14,7 +14,7 @@ TABLE = runpy.run_path(str(STUDIES / "gate_table.py"))
 KINDS = {"MLP": 512, "Conv": 32, "Confidence": 64, "Linear": None}
 
 
-@pytest.mark.parametrize("study", ["gate_widths", "gate_architectures"])
+@pytest.mark.parametrize("study", ["gate_widths", "gate_architectures", "gate_rates"])
 def test_the_table_is_that_of_the_results_files(study: str) -> None:
     if not (STUDIES / study / "results").is_dir():
         pytest.skip("the study has not run yet")
