@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
         ("gate_architectures/run.sh", ["0"], [18]),
         ("verdict/run.sh", ["0"], [14]),
         ("verdict/tried.sh", [], [3, 1, 18]),
-        ("verdict/wide.sh", ["0", "rival=hard,cascaded,base"], [3]),
+        ("verdict/wide.sh", ["0", "rival=hard,cascaded,member,base,ensemble,cascade"], [6]),
+        ("gate_rates/run.sh", ["0"], [15]),
     ],
 )
 def test_a_study_given_again_trains_nothing(script: str, arguments: list[str], jobs: list[int], tmp_path: Path) -> None:
