@@ -90,6 +90,8 @@ def parsed(file: Path) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body[0] = ast.Pass()
+        elif isinstance(node, ast.JoinedStr):  # 3.12 ends some formatted strings with a piece of nothing
+            node.values = [one for one in node.values if not (isinstance(one, ast.Constant) and one.value == "")]
     return tree
 
 
@@ -98,10 +100,7 @@ def _shape(node: Any) -> Any:
     if isinstance(node, ast.AST):
         fields = {name: _shape(value) for name, value in ast.iter_fields(node)}
         return {type(node).__name__: {name: value for name, value in fields.items() if value not in ("None", [])}}
-    # Python 3.12 ends some formatted strings with a piece of nothing.
-    if isinstance(node, list):
-        return [_shape(one) for one in node if not (isinstance(one, ast.Constant) and one.value == "")]
-    return repr(node)
+    return [_shape(one) for one in node] if isinstance(node, list) else repr(node)
 
 
 def _imported(tree: ast.AST, package: str) -> Iterator[str]:

@@ -112,6 +112,16 @@ def test_code_is_the_same_whatever_version_of_python_read_it(tmp_path: Path, mon
     assert code_digest("moe.nets.mine.say") == "3d7c09579d30dd11"
 
 
+def test_an_empty_text_is_part_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moe.provenance.PACKAGE", tmp_path)
+    (tmp_path / "nets").mkdir()
+    digests = []
+    for name, call in (("one", 'split("")'), ("two", "split()")):
+        (tmp_path / "nets" / f"{name}.py").write_text(f"said = text.{call}\n")
+        digests.append(code_digest(f"moe.nets.{name}.said"))
+    assert digests[0] != digests[1]
+
+
 def test_a_command_keeps_to_the_code_that_it_began_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moe.provenance.PACKAGE", tmp_path)
     (tmp_path / "nets").mkdir()
