@@ -10,7 +10,7 @@ ablation="narrow no_whitening no_dirac no_bias_lr no_alternating no_smoothing no
 [ $# -gt 0 ] || set -- s $ablation
 for seed in ${SEEDS:-0 1 2}; do
     for arm in "$@"; do
-        net="base.net.size=s base.net.widths=[16,64,64] base.recipe.epochs=8 trainer.precision=32-true"
+        net="base.net.size=s base.net.widths=[16,64,64] base.recipe.epochs=8 trainer.precision=bf16-mixed"
         case $arm in
             s | m | l) net=base.net.size=$arm what= ;;
             narrow) what= ;;
