@@ -177,7 +177,7 @@ def test_plain_values_go_through_json_and_come_back_the_same(name: str) -> None:
     assert from_plain(json.loads(json.dumps(values))) == config
     # Shaped as on the command line: the gate's arguments beside the keys that every gate has.
     assert values["gate"]["width"] == config.gate.net["width"]
-    assert values["gate"]["_target_"] == "moe.nets.gates.MLPGate"
+    assert values["gate"]["_target_"] == config.gate.net["_target_"]
     assert "net" not in values["gate"]
 
 

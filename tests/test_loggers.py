@@ -40,18 +40,23 @@ def loggers(folder: Path, *overrides: str, last: str = "gates") -> StageLoggers:
 @pytest.mark.parametrize(
     ("name", "kind", "swept", "said"),
     [
-        ("gates", "gates", {"gate.width": 128, "seed": 3}, "gates-mlp-w128-s3"),
-        ("gates", "gates", {"gate.weights": "per_class", "gate.dropout": 0.25}, "gates-mlp-per_class-dropout0.25-s3"),
-        ("gates", "gates", {"gate": "mlp", "gate.depth": 2}, "gates-mlp-d2-s3"),
-        ("gates", "gates", {"experiment": "flat", "net@base.net": "fat_vgg"}, "gates-mlp-flat-fat_vgg-s3"),
-        ("gates", "gates", {"base.net.blocks": [[8], [16]]}, "gates-mlp-blocks816-s3"),
-        ("gates", "gates", {"base.recipe.augment.flip": True}, "gates-mlp-fliptrue-s3"),
+        ("gates", "gates", {"gate.width": 128, "seed": 3}, "gates-confidence-w128-s3"),
+        (
+            "gates",
+            "gates",
+            {"gate.weights": "per_class", "gate.dropout": 0.25},
+            "gates-confidence-per_class-dropout0.25-s3",
+        ),
+        ("gates", "gates", {"gate": "confidence", "gate.depth": 2}, "gates-confidence-d2-s3"),
+        ("gates", "gates", {"experiment": "flat", "net@base.net": "fat_vgg"}, "gates-confidence-flat-fat_vgg-s3"),
+        ("gates", "gates", {"base.net.blocks": [[8], [16]]}, "gates-confidence-blocks816-s3"),
+        ("gates", "gates", {"base.recipe.augment.flip": True}, "gates-confidence-fliptrue-s3"),
         # The base knows nothing of the gates, the router, the specialists.
         ("base", "base", {"gate.width": 128, "net@router.net": "fat_vgg", "mixture.routing": "soft"}, "base-s3"),
         ("base", "base", {"base.recipe.optimizer.lr": 1e-4, "net@base.net": "fat_vgg"}, "base-lr0.0001-fat_vgg-s3"),
         ("natural", "expert", {"trainer.precision": "bf16-mixed"}, "natural-bf16-mixed-s3"),
         # Outside of sweeps the experiment is named, but not twice.
-        ("gates", "gates", None, "gates-mlp-s3"),
+        ("gates", "gates", None, "gates-confidence-s3"),
         ("base", "base", None, "gates-base-s3"),
     ],
 )
@@ -62,7 +67,7 @@ def test_a_runs_name_says_what_is_different(name: str, kind: str, swept: dict[st
 def test_swept_values_are_at_the_top_by_names_without_dots() -> None:
     assert gate_kind({"gate": {"_target_": "moe.nets.gates.ConfidenceGate"}}) == "confidence"
     assert top_level("gates", CONFIG, {"gate.width": 128, "gate.weights": "joint", "seed": 3}) == {
-        "gate_kind": "mlp",
+        "gate_kind": "confidence",
         "width": 128,
         "weights": "joint",
     }
@@ -153,7 +158,7 @@ def test_the_agents_run_is_that_of_the_last_stage(tmp_path: Path, monkeypatch: p
         opened.wandb_run(stage(name, kind)).log({"epoch": 0})
     opened.close()
     runs = offline_runs(tmp_path / "job")
-    base, gates = runs["gates-base-s0"], runs["gates-mlp-s0"]
+    base, gates = runs["gates-base-s0"], runs["gates-confidence-s0"]
     assert (gates.run["run_id"], gates.run["sweep_id"]) == ("abc123", "sweep77")
     assert base.run["run_id"] != "abc123" and "sweep_id" not in base.run
     assert base.run["project"] == gates.run["project"] == "theirs"

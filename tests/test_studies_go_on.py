@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
         ("gate_architectures/run.sh", ["0"], [18]),
         ("verdict/run.sh", ["0"], [14]),
         ("verdict/tried.sh", [], [3, 1, 18]),
-        ("verdict/wide.sh", ["0", "rival=hard,cascaded,member,base,ensemble,cascade"], [6]),
+        ("verdict/wide.sh", ["0", "rival=hard,cascaded,soft,flat,member,base,ensemble,cascade"], [8]),
         ("gate_rates/run.sh", ["0"], [15]),
     ],
 )

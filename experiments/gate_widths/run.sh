@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 seeds="${1:-0,1,2}"
 [ $# -eq 0 ] || shift
 for rate in 0.001 0.0001; do
-    ${PYTHON:-python} -m moe.train -m experiment=gates gate.width=16,32,64,128,256,512,1024 seed="$seeds" \
+    ${PYTHON:-python} -m moe.train -m experiment=gates gate=mlp gate.width=16,32,64,128,256,512,1024 seed="$seeds" \
         gate.recipe.optimizer.lr=$rate \
         base.net.widths="[16,64,64]" base.recipe.epochs=10 expert.recipe.epochs=5 router.recipe.epochs=10 \
         base.recipe.muon=null expert.recipe.muon=null router.recipe.muon=null \

@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 seeds="${1:-0,1,2,3,4}"
 [ $# -eq 0 ] || shift
-${PYTHON:-python} -m moe.train experiment=verdict seed="$seeds" \
+${PYTHON:-python} -m moe.train experiment=verdict seed="$seeds" gate=mlp \
     base.net.widths="[16,64,64]" base.views=flip expert.views=flip \
     base.recipe.epochs=10 expert.recipe.epochs=10 router.recipe.epochs=10 \
     base.recipe.muon=null expert.recipe.muon=null router.recipe.muon=null gate.recipe.optimizer.lr=0.001 \

@@ -7,6 +7,6 @@ cd "$(dirname "$0")/../.."
 seeds="${1:-0,1,2}"
 [ $# -eq 0 ] || shift
 ${PYTHON:-python} -m moe.train experiment=verdict seed="$seeds" \
-    rival=hard,cascaded,trunk,base,tuned,tuned_cascade,ensemble,cascade \
+    rival=hard,cascaded,soft,flat,trunk,base,tuned,tuned_cascade,ensemble,cascade gate=confidence \
     base.net.size=s base.views=flip_shift expert.views=flip_shift trainer.precision=bf16-mixed logger=none report=false \
     hydra.sweep.dir=experiments/verdict/wide 'hydra.sweep.subdir=${rival}/${seed}' "$@"
