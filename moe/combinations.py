@@ -32,7 +32,7 @@ def check_combinations(values: Mapping[str, Any]) -> None:
         raise ConfigError("mixture.cascade asks the base first; set mixture.routing=hard and router.source=base")
     if values["target"] == "router" and values["router"]["source"] == "base":
         raise ConfigError("router.source=base has no network to train; set target=base, or router.source=network")
-    if gate["calibrate"] and splits["protocol"] == "notebook":
+    if values["target"] == "gates" and gate["calibrate"] and splits["protocol"] == "notebook":
         raise ConfigError("gate.calibrate needs images held out; with data.splits.protocol=notebook set it to false")
     if any(gate["recipe"]["augment"].values()) and gate["frozen"] == "stored":
         raise ConfigError("gate.recipe.augment needs the frozen networks on each changed image; set gate.frozen=live")

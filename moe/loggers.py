@@ -196,7 +196,7 @@ def gate_kind(config: Plain) -> str:
 
 
 def run_name(stage: str, kind: str, config: Plain, swept: Mapping[str, Any] | None) -> str:
-    """A run's name in W&B, by what is different: `gates-mlp-w128-s0`.
+    """A run's name in W&B, by what is different: `gates-confidence-w128-s0`.
 
     `swept` are a sweep's job's values, None outside of sweeps. Of a network other than the gates only those are
     named that it depends on.

@@ -52,7 +52,7 @@ def matched(job: Job) -> Config:
         return _as_long(job, several) if base.match == "members_epochs" else several
 
     def of_base(narrowest: int) -> int:
-        return _of_base(config, wider(base.net, narrowest), shape, tree)
+        return base.members * _of_base(config, wider(base.net, narrowest), shape, tree)
 
     least = _narrowest(_channels(base.net))
     above = bisect_left(range(MOST * least), wanted, lo=least, key=of_base)

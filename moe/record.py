@@ -73,9 +73,8 @@ def record(
         found["val"] = _scores(chosen.probabilities, select.labels)
         found.update(measure(tree, mixture, test.images, test.labels, job.pixels, mixed, dense))
         found["cost"] = cost.cost(mixture, test.shape, mixed, tree)
-        flops = cost.mixture_flops(mixture, test.shape, tree)
-        frozen_flops = sum(flops.experts) + sum(flops.routers)
-        found["cost"]["training_flops"] = training_flops(job, stages, entries, frozen_flops)
+        each = cost.mixture_flops(mixture, test.shape, tree)
+        found["cost"]["training_flops"] = training_flops(job, stages, entries, each)
         found["stages"]["gates"]["test"] = {"accuracy": found["test"]["accuracy"], "count": len(test.labels)}
         # The report shows how probable the ways not taken were, too.
         predictions = replace(mixed, leaves=dense.leaves)

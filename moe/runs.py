@@ -185,13 +185,15 @@ def _entries(run: str | Path, found: Plain, config: Config) -> dict[str, Entry]:
     """The run's networks by stage."""
     with _of_this_version(run):
         keys = {name: stage["key"] for name, stage in found["stages"].items()}
-    # MOE_STORE says where a store has been moved to.
-    store = Store(Path(os.environ.get("MOE_STORE") or seen(run, Path(config.paths.store))))
-    found_there = {name: store.get(key) for name, key in keys.items()}
-    gone = [keys[name] for name, entry in found_there.items() if entry is None]
-    if gone:
-        raise StoreError(f"the store {store.root} no longer holds {', '.join(gone)}; train the run again")
-    return {name: entry for name, entry in found_there.items() if entry is not None}
+    own, moved = seen(run, Path(config.paths.store)), os.environ.get("MOE_STORE")
+    said = []
+    for root in dict.fromkeys([own, *([Path(moved)] if moved else [])]):  # MOE_STORE says where it has been moved to
+        found_there = {name: Store(root).get(key) for name, key in keys.items()}
+        gone = [keys[name] for name, entry in found_there.items() if entry is None]
+        if not gone:
+            return {name: entry for name, entry in found_there.items() if entry is not None}
+        said.append(f"the store {root} no longer holds {', '.join(gone)}")
+    raise StoreError(f"{', and '.join(said)}; MOE_STORE=DIR says where it is now, else train the run again")
 
 
 def seen(run: str | Path, path: Path) -> Path:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from moe import assembly, cost
 from moe.data.module import ImageDataModule
@@ -13,18 +14,21 @@ from moe.nets.build import build_network
 from moe.schema import Plain
 from moe.stages import Stage, num_outputs
 from moe.store import Entry
+from moe.taxonomy import Tree
 
 
-def training_flops(job: Job, stages: Sequence[Stage], entries: Mapping[str, Entry], frozen_flops: int = 0) -> Plain:
+def training_flops(
+    job: Job, stages: Sequence[Stage], entries: Mapping[str, Entry], asked: cost.Flops | None = None
+) -> Plain:
     """The operations of each of `stages` and their `total`.
 
     A network's are those of a forward and a backward pass an image, times the images it learnt from, times the epochs
     that it was trained, those of its early stopping included: what the store says of it, so that it costs the same
-    whichever run trained it. Gates also cost what the frozen networks took to speak of the images that they learnt
-    from: `frozen_flops` an image, once where that is stored, else each epoch. Validation is not counted.
+    whichever run trained it. Gates also cost what the frozen networks, an image of which takes `asked`, took to speak
+    of the images that they learnt from: once where that is stored, else each epoch. Validation is not counted.
     """
     each = {
-        stage.name: _gates(job, stage, entries[stage.name], frozen_flops)
+        stage.name: _gates(job, stage, entries[stage.name], asked)
         if stage.kind == "gates"
         else epoch_flops(job, stage).of(len(entries[stage.name].record["curves"]))
         for stage in stages
@@ -74,7 +78,7 @@ def epoch_flops(job: Job, stage: Stage) -> EpochFlops:
     return EpochFlops(first * count, later * count, early or 0)
 
 
-def _gates(job: Job, stage: Stage, entry: Entry, frozen_flops: int) -> float:
+def _gates(job: Job, stage: Stage, entry: Entry, asked: cost.Flops | None) -> float:
     """Under hard routing an image costs what the gate of its true leaf costs, else what all gates do."""
     epochs, tree, fit_on = len(entry.record["curves"]), job.tree, job.config.gate.fit_on
     if not epochs:
@@ -93,4 +97,18 @@ def _gates(job: Job, stage: Stage, entry: Entry, frozen_flops: int) -> float:
         once = torch.tensor(each, dtype=torch.double)[leaves].sum().item()
     else:
         once = sum(each) * len(labels)
-    return once * epochs + frozen_flops * len(labels) * (1 if job.config.gate.frozen == "stored" else epochs)
+    stored = job.config.gate.frozen == "stored"
+    said = 0 if asked is None else frozen_flops(asked, tree, labels, job.config.mixture.routing, stored)
+    return once * epochs + said * (1 if stored else epochs)
+
+
+def frozen_flops(asked: cost.Flops, tree: Tree, labels: Tensor, routing: str, stored: bool) -> float:
+    """What the frozen networks take to speak once of images with those labels (N,), an image costing them `asked`.
+
+    All are asked of each image where that is stored. Live, under hard routing, only those on its way are, which is
+    taken to be the one to its true leaf.
+    """
+    if stored or routing != "hard":
+        return float((sum(asked.experts) + sum(asked.routers)) * len(labels))
+    ways = torch.tensor(asked.ways(tree), dtype=torch.double) - torch.tensor(asked.gates, dtype=torch.double)
+    return ways[torch.tensor(tree.leaf_of_label)[labels]].sum().item()

@@ -88,7 +88,7 @@ def _refusal(net: nn.Module, count: int, in_shape: Sequence[int]) -> str | None:
     """Why a network cannot learn from so many images at once; in training mode some return more than logits."""
     try:
         said = net.train()(torch.empty(count, *in_shape, device="meta"))
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # what torchvision's raise on a wrong size
         shape = f"{'images' if count > 1 else 'a single image'} of {'x'.join(map(str, in_shape))}"
         return f"the network cannot take {shape}: {' '.join(str(error).split())}"
     if not isinstance(said, torch.Tensor):

@@ -170,6 +170,14 @@ def test_what_the_command_sets_is_refused(key: str) -> None:
 # ---- what goes together
 
 
+def test_what_gates_need_is_not_asked_of_runs_without_gates() -> None:
+    # The notebook's protocol holds nothing out, which gates would be calibrated on.
+    assert compose("experiment=base", "data.splits.protocol=notebook").gate.calibrate
+    assert sentence("data.splits.protocol=notebook", "gate.fit_on=train") == (
+        "gate.calibrate needs images held out; with data.splits.protocol=notebook set it to false"
+    )
+
+
 def test_members_are_not_calibrated_on_what_they_learnt_from_nor_on_nothing() -> None:
     cascade = ("target=base", "base.cascade=0.5", "base.members=2")
     for less in (("data.splits.gate=0",), ("data.splits.protocol=notebook", "gate.calibrate=false")):

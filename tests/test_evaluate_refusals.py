@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from moe import runs
 from tests.evaluated import command, export, part_of, recorded
 
 
@@ -91,6 +92,24 @@ def test_what_is_no_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "copy" / "results.json").write_text(json.dumps(found))
     code, _, err = command(capsys, tmp_path / "copy")
     assert code == 1 and f"the store {tmp_path / 'gone'} no longer holds base-" in err
+
+
+def test_a_store_that_has_been_moved(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where the run's own store holds its networks, another is not asked.
+    monkeypatch.setenv("MOE_STORE", str(tmp_path / "other"))
+    assert command(capsys, run)[0] == 0
+    # Where it does not, and neither does the other, both are named.
+    shutil.copytree(run, tmp_path / "copy")
+    found = recorded(run)
+    store = found["config"]["paths"]["store"]
+    found["config"]["paths"]["store"] = str(tmp_path / "gone")
+    (tmp_path / "copy" / "results.json").write_text(json.dumps(found))
+    code, _, err = command(capsys, tmp_path / "copy")
+    assert code == 1 and all(f"the store {tmp_path / name} no longer holds base-" in err for name in ("gone", "other"))
+    monkeypatch.setenv("MOE_STORE", str(runs.seen(run, Path(store))))
+    assert command(capsys, tmp_path / "copy")[0] == 0
 
 
 def test_as_a_command_of_its_own(process: Callable[..., "subprocess.CompletedProcess[str]"]) -> None:

@@ -42,6 +42,8 @@ def test_as_many_members_or_as_wide_as_the_mixture_costs() -> None:
     assert base("base.match=members").base.members == 3
     # With n and 2n channels it is 576 n^2 + 2,176 n + 1,280: 622,272 for 31, 660,736 for 32.
     assert base("base.match=width").base.net["blocks"] == [[31], [62]]
+    # Two of it, each of half that: 2 * 300,992 for 21, 2 * 327,936 for 22.
+    assert base("base.match=width", "base.members=2").base.net["blocks"] == [[22], [44]]
 
 
 def test_views_and_soft_routing_count() -> None:
@@ -103,6 +105,9 @@ def test_what_cannot_learn_is_said_before_it_is_reckoned(match: str) -> None:
     resnet = ("net@base.net=torchvision", "base.net._target_=torchvision.models.resnet18", "net@expert.net=base")
     with pytest.raises(ConfigError, match=r"^base\.net: the network cannot take images of 1x8x8: "):
         base(f"base.match={match}", *resnet, "expert.init=base", "expert.trunk=shared")
+    vit = ("net@base.net=torchvision", "base.net._target_=torchvision.models.vit_b_16", "net@expert.net=tiny_vgg")
+    with pytest.raises(ConfigError, match=r"^base\.net: the network cannot take images of 1x8x8: "):
+        base(f"base.match={match}", *vit)
     own = ("net@expert.net=torchvision", "expert.net._target_=torchvision.models.resnet18")
     with pytest.raises(ConfigError, match=r"^expert\.net: the network cannot take images of 1x8x8: "):
         base(f"base.match={match}", *own)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from moe.config import compose
-from moe.cost import learning_flops, members_cost
+from moe.cost import Flops, learning_flops, members_cost
 from moe.data import sources, splits
 from moe.data.canonical import assemble
 from moe.job import Job
@@ -17,7 +17,7 @@ from moe.sizes import resolved
 from moe.stages import plan
 from moe.store import Store
 from moe.taxonomy import parse
-from moe.training_cost import EpochFlops, epoch_flops
+from moe.training_cost import EpochFlops, epoch_flops, frozen_flops
 
 
 def test_a_pass_back_and_forth_by_hand() -> None:
@@ -36,6 +36,18 @@ def test_members_cost_what_ran_by_hand() -> None:
     found = members_cost(Members([small, large], 0.5), (3, 2, 2), torch.tensor([1, 1, 2]))
     assert found["flops_per_image"] == {"dense": 290.0, "routed": pytest.approx((120 + 120 + 290) / 3)}
     assert found["parameters"] == 65 + 65 + 30
+
+
+def test_frozen_networks_that_speak_live_cost_what_is_on_the_way_by_hand() -> None:
+    tree = parse({"a": [0, 1], "b": {"c": [2], "d": [3]}}, list("wxyz"))
+    # Experts of the root, a, b, c, d, as the tree has them, and routers of the root and b; gates are counted elsewhere.
+    experts = {"base": 100, "a": 10, "b": 20, "c": 30, "d": 40}
+    asked = Flops([experts[node.name] for node in tree.experts], [1, 2], [5000, 6000, 7000])
+    ways = {0: 100 + 1 + 10, 1: 100 + 1 + 10, 2: 100 + 1 + 20 + 2 + 30, 3: 100 + 1 + 20 + 2 + 40}
+    labels = torch.tensor([0, 1, 2, 3, 3])
+    assert frozen_flops(asked, tree, labels, "hard", stored=False) == sum(ways[label] for label in labels.tolist())
+    for routing, stored in (("hard", True), ("soft", False), ("none", False)):
+        assert frozen_flops(asked, tree, labels, routing, stored) == 5 * (200 + 3)
 
 
 def test_epochs_in_which_less_learns_cost_less() -> None:

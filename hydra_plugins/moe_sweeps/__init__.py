@@ -16,11 +16,15 @@ from hydra_plugins.moe_sweeps.launchers import Overrides, ProcessLauncher, Submi
 
 
 def _within(sweep: Path, job: Path) -> str:
-    """A job's folder as it is called in its sweep's. Raises ConfigError where it lies elsewhere."""
+    """A job's folder as it is called in its sweep's. Raises ConfigError where it lies elsewhere or too deep."""
     from moe.errors import ConfigError
+    from moe.sweep.record import DEEPEST
 
-    if not job.is_relative_to(sweep):
-        raise ConfigError(f"a job's folder must be in its sweep's, {sweep}, not {job}; set hydra.sweep.subdir=NAME")
+    if not job.is_relative_to(sweep) or not 1 <= len(job.relative_to(sweep).parts) <= DEEPEST:
+        raise ConfigError(
+            f"a job's folder must be in its sweep's, {sweep}, or one deeper, not {job}; set hydra.sweep.subdir=NAME or "
+            "NAME/NAME"
+        )
     return job.relative_to(sweep).as_posix()
 
 

@@ -184,5 +184,5 @@ def make_trainer(
                 num_sanity_val_steps=0,
                 default_root_dir=folder,
             )
-    except (TypeError, ValueError, MisconfigurationException) as error:
+    except (RuntimeError, TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from None

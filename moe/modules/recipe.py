@@ -107,11 +107,11 @@ def build_optimizer(
     target = arguments.pop("_target_")
     name = target.rpartition(".")[2]
     # Fused SGD starts its momentum from whatever memory holds where its first step is skipped.
-    if name in FUSED and not arguments.get("momentum"):
+    if name in FUSED and not any(arguments.get(other) for other in ("momentum", "foreach", "differentiable")):
         arguments.setdefault("fused", True)
     try:
         optimizer: torch.optim.Optimizer = getattr(torch.optim, name)(learned, **arguments)
-    except (TypeError, ValueError) as error:
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
         raise ConfigError(f"{key}: {target} cannot be built: {error}") from None
     return optimizer
 

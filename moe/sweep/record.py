@@ -18,6 +18,7 @@ from moe.store import write_whole
 
 log = logging.getLogger(__name__)
 SWEEP, FAILURE = "sweep.json", "failure.json"
+DEEPEST = 2  # so many folders below its sweep's a job's is at most
 NOT_STARTED, SILENT = "it was not started", "it ended without a word"
 
 
@@ -75,7 +76,12 @@ def read_sweep(folder: Path) -> Sweep | None:
 
 def sweep_of(run: Path) -> Sweep | None:
     """The sweep in whose folder a run's is, directly or one deeper (`hydra.sweep.subdir=a/b`), or None."""
-    return read_sweep(run.parent) or read_sweep(run.parent.parent)
+    folder = run
+    for _ in range(DEEPEST):
+        folder = folder.parent
+        if sweep := read_sweep(folder):
+            return sweep
+    return None
 
 
 def results(run: Path) -> Plain | None:

@@ -86,10 +86,20 @@ def test_optimisers_that_can_skip_an_update_on_the_device_are_fused(name: str) -
     assert Expert(NET, SHAPE, 2, asdict(learns)).configure_optimizers().defaults["fused"] is True
     learns.optimizer["fused"] = False
     assert Expert(NET, SHAPE, 2, asdict(learns)).configure_optimizers().defaults["fused"] is False
+    # Torch refuses the two together.
+    learns.optimizer = {"_target_": f"torch.optim.{name}", "lr": 0.1, "foreach": True}
+    assert Expert(NET, SHAPE, 2, asdict(learns)).configure_optimizers().defaults["fused"] is None
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"lr": 0.1, "widht": 3}, {"lr": None}, {"lr": 0.1, "betas": [0.9, 2.0]}, {"lr": 0.1, "betas": 3}]
+    "arguments",
+    [
+        {"lr": 0.1, "widht": 3},
+        {"lr": None},
+        {"lr": 0.1, "betas": [0.9, 2.0]},
+        {"lr": 0.1, "betas": 3},
+        {"lr": 0.1, "betas": [0.9]},
+    ],
 )
 def test_arguments_that_an_optimiser_does_not_take_are_a_config_error(arguments: dict[str, Any]) -> None:
     module = Expert(NET, SHAPE, 2, asdict(recipe(optimizer={"_target_": "torch.optim.Adam", **arguments})))

@@ -22,6 +22,11 @@ def test_what_lightnings_trainer_does_not_take_is_a_config_error(key: str, value
         make_trainer({**TRAINER, key: value})
 
 
+def test_what_torch_does_not_take_of_the_trainer_is_a_config_error() -> None:
+    with pytest.raises(ConfigError, match=r"^trainer: "):
+        make_trainer({**TRAINER, "benchmark": "abc"})
+
+
 @pytest.fixture
 def mac(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine whose only GPU is Apple's, as far as torch and Lightning ask."""
