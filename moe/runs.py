@@ -185,9 +185,8 @@ def _entries(run: str | Path, found: Plain, config: Config) -> dict[str, Entry]:
     """The run's networks by stage."""
     with _of_this_version(run):
         keys = {name: stage["key"] for name, stage in found["stages"].items()}
-    own, moved = seen(run, Path(config.paths.store)), os.environ.get("MOE_STORE")
-    said = []
-    for root in dict.fromkeys([own, *([Path(moved)] if moved else [])]):  # MOE_STORE says where it has been moved to
+    moved, said = os.environ.get("MOE_STORE"), []  # where it has been moved to; or that of other runs
+    for root in dict.fromkeys([*([Path(moved)] if moved else []), seen(run, Path(config.paths.store))]):
         found_there = {name: Store(root).get(key) for name, key in keys.items()}
         gone = [keys[name] for name, entry in found_there.items() if entry is None]
         if not gone:

@@ -97,10 +97,10 @@ def test_what_is_no_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_store_that_has_been_moved(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Where the run's own store holds its networks, another is not asked.
+    # Where that of MOE_STORE does not hold its networks, the run's own does.
     monkeypatch.setenv("MOE_STORE", str(tmp_path / "other"))
     assert command(capsys, run)[0] == 0
-    # Where it does not, and neither does the other, both are named.
+    # Where neither does, both are named.
     shutil.copytree(run, tmp_path / "copy")
     found = recorded(run)
     store = found["config"]["paths"]["store"]
