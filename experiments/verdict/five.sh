@@ -1,0 +1,14 @@
+#!/bin/sh
+# The mixture and its rivals anew, by the recipes as they are now. Given again it runs what is missing.
+# Networks so narrow (widths 16, 64, 64) that two CPU cores can train those of five seeds; specialists go on learning for
+# as many epochs as the base did, so that all networks of the mixture cost what two bases do.
+#   experiments/verdict/five.sh [SEEDS, 0,1,2,3,4 [KEY=VALUE...]]
+set -eu
+cd "$(dirname "$0")/../.."
+seeds="${1:-0,1,2,3,4}"
+[ $# -eq 0 ] || shift
+${PYTHON:-python} -m moe.train experiment=verdict seed="$seeds" gate=confidence \
+    base.net.size=s base.net.widths="[16,64,64]" base.views=flip expert.views=flip \
+    base.recipe.epochs=8 expert.recipe.epochs=8 router.recipe.epochs=8 \
+    trainer.precision=bf16-mixed logger=none report=false \
+    hydra.sweep.dir=experiments/verdict/five 'hydra.sweep.subdir=${rival}/${seed}' "$@"
