@@ -170,14 +170,17 @@ def test_a_branch_may_have_the_name_of_a_key(name: str) -> None:
         checks.check(changed("taxonomy.branches", branches))
 
 
-@pytest.mark.parametrize("name", ["gates", "notebook", "demo"])
-def test_plain_values_go_through_json_and_come_back_the_same(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "gate"),
+    [("gates", "ConfidenceGate"), ("notebook", "MLPGate"), ("held_out", "MLPGate"), ("demo", "MLPGate")],
+)
+def test_plain_values_go_through_json_and_come_back_the_same(name: str, gate: str) -> None:
     config = composed(f"experiment={name}")
     values = config.plain()
     assert from_plain(json.loads(json.dumps(values))) == config
     # Shaped as on the command line: the gate's arguments beside the keys that every gate has.
     assert values["gate"]["width"] == config.gate.net["width"]
-    assert values["gate"]["_target_"] == config.gate.net["_target_"]
+    assert values["gate"]["_target_"] == f"moe.nets.gates.{gate}"
     assert "net" not in values["gate"]
 
 
