@@ -55,6 +55,32 @@ def test_a_sweep_is_told_with_its_start_up_and_without() -> None:
     assert "| the same, less 20 s and 3 s a job | 1.20 | 1.5 at most |" in made
 
 
+def test_the_whole_mixture_is_told_by_machine_and_size() -> None:
+    run = {
+        "machine": "a GPU",
+        "size": "m",
+        "given": [],
+        "precision": "bf16-mixed",
+        "command, s": 40.0,
+        "stages, s": {"base": 10.0, "cats": 2.0, "dogs": 3.0, "gates": 5.0},
+        "stages, FLOP": {"base": 700, "cats": 100, "dogs": 150, "gates": 50},
+        # 1,000 FLOP in 20 s are 50 a second, and of 100 a half.
+        "matrix product, FLOP/s": [90.0, 110.0],
+        "peak memory, bytes": 2_000_000_000,
+        "test": {"mixture": 0.95, "base": 0.94},
+    }
+    slower = {**run, "command, s": 44.0, "matrix product, FLOP/s": [200.0], "peak memory, bytes": 3_000_000_000}
+    wider = {**run, "given": ["base.views=flip"]}
+    lines = next(TABLE["whole"]([run, wider, slower, {**run, "machine": "CPU, 2 threads", "size": "s"}])).splitlines()
+    alone = "| 1 | 95.00 | 94.00 | 40 (at most 40) |"
+    assert lines[2:] == [
+        f"| s, CPU, 2 threads, bf16-mixed {alone} 3600 at most | 10 | 5 | 5 | 0.50 (0.50 to 0.50) | 2.0 |",
+        "| m, a GPU, bf16-mixed | 2 | 95.00 | 94.00 | 42 (at most 44) | 60 at most | 10 | 5 | 5 "
+        "| 0.38 (0.25 to 0.50) | 3.0 |",
+        f"| m, a GPU, bf16-mixed, base.views=flip {alone} 60 at most | 10 | 5 | 5 | 0.50 (0.50 to 0.50) | 2.0 |",
+    ]
+
+
 def test_the_bare_loop_is_set_up_once_and_off_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(STUDY))
     overhead: dict[str, Any] = runpy.run_path(str(STUDY / "overhead.py"))

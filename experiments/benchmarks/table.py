@@ -5,11 +5,14 @@ python experiments/benchmarks/table.py --write    puts them into README.md
 """
 
 import json
+import statistics
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from moe.comparison.columns import percent
+from moe.comparison.estimate import estimate
 from moe.provenance import in_words
 from moe.report.marked import markdown, put
 
@@ -121,6 +124,44 @@ def throughput(found: dict[str, Any]) -> Iterator[str]:
     )
 
 
+def whole(found: list[dict[str, Any]]) -> Iterator[str]:
+    rows = []
+    alike = [(one["machine"], one["size"], *one["given"]) for one in found]
+    for kind in sorted(set(alike)):
+        ones = [one for one, its in zip(found, alike, strict=True) if its == kind]
+        where, size, *given = kind
+        seconds = [one["command, s"] for one in ones]
+        shares = [
+            sum(one["stages, FLOP"].values())
+            / sum(one["stages, s"].values())
+            / statistics.mean(one["matrix product, FLOP/s"])
+            for one in ones
+        ]
+        others = [name for name in ones[0]["stages, s"] if name not in ("base", "gates")]
+        stages = (["base"], others, ["gates"])
+        spent = [statistics.mean(sum(one["stages, s"][name] for name in names) for one in ones) for names in stages]
+        asked = 3600 if where.startswith("CPU") else 60
+        rows.append(
+            [
+                ", ".join([size, in_words(where), ones[0]["precision"], *given]),
+                f"{len(ones)}",
+                *(percent(estimate([one["test"][who] for one in ones])) for who in ("mixture", "base")),
+                f"{statistics.mean(seconds):.0f} (at most {max(seconds):.0f})",
+                f"{asked} at most" if size == ("s" if where.startswith("CPU") else "m") else "",
+                *(f"{each:.0f}" for each in spent),
+                f"{statistics.mean(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})",
+                f"{max(one['peak memory, bytes'] for one in ones) / 1e9:.1f}",
+            ]
+        )
+    head = ["size, machine, precision", "n", "mixture, %", "base, %", "command, s", "asked for", "base, s"]
+    yield markdown([*head, "specialists, s", "gates, s", "of the matrix product's rate", "peak memory, GB"], rows)
+    yield (
+        "Test accuracy without views, mean over n seeds with half of its 95% interval by Student's t. Seconds of the "
+        "stages are means over the seeds; what the command takes beside them is start-up, what the frozen networks say "
+        "of all images, and the test. The rate is of training alone, all stages together."
+    )
+
+
 def overhead(found: dict[str, Any]) -> Iterator[str]:
     spent, over = found["milliseconds an epoch"], found["over as it is"]
     rows = [[n, f"{s['least']:.0f}", f"{s['lower quartile']:.0f}", f"{over[n]:.2f}"] for n, s in spent.items()]
@@ -156,6 +197,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
     "together": together,
     "precision": precision,
     "throughput": throughput,
+    "throughput_gpu": throughput,
+    "whole": whole,
     "steps": steps,
     "overhead": overhead,
 }
@@ -164,7 +207,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
 def table(name: str) -> str:
     path = HERE / f"{name}.json"
     if not path.exists():
-        return f"Not measured yet: `python experiments/benchmarks/{name}.py`."
+        where = " on a GPU" if name.endswith("_gpu") else ""
+        return f"Not measured yet: `python experiments/benchmarks/{name.removesuffix('_gpu')}.py`{where}."
     return "\n\n".join(TABLES[name](json.loads(path.read_text())))
 
 

@@ -3,7 +3,8 @@
     python experiments/benchmarks/throughput.py [--short] [data.root=DIR ...]
 
 On random images of CIFAR-10's shape, on the device that `moe.train` would take, writes throughput.json beside this
-file. Both sides of a ratio take turns in one process; medians, and the least and greatest ratio of a turn:
+file, or on a GPU throughput_gpu.json. Both sides of a ratio take turns in one process; medians, and the least and
+greatest ratio of a turn:
 
 - training: a network by its recipe through the project's Trainer, data and augmentation, beside a bare loop of the same
   network on one batch that stays; that loop's FLOP/s beside the machine's matrix product in the same precision; and the
@@ -48,6 +49,7 @@ NETWORKS = {
     "simple_vgg": ("experiment=held_out",),
     **{f"fast_vgg {size}": (f"base.net.size={size}",) for size in ("s" if DEVICE.type == "cpu" else "sml")},
 }
+FILE = Path(__file__).with_name("throughput_gpu.json" if DEVICE.type == "cuda" else "throughput.json")
 MATRIX = 8192 if DEVICE.type == "cuda" else 1024
 
 
@@ -204,7 +206,7 @@ def main() -> None:
         for name, command in commands.items():
             spent = start_up(command, Path(temporary) / name, extent.turns)
             found["start-up"][name] = {"median": statistics.median(spent), "least": min(spent), "greatest": max(spent)}
-    Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    FILE.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
 
