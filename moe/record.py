@@ -23,7 +23,7 @@ from moe.results.predictions import PREDICTIONS, write_predictions
 from moe.schema import Plain
 from moe.stages import Stage, digest
 from moe.store import Entry, sweep
-from moe.training import machine, peak_memory
+from moe.training import machine, peak_gpu_memory, peak_memory
 from moe.training_cost import training_flops
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ def record(
         "git": git_revision(),
         "machine": machine(job.device),
         "peak_memory_bytes": peak_memory(),
+        "peak_gpu_memory_bytes": peak_gpu_memory(job.device),
         "precision": precision_for(config.trainer),
         "seconds": {
             name: {**{key: entry.record[key] for key in SPENT if key in entry.record}, "reused": reused[name]}

@@ -130,6 +130,11 @@ def peak_memory() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def peak_gpu_memory(device: torch.device) -> int | None:
+    """The most bytes of a GPU that this process's tensors have had at once; None of a CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
 def _begin(
     job: Job, stage: Stage, entries: Mapping[str, Entry]
 ) -> tuple[RecipeModule, str, ImageDataModule, dict[str, Tensor]]:

@@ -1,5 +1,6 @@
 """The benchmarks' tables, and what is clocked in the bare loop that gates are held against."""
 
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -79,6 +80,23 @@ def test_the_whole_mixture_is_told_by_machine_and_size() -> None:
         "| 0.38 (0.25 to 0.50) | 3.0 |",
         f"| m, a GPU, bf16-mixed, base.views=flip {alone} 60 at most | 10 | 5 | 5 | 0.50 (0.50 to 0.50) | 2.0 |",
     ]
+
+
+def test_of_a_gpu_there_is_a_table_below_that_of_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"milliseconds an epoch": {}, "over as it is": {}, "repetitions": 2, "epochs": 3, "load": 0.5}
+    monkeypatch.setitem(TABLE["table"].__globals__, "HERE", tmp_path)
+    for name, machine in (("overhead_gpu.json", "a GPU"), ("overhead.json", "CPU")):
+        (tmp_path / name).write_text(json.dumps({**found, "machine": machine}))
+    told = [part for part in TABLE["table"]("overhead").split("\n\n") if part.startswith("2 turns")]
+    assert told == [f"2 turns of 3 epochs each on {where}, at a load of 0.5." for where in ("CPU", "a GPU")]
+
+
+def test_gates_together_dispatch_less_than_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(STUDY))
+    found = runpy.run_path(str(STUDY / "together.py"))["measure"]([2, 3, 4], 1, 1, tmp_path)
+    operations = found["operations a step"]
+    assert operations["alone"] % 3 == 0 and operations["together"] < operations["alone"]
+    assert {f"{side} over together" for side in ("bare loops", "alone")} < set(found["seconds"])
 
 
 def test_the_bare_loop_is_set_up_once_and_off_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from together import BATCH, CLASSES, DEVICE, bare, config_of, data, ensemble
 from torch import Tensor
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
+from turns import file_of
 
 from moe.modules import fit as fitting
 from moe.training import machine
@@ -129,7 +130,7 @@ def main() -> None:
         "milliseconds an epoch": {n: {"least": least[n], "lower quartile": quartile[n]} for n in spent},
         "over as it is": {name: quartile[name] / quartile["as it is"] for name in spent},
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    file_of(__file__).write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
 

@@ -3,7 +3,8 @@
     python experiments/benchmarks/steps.py [--short]
 
 For batches of random images of CIFAR-10's shape and `fast_vgg` of size s by its recipe, on the device that `moe.train`
-would take, writes steps.json beside this file: milliseconds a batch of each part, both ways in turns.
+would take, writes steps.json beside this file, of a GPU steps_gpu.json: milliseconds a batch of each part, both ways in
+turns.
 
 - network: forward and backward passes in channels-last memory; beside it in PyTorch's own order
 - images: a batch picked from one resident uint8 tensor and normalised; beside a DataLoader of single images
@@ -19,7 +20,6 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ from torch import Generator, Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision.transforms import v2
-from turns import CLASSES, DEVICE, SHAPE, over, random_images, seconds
+from turns import CLASSES, DEVICE, SHAPE, file_of, over, random_images, seconds
 
 import moe
 from moe.data.augment import augment
@@ -137,7 +137,7 @@ def main() -> None:
         "turns": turns,
         "parts": measured,
     }
-    Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    file_of(__file__).write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
 

@@ -82,6 +82,8 @@ def bare(width: int) -> float:
 
 
 def main() -> None:
+    if inference.best_device("auto").type != "cpu":
+        sys.exit("the bare loops are the CPU's, and so must the sweep be: CUDA_VISIBLE_DEVICES= hides a GPU from both")
     with tempfile.TemporaryDirectory(dir=".") as temporary:
         folder = Path(temporary)
         command(folder / "networks", "gate.width=8", "gate.recipe.epochs=1")

@@ -158,7 +158,8 @@ def whole(found: list[dict[str, Any]]) -> Iterator[str]:
     yield (
         "Test accuracy without views, mean over n seeds with half of its 95% interval by Student's t. Seconds of the "
         "stages are means over the seeds; what the command takes beside them is start-up, what the frozen networks say "
-        "of all images, and the test. The rate is of training alone, all stages together."
+        "of all images, and the test. The rate is of training alone, all stages together. Memory is the process's on a "
+        "CPU, and on a GPU what its tensors have there."
     )
 
 
@@ -197,7 +198,6 @@ TABLES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
     "together": together,
     "precision": precision,
     "throughput": throughput,
-    "throughput_gpu": throughput,
     "whole": whole,
     "steps": steps,
     "overhead": overhead,
@@ -205,11 +205,11 @@ TABLES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
 
 
 def table(name: str) -> str:
-    path = HERE / f"{name}.json"
-    if not path.exists():
-        where = " on a GPU" if name.endswith("_gpu") else ""
-        return f"Not measured yet: `python experiments/benchmarks/{name.removesuffix('_gpu')}.py`{where}."
-    return "\n\n".join(TABLES[name](json.loads(path.read_text())))
+    """What NAME.json says, and below it what NAME_gpu.json does, where there is one."""
+    found = [path for path in (HERE / f"{name}.json", HERE / f"{name}_gpu.json") if path.exists()]
+    if not found:
+        return f"Not measured yet: `python experiments/benchmarks/{name}.py`."
+    return "\n\n".join(part for path in found for part in TABLES[name](json.loads(path.read_text())))
 
 
 def main() -> None:

@@ -4,12 +4,13 @@
 
 On random images of CIFAR-10's shape and size of its gate split, with two leaves of two experts each, in batches of 50,
 dropout 0.5, Adam. All sides of a ratio take turns in one process; medians and the least and greatest ratio of a turn
-are written to together.json beside this file, of the processor's time as well, which other work on the machine
-disturbs less. Where nothing but launching kernels takes time, as for a small gate on
-a GPU, what counts is the operations that a step dispatches, which are counted here whatever the device.
+are written to together.json beside this file (of a GPU together_gpu.json), of the processor's time as well, which other
+work on the machine disturbs less. Where nothing but launching kernels takes time, as for a small gate on a GPU, what
+counts is the operations that a step dispatches, which are counted here whatever the device.
 """
 
 import json
+import math
 import os
 import statistics
 import sys
@@ -25,13 +26,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from turns import DEVICE, file_of
 
 import moe
 from moe.data.batches import Pixels
 from moe.data.canonical import DataSet, Images
 from moe.data.module import ImageDataModule
 from moe.data.splits import SplitIndices
-from moe.inference import best_device
+from moe.modules.checkpoint import Checkpoints
 from moe.modules.ensemble import GatedEnsemble, mixture_nll
 from moe.modules.fit import fit
 from moe.modules.together import GatesTogether, fit_together, mixture_nlls
@@ -48,7 +50,6 @@ COMPANIES = {
     "widths 16 to 1024": [16, 32, 64, 128, 256, 512, 1024],
 }
 N, CLASSES, BATCH = 2500, 10, 50
-DEVICE = best_device("auto")
 OVERRIDES = ("experiment=held_out", "gate.recipe.patience=null", "trainer.enable_progress_bar=false")
 
 
@@ -157,7 +158,9 @@ def measure(widths: Sequence[int], epochs: int, repetitions: int, folder: Path) 
     sides: dict[str, Callable[[], Any]] = {
         "bare loops": lambda: loops(configs, tensors, epochs),
         "alone": lambda: [fit("gates", ensemble(c), data(c), recipe, trainer, None, folder) for c in configs],
-        "together": lambda: fit_together(stack(configs), data(configs[0]), recipe, trainer, folder),
+        "together": lambda: fit_together(
+            stack(configs), data(configs[0]), recipe, trainer, folder, Checkpoints(folder, "all", math.inf)
+        ),
     }
     turns = [{name: timed(side) for name, side in sides.items()} for _ in range(repetitions)]
     found: dict[str, Any] = {}
@@ -194,7 +197,7 @@ def main() -> None:
         for name, widths in COMPANIES.items():
             found["gates"][name] = measure(widths, epochs, repetitions, Path(folder))
             print(name, json.dumps(found["gates"][name], indent=1), flush=True)
-    Path(__file__).with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    file_of(__file__).write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

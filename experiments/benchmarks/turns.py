@@ -1,8 +1,9 @@
-"""What the benchmarks of throughput share: the device, a clock that waits for it, ratios of sides that took turns."""
+"""What the benchmarks of networks share: device, file, a clock that waits for the device, ratios of sides in turn."""
 
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,12 @@ from moe.inference import best_device
 
 DEVICE = best_device("auto")
 CLASSES, SHAPE = 10, (3, 32, 32)
+
+
+def file_of(script: str) -> Path:
+    """Where a script writes what it measured: NAME.json beside it, of a GPU NAME_gpu.json."""
+    path = Path(script)
+    return path.with_name(f"{path.stem}{'_gpu' if DEVICE.type == 'cuda' else ''}.json")
 
 
 def now() -> float:

@@ -4,8 +4,9 @@
 
 A command of its own for each size and seed, with an empty store, so that every network is trained; images are decoded
 before. KEY=VALUE are given to the command, as data.root=DIR is. The size is the device's own unless named. Beside each
-run stands the machine's matrix product in the same precision, measured before it and after it by this process. What is
-in whole.json beside this file from the same machine is not run again, so that the command goes on where it was ended.
+run stands the machine's matrix product in the same precision, measured before it and after it by this process. The
+memory is the command's, of a GPU what its tensors have there. What is in whole.json beside this file from the same
+machine is not run again, so that the command goes on where it was ended.
 """
 
 import json
@@ -69,7 +70,7 @@ def measured(size: str, seed: int, given: list[str]) -> dict[str, Any]:
         "stages, s": {name: stage["seconds"] for name, stage in results["seconds"].items()},
         "stages, FLOP": results["cost"]["training_flops"]["stages"],
         "matrix product, FLOP/s": rates,
-        "peak memory, bytes": results["peak_memory_bytes"],
+        "peak memory, bytes": results["peak_gpu_memory_bytes"] or results["peak_memory_bytes"],
         "test": {"mixture": results["test"]["accuracy"], "base": results["baselines"]["base"]["accuracy"]},
         "versions": results["versions"],
         "git": results["git"],

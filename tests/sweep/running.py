@@ -11,7 +11,7 @@ from typing import Any
 from tests.conftest import TINY
 
 # How long and where a run was made; all else must be the same again.
-WHEN = ("seconds", "versions", "git", "machine", "peak_memory_bytes")
+WHEN = ("seconds", "versions", "git", "machine", "peak_memory_bytes", "peak_gpu_memory_bytes")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -37,6 +37,7 @@ def test_results_name_everything_that_decides_them(trained: Path) -> None:
     assert {"python", "torch", "pytorch-lightning", "hydra-core"} <= set(found["versions"])
     # Torch alone takes more than 100 MB; that of this process, in which the run was, only grows.
     assert 1e8 < found["peak_memory_bytes"] <= (peak_memory() or 0)
+    assert (found["peak_gpu_memory_bytes"] is None) is found["machine"].startswith("CPU")
     assert all(not stage["reused"] for stage in found["seconds"].values())
 
 
