@@ -93,6 +93,8 @@ def _composed(composed: DictConfig) -> float | None:
         return None
     log.info("\njob %d  %s", hydra_config.job.num + 1, folder)
     try:
+        # A sweeper of Hydra's own has not asked.
+        sweeps.within(Path(hydra_config.runtime.cwd, hydra_config.sweep.dir), folder)
         results = _run(composed, folder)
     except Exception as error:
         log.error("job %d  failed: %s", hydra_config.job.num + 1, sweeps.line(error))

@@ -3,7 +3,6 @@
 Hydra imports this at every start, so that anything slow is imported late.
 """
 
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -13,19 +12,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hydra_plugins.moe_sweeps.launchers import Overrides, ProcessLauncher, SubmititLauncher, elsewhere, job_folder
-
-
-def _within(sweep: Path, job: Path) -> str:
-    """A job's folder as it is called in its sweep's. Raises ConfigError where it lies elsewhere or too deep."""
-    from moe.errors import ConfigError
-    from moe.sweep.record import DEEPEST
-
-    if not job.is_relative_to(sweep) or not 1 <= len(job.relative_to(sweep).parts) <= DEEPEST:
-        raise ConfigError(
-            f"a job's folder must be in its sweep's, {sweep}, or one deeper, not {job}; set hydra.sweep.subdir=NAME or "
-            "NAME/NAME"
-        )
-    return job.relative_to(sweep).as_posix()
 
 
 class GridSweeper(Sweeper):
@@ -81,7 +67,7 @@ class GridSweeper(Sweeper):
         try:
             with hydra_errors():
                 composed = self._context.config_loader.load_sweep_config(self._config, list(job))
-                name = _within(sweep.folder, job_folder(composed))
+                name = record.within(sweep.folder, job_folder(composed))
                 asked = parse(composed)
                 # Of a job on another machine, whose device is not known here, each may be what its config came to be.
                 found = anywhere(asked) if elsewhere(self._launcher) else [resolved(asked, say=False)]

@@ -74,6 +74,16 @@ def read_sweep(folder: Path) -> Sweep | None:
         raise StoreError(f"{folder / SWEEP} is damaged; remove it, and give the sweep's command again") from None
 
 
+def within(sweep: Path, job: Path) -> str:
+    """A job's folder as it is called in its sweep's. Raises ConfigError where it lies elsewhere or too deep."""
+    if not job.is_relative_to(sweep) or not 1 <= len(job.relative_to(sweep).parts) <= DEEPEST:
+        raise ConfigError(
+            f"a job's folder must be in its sweep's, {sweep}, or one deeper, not {job}; set hydra.sweep.subdir=NAME or "
+            "NAME/NAME"
+        )
+    return job.relative_to(sweep).as_posix()
+
+
 def sweep_of(run: Path) -> Sweep | None:
     """The sweep in whose folder a run's is, directly or one deeper (`hydra.sweep.subdir=a/b`), or None."""
     folder = run

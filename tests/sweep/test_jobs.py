@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from hydra_plugins.moe_sweeps import _within
 from moe.errors import ConfigError
 from moe.sweep.jobs import Command, _why, quoted, run
-from moe.sweep.record import Sweep, alone, read_failure, sweep_of
+from moe.sweep.record import Sweep, alone, read_failure, sweep_of, within
 
 
 def test_the_command_runs_the_job_alone_in_its_folder() -> None:
@@ -90,12 +89,12 @@ def test_a_job_ends_with_what_waits_for_it(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("job", [".", "a/b/c", "../a"])
 def test_a_jobs_folder_that_its_sweep_would_not_see_is_refused(job: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a job's folder must be in its sweep's, .*; set hydra\.sweep\.subdir="):
-        _within(tmp_path / "sweep", (tmp_path / "sweep" / job).resolve())
+        within(tmp_path / "sweep", (tmp_path / "sweep" / job).resolve())
 
 
 @pytest.mark.parametrize("job", ["a", "a/b"])
 def test_a_job_one_or_two_folders_below_its_sweep_is_its_sweeps(job: str, tmp_path: Path) -> None:
-    assert _within(tmp_path, tmp_path / job) == job
+    assert within(tmp_path, tmp_path / job) == job
     Sweep(tmp_path, [], [], {job: []}).write()
     found = sweep_of(tmp_path / job)
     assert found is not None and found.jobs == {job: []}

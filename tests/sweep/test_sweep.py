@@ -161,6 +161,13 @@ def test_a_launcher_is_told_what_it_cannot_do(settings: dict[str, Any]) -> None:
         ProcessLauncher(**settings).launch([], 0)
 
 
+def test_a_sweeper_of_hydras_own_is_told_of_folders_that_its_sweep_would_not_see(sweep: Sweep, tmp_path: Path) -> None:
+    done = sweep("hydra/sweeper=basic", "plan=true", "seed=0,1", "hydra.sweep.subdir=a/b/${seed}")
+    assert done.returncode == 2
+    said = f"moe: a job's folder must be in its sweep's, {tmp_path / 'sweep'}, or one deeper, not "
+    assert f"{said}{tmp_path / 'sweep' / 'a' / 'b' / '0'}; set hydra.sweep.subdir=NAME or NAME/NAME" in done.stderr
+
+
 def test_optuna_goes_on_past_a_failed_trial(sweep: Sweep, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     done = sweep("sweep=optuna_gates", "hydra.sweeper.n_trials=5", "gate.width=choice(-1,4)")
