@@ -7,20 +7,21 @@ import pytest
 
 STUDY = Path(__file__).parents[1] / "experiments" / "verdict"
 TABLE = runpy.run_path(str(STUDY / "table.py"))
-SHOWN = {
-    "study": (STUDY / "README.md", "MARKS"),
-    "tried": (STUDY / "README.md", "TRIED_MARKS"),
-    "wide": (STUDY / "README.md", "WIDE_MARKS"),
-    "gates": (STUDY / "README.md", "GATES_MARKS"),
-    "summary": (STUDY.parents[1] / "README.md", "MARKS"),
-}
+README, TOP = STUDY / "README.md", STUDY.parents[1] / "README.md"
 
 
-@pytest.mark.parametrize("what", SHOWN)
-def test_the_table_is_that_of_the_results_files(what: str) -> None:
-    readme, marks = SHOWN[what]
-    begin, end = TABLE[marks]
-    assert readme.read_text().partition(begin)[2].partition(end)[0].strip() == TABLE[what]().strip()
+@pytest.mark.parametrize("name", TABLE["TABLES"])
+def test_the_table_is_that_of_the_results_files(name: str) -> None:
+    assert shown(README, name) == TABLE["TABLES"][name]().strip()
+
+
+def test_the_summary_is_that_of_the_results_files() -> None:
+    assert shown(TOP) == TABLE["summary"]().strip()
+
+
+def shown(readme: Path, name: str = "") -> str:
+    begin, end = TABLE["marks"](name)
+    return readme.read_text().partition(begin)[2].partition(end)[0].strip()
 
 
 def test_every_rival_of_the_sweep_is_explained() -> None:

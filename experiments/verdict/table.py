@@ -5,14 +5,14 @@ python experiments/verdict/table.py --write    puts them into the README.md here
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from moe import verdict
-from moe.comparison import Row, Run, collect, revisions, rows
-from moe.comparison.columns import Column, columns, difference, percent
+from moe.comparison import Row, Run, collect, revisions
+from moe.comparison.columns import Column, difference, percent
 from moe.errors import StoreError
-from moe.loggers import gate_kind
 from moe.provenance import in_words
 from moe.report import verdict as page
 from moe.report.figure import style
@@ -23,13 +23,8 @@ from moe.verdict.contests import KINDS, RIVALS
 
 HERE = Path(__file__).parent
 TOP = HERE.parent.parent
-END = "<!-- end of table -->"
-MARKS = ("<!-- table: experiments/verdict/table.py -->", END)
-TRIED_MARKS = ("<!-- table: experiments/verdict/table.py, tried -->", END)
-WIDE_MARKS = ("<!-- table: experiments/verdict/table.py, wide -->", END)
-GATES_MARKS = ("<!-- table: experiments/verdict/table.py, gates -->", END)
-# The rivals over all seeds, and some of them with wide networks; of the first seed other mixtures; other gates.
-RESULTS, WIDE, TRIED, GATES = HERE / "results", HERE / "wide", HERE / "tried", HERE / "gates"
+# The rivals over all seeds; of the first seed other mixtures. Beside these a folder for each of the sizes in WIDE.
+RESULTS, TRIED, WIDE = HERE / "results", HERE / "tried", ("s", "m")
 PICTURES = {"MFLOP an image, as routed": "flops.svg", "ms an image at a batch of 1": "latency.svg"}
 NOT_RUN = "**This has not run yet**: there are no results files, and so there is no table."
 
@@ -126,9 +121,9 @@ def summary() -> str:
     return "\n\n".join([markdown(head, lines), said, picture])
 
 
-def wide() -> str:
-    """Some of the rivals with the networks of `experiment=gates` as they are."""
-    runs = read(WIDE)
+def wide(size: str) -> str:
+    """The rivals with the networks of `experiment=gates` as they are, of a size."""
+    runs = read(HERE / size)
     if not runs:
         return NOT_RUN
     found = verdict.rivals(runs)
@@ -155,36 +150,28 @@ def tried() -> str:
     return "\n\n".join([*tables, " ".join([said, *filter(None, [revisions(list(found.values()))])])])
 
 
-def gates() -> str:
-    """The mixture by other gates, the same frozen networks below all of a seed."""
-    runs = read(GATES)
-    if not runs:
-        return NOT_RUN
-    made = rows(runs)
-    kinds = [gate_kind({"gate": {"_target_": row.first.config["gate._target_"]}}) for row in made]
-    wanted = ("n", "val", "test", "vs uniform [95%]", "vs base [95%]", "gate parameters")
-    own = [column for column in columns(made, []) if column.title in wanted]
-    weights = [str(row.first.config["gate.weights"]) for row in made]
-    names = [Column("gate", kinds, kinds, left=True), Column("weights", weights, weights, left=True)]
-    return in_columns([*names, *own])
+# What makes each table of the README here, by the word that stands in its mark.
+TABLES: dict[str, Callable[[], str]] = {"": study, **{size: partial(wide, size) for size in WIDE}, "tried": tried}
+
+
+def marks(name: str = "") -> tuple[str, str]:
+    """What stands in a README before a table and after it."""
+    return f"<!-- table: experiments/verdict/table.py{', ' if name else ''}{name} -->", "<!-- end of table -->"
 
 
 def main() -> None:
     try:
-        _main()
+        made = {name: make() for name, make in TABLES.items()}
+        if "--write" not in sys.argv[1:]:
+            print("\n\n".join(made.values()))
+            return
+        if read(RESULTS):
+            draw()
+        for name, text in made.items():
+            put(HERE / "README.md", marks(name), text)
+        put(TOP / "README.md", marks(), summary())
     except StoreError as error:  # results that do not go together
         sys.exit(str(error))
-
-
-def _main() -> None:
-    if "--write" not in sys.argv[1:]:
-        print("\n\n".join([study(), wide(), tried(), gates()]))
-        return
-    if read(RESULTS):
-        draw()
-    for marks, text in ((MARKS, study()), (WIDE_MARKS, wide()), (TRIED_MARKS, tried()), (GATES_MARKS, gates())):
-        put(HERE / "README.md", marks, text)
-    put(TOP / "README.md", MARKS, summary())
 
 
 if __name__ == "__main__":

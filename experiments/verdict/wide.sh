@@ -1,11 +1,12 @@
 #!/bin/sh
-# Beside run.sh: the mixture at size s, as experiment=gates has it, and its rivals: hours a seed on two CPU cores. Given
-# again it runs what is missing.
-#   experiments/verdict/wide.sh [SEEDS, 0,1,2 [KEY=VALUE...]]
+# Beside run.sh: the mixture with the networks of experiment=gates as they are, of a size, and its rivals: of s hours a
+# seed on two CPU cores, of m and l for a GPU. Given again it runs what is missing.
+#   experiments/verdict/wide.sh [SIZE, s [SEEDS, 0,1,2,3,4 [KEY=VALUE...]]]
 set -eu
 cd "$(dirname "$0")/../.."
-seeds="${1:-0,1,2}"
+size="${1:-s}" seeds="${2:-0,1,2,3,4}"
+[ $# -eq 0 ] || shift
 [ $# -eq 0 ] || shift
 ${PYTHON:-python} -m moe.train experiment=verdict seed="$seeds" gate=confidence \
-    base.net.size=s base.views=flip_shift expert.views=flip_shift trainer.precision=bf16-mixed logger=none report=false \
-    hydra.sweep.dir=experiments/verdict/wide 'hydra.sweep.subdir=${rival}/${seed}' "$@"
+    base.net.size="$size" base.views=flip_shift expert.views=flip_shift trainer.precision=bf16-mixed logger=none \
+    report=false hydra.sweep.dir=experiments/verdict/"$size" 'hydra.sweep.subdir=${rival}/${seed}' "$@"
