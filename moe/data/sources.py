@@ -67,10 +67,11 @@ def load(data: "Data", default_root: Path) -> "DataSet":
     else:
         raise _nothing_there(data, root)
     dataset = assemble(data.name, classes, parts)
-    if data.fingerprint not in (None, dataset.fingerprint):
+    if data.fingerprint is not None and data.fingerprint != dataset.fingerprint:
+        asked = data.fingerprint[: len(dataset.fingerprint)]  # one of any length may be given
         raise DataError(
             f"the images in {'scikit-learn' if data.source == 'digits' else root} are not those of "
-            f"{data.name}: their fingerprint is {dataset.fingerprint}, not {data.fingerprint}; "
+            f"{data.name}: their fingerprint is {dataset.fingerprint}, not {asked}; "
             "data.fingerprint=null accepts them"
         )
     return dataset

@@ -122,6 +122,9 @@ def test_fingerprint_is_checked(batches: Path, tmp_path: Path) -> None:
     sentence = rf"^the images in {batches} are not those of tiny: their fingerprint is {right}, not"
     with pytest.raises(DataError, match=sentence):
         load(config("cifar10", batches, fingerprint="0" * 64), tmp_path)
+    # One that is too long is not quoted whole.
+    with pytest.raises(DataError, match=rf"{sentence} {'a' * 64}; data\.fingerprint=null accepts them$"):
+        load(config("cifar10", batches, fingerprint="a" * 5000), tmp_path)
 
 
 def test_digits(tmp_path: Path) -> None:

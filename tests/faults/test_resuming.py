@@ -11,7 +11,7 @@ import pytest
 
 from moe.store import Store
 from tests.commands import ROOT, Commands
-from tests.wandb_files import read
+from tests.wandb_files import offline_runs
 
 # Each kind of network learns in its own way: momentum, Muon, normalisation, an average of weights and a schedule; early
 # stopping with dropout; frozen networks whose dropout is active. Checkpoints at every epoch's end.
@@ -145,7 +145,7 @@ def test_stages_of_any_kind_ended_in_any_way_go_on_to_the_same_weights(
     rows = csv.DictReader((ended / "run" / "metrics" / "gates" / "metrics.csv").open())
     nlls = {int(row["step"]): row["val/nll"] for row in rows if row["val/nll"]}
     assert list(nlls) == [6, 13, 20, 27] and len(set(nlls.values())) == 4
-    # W&B knows that the command failed, and the curve of what went on begins with its first epoch.
-    base, router = (read(path) for path in sorted((ended / "run").glob("wandb/offline-run-*/run-*.wandb"))[::3])
-    assert list(dict.fromkeys(row["epoch"] for row in base.history)) == [0, 1, 2, 3, 4]
-    assert [base.exit_code, router.exit_code] == [1, 1]
+    # W&B knows which network the command did not finish, and the curve of what went on begins with its first epoch.
+    runs = {one.config["stage"]: one for one in offline_runs(ended / "run").values()}
+    assert list(dict.fromkeys(row["epoch"] for row in runs["base"].history)) == [0, 1, 2, 3, 4]
+    assert [name for name, one in runs.items() if one.exit_code == 1] == ["router"]
