@@ -6,6 +6,7 @@ Torch is imported late, so that a wrong config fails at once.
 import errno
 import json
 import logging
+import os
 import sys
 import traceback
 from dataclasses import asdict, replace
@@ -94,7 +95,8 @@ def _composed(composed: DictConfig) -> float | None:
     log.info("\njob %d  %s", hydra_config.job.num + 1, folder)
     try:
         # A sweeper of Hydra's own has not asked.
-        sweeps.within(Path(hydra_config.runtime.cwd, hydra_config.sweep.dir), folder)
+        sweep = os.path.abspath(Path(hydra_config.runtime.cwd, hydra_config.sweep.dir))  # as Hydra makes a job's
+        sweeps.within(Path(sweep), folder)
         results = _run(composed, folder)
     except Exception as error:
         log.error("job %d  failed: %s", hydra_config.job.num + 1, sweeps.line(error))

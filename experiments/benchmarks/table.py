@@ -156,8 +156,8 @@ def whole(found: list[dict[str, Any]]) -> Iterator[str]:
     head = ["size, machine, precision", "n", "mixture, %", "base, %", "command, s", "asked for", "base, s"]
     yield markdown([*head, "specialists, s", "gates, s", "of the matrix product's rate", "peak memory, GB"], rows)
     yield (
-        "Test accuracy without views, mean over n seeds with half of its 95% interval by Student's t. Seconds of the "
-        "stages are means over the seeds; what the command takes beside them is start-up, what the frozen networks say "
+        "Test accuracy, without views unless named, mean over n seeds with half of its 95% interval by Student's t. "
+        "Seconds of the stages are means over the seeds; what the command takes beside them is start-up, what the frozen networks say "
         "of all images, and the test. The rate is of training alone, all stages together. Memory is the process's on a "
         "CPU, and on a GPU what its tensors have there."
     )
@@ -192,7 +192,7 @@ def steps(found: dict[str, Any]) -> Iterator[str]:
     )
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
+TABLES: dict[str, Callable[[Any], Iterator[str]]] = {
     "sweep": sweep,
     "finished": finished,
     "together": together,

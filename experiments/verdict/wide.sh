@@ -1,6 +1,6 @@
 #!/bin/sh
 # Beside run.sh: the mixture with the networks of experiment=gates as they are, of a size, and its rivals: of s hours a
-# seed on two CPU cores, of m and l for a GPU. Given again it runs what is missing.
+# seed on two CPU cores, of m for a GPU. Given again it runs what is missing.
 #   experiments/verdict/wide.sh [SIZE, s [SEEDS, 0,1,2,3,4 [KEY=VALUE...]]]
 set -eu
 cd "$(dirname "$0")/../.."

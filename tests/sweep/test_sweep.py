@@ -168,6 +168,12 @@ def test_a_sweeper_of_hydras_own_is_told_of_folders_that_its_sweep_would_not_see
     assert f"{said}{tmp_path / 'sweep' / 'a' / 'b' / '0'}; set hydra.sweep.subdir=NAME or NAME/NAME" in done.stderr
 
 
+def test_a_sweeps_folder_may_lie_beside_another(sweep: Sweep, tmp_path: Path) -> None:
+    where = "hydra.sweep.dir=store/../out"
+    done = sweep("target=base", "base.recipe.epochs=1", "seed=0", where, "hydra.sweep.subdir=a")
+    assert done.returncode == 0 and (tmp_path / "out" / "a" / "results.json").is_file(), done.stderr
+
+
 def test_optuna_goes_on_past_a_failed_trial(sweep: Sweep, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     done = sweep("sweep=optuna_gates", "hydra.sweeper.n_trials=5", "gate.width=choice(-1,4)")
