@@ -157,9 +157,9 @@ def whole(found: list[dict[str, Any]]) -> Iterator[str]:
     yield markdown([*head, "specialists, s", "gates, s", "of the matrix product's rate", "peak memory, GB"], rows)
     yield (
         "Test accuracy, without views unless named, mean over n seeds with half of its 95% interval by Student's t. "
-        "Seconds of the stages are means over the seeds; what the command takes beside them is start-up, what the frozen networks say "
-        "of all images, and the test. The rate is of training alone, all stages together. Memory is the process's on a "
-        "CPU, and on a GPU what its tensors have there."
+        "Seconds of the stages are means over the seeds; what the command takes beside them is start-up, what the "
+        "frozen networks say of all images, and the test. The rate is of training alone, all stages together. Memory "
+        "is the process's on a CPU, and on a GPU what its tensors have there."
     )
 
 
