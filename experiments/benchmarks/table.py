@@ -69,8 +69,8 @@ def together(found: dict[str, Any]) -> Iterator[str]:
         rows.append([name, *ratios, f"{operations['alone']} to {operations['together']}"])
     yield markdown(["gates", "bare loops over together", "jobs alone over together", "operations a step"], rows)
     yield (
-        f"Medians of {found['repetitions']} turns, least and greatest, on {machine(found)}; other work ran beside it "
-        f"(a load of {found['load']:.1f}), which is why the sides take turns."
+        f"Medians of {found['repetitions']} turns, least and greatest, on {machine(found)}, at a load of "
+        f"{found['load']:.1f} before it; the sides take turns, since other work may run beside them."
     )
 
 

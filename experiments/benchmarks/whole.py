@@ -23,6 +23,7 @@ from turns import DEVICE, seconds
 
 import moe
 from moe.data import sources
+from moe.inference import best_device
 from moe.modules.fit import precision_for
 from moe.sizes import resolved
 from moe.training import machine
@@ -47,6 +48,8 @@ def measured(size: str, seed: int, given: list[str]) -> dict[str, Any]:
     """One command from an empty store. Exits as it does, where it fails."""
     own = [f"base.net.size={size}", f"seed={seed}", "logger=none", "report=false", *given]
     config = moe.compose("experiment=gates", *own)
+    if best_device(config.trainer["accelerator"]).type != DEVICE.type:
+        sys.exit("what is measured is this machine's own device: CUDA_VISIBLE_DEVICES= makes it the CPU")
     sources.load(config.data, Path(config.paths.data))
     precision = precision_for(config.trainer)
     with tempfile.TemporaryDirectory() as folder:
