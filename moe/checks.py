@@ -42,7 +42,7 @@ CHOICES = {
     "expert.trunk": ("own", "shared"),
     "router.source": ("network", "base"),
     "base.init": ("scratch", "base"),
-    "base.match": ("none", "width", "members", "epochs", "members_epochs"),
+    "base.match": ("none", "width", "kernels", "members", "epochs", "members_epochs"),
     "base.views": ("none", "flip", "flip_shift"),
     "expert.views": ("none", "flip", "flip_shift"),
     "router.views": ("none", "flip", "flip_shift"),

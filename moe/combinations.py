@@ -78,7 +78,7 @@ def _check_members(values: Mapping[str, Any]) -> None:
 
 def _check_specialists(values: Mapping[str, Any]) -> None:
     base, expert, router = values["base"], values["expert"], values["router"]
-    if expert["init"] == "scratch" and expert["recipe"]["early_epochs"] == 0 and expert["net"]["_target_"] == SIZED:
+    if expert["init"] == "scratch" and expert["recipe"]["early_epochs"] == 0 and expert["net"]["_target_"] in SIZED:
         raise ConfigError(
             "expert.init=scratch with expert.recipe.early_epochs=0 would never train the whitening's bias; "
             "set recipe@expert.recipe=fast"

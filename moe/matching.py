@@ -14,10 +14,11 @@ from moe.errors import ConfigError
 from moe.job import Job
 from moe.nets.build import build_network
 from moe.nets.class_expert import ClassExpert
+from moe.nets.cond_vgg import KERNELS
 from moe.nets.fast_vgg import SIZES
 from moe.nets.mixture import Mixture
 from moe.nets.views import Views
-from moe.schema import Config, Plain
+from moe.schema import CONDITIONAL, FAST, Config, Plain
 from moe.stages import Stage, num_outputs, plan
 from moe.taxonomy import Tree
 from moe.training_cost import epoch_flops
@@ -51,15 +52,17 @@ def matched(job: Job) -> Config:
         several = replace(config, base=replace(base, members=count))
         return _as_long(job, several) if base.match == "members_epochs" else several
 
-    def of_base(narrowest: int) -> int:
-        return base.members * _of_base(config, wider(base.net, narrowest), shape, tree)
+    net = conditional(base.net) if base.match == "kernels" else base.net
 
-    least = _narrowest(_channels(base.net))
+    def of_base(narrowest: int) -> int:
+        return base.members * _of_base(config, wider(net, narrowest), shape, tree)
+
+    least = _narrowest(_channels(net))
     above = bisect_left(range(MOST * least), wanted, lo=least, key=of_base)
     narrowest = min(max(least, above - 1), above, key=lambda width: abs(of_base(width) - wanted))
-    nearest = wider(base.net, narrowest)
+    nearest = wider(net, narrowest)
     share = of_base(narrowest) / wanted
-    log.info("base.match=width: %s costs %.3g times what the mixture does", _channels(nearest), share)
+    log.info("base.match=%s: %s costs %.3g times what the mixture does", base.match, _channels(nearest), share)
     return replace(config, base=replace(base, net=nearest))
 
 
@@ -83,6 +86,13 @@ def wider(net: Mapping[str, Any], narrowest: int) -> Plain:
     channels = _channels(net)
     factor = narrowest / _narrowest(channels)
     return {**net, **{key: _times(value, factor) for key, value in channels.items()}}
+
+
+def conditional(net: Mapping[str, Any]) -> Plain:
+    """A `fast_vgg` with mixtures of kernels for its convolutions. Raises ConfigError for another network."""
+    if net.get("_target_") not in (FAST, CONDITIONAL):
+        raise ConfigError(f"base.match=kernels needs net@base.net=fast_vgg, not {net.get('_target_')}")
+    return {"kernels": KERNELS, **net, "_target_": CONDITIONAL}
 
 
 def _of_base(config: Config, net: Mapping[str, Any], shape: tuple[int, int, int], tree: Tree) -> int:

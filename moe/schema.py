@@ -6,7 +6,8 @@ from typing import Any
 from omegaconf import MISSING
 
 Plain = dict[str, Any]
-SIZED = "moe.nets.fast_vgg.FastVGG"  # the network that has sizes, and a bias that learns in early epochs alone
+# The networks that have sizes, and a bias that learns in early epochs alone; the second mixes the kernels of the first.
+FAST, CONDITIONAL = SIZED = ("moe.nets.fast_vgg.FastVGG", "moe.nets.cond_vgg.CondVGG")
 
 
 @dataclass

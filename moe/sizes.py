@@ -65,7 +65,7 @@ def _part(name: str, network: Part, size: Callable[[], str], chosen: Plain, divi
 
 def sized(net: Mapping[str, object]) -> bool:
     """Whether a network's config has a size that can be chosen for it."""
-    return net.get("_target_") == SIZED and "size" in net
+    return net.get("_target_") in SIZED and "size" in net
 
 
 def _size(accelerator: str) -> str:

@@ -1,6 +1,7 @@
 """A base as dear as the mixture, with the operations worked out by hand."""
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from moe.data import sources, splits
 from moe.data.canonical import DataSet
 from moe.errors import ConfigError
 from moe.job import Job, recipe
-from moe.matching import matched, wider
-from moe.schema import Config
+from moe.matching import conditional, matched, wider
+from moe.schema import Config, Plain
 from moe.stages import plan
 from moe.store import Store
 from moe.taxonomy import parse
@@ -119,6 +120,41 @@ def test_a_trunk_to_share_is_asked_for_before_it_is_reckoned(monkeypatch: pytest
     shared = ("expert.init=base", "expert.trunk=shared", "router.source=base")
     with pytest.raises(ConfigError, match=r"^expert\.trunk=shared needs a network that says its trunk"):
         base("base.match=members", *resnet, *shared)
+
+
+def test_a_base_of_mixed_kernels_is_as_wide_as_the_mixture_costs() -> None:
+    # FastVGG with n, 2n and 2n channels, of an image twice as high and wide as the digits: whitening 2*4*8*225; in the
+    # groups 2*9*8*n*225 + 2*9*n^2*49, 2*9*2n^2*49 + 2*9*4n^2*9, 2*9*4n^2*9 + 2*9*4n^2; the head 2*2n*10:
+    # 14,400 + 32,440 n + 4,014 n^2. For n = 2 95,336, of 5 outputs 95,296: the mixture costs 190,632.
+    digits_job = job(
+        "net@base.net=fast_vgg",
+        "base.net.size=s",
+        "base.net.widths=[2,4,4]",
+        "net@expert.net=base",
+        "router.source=base",
+        "gate=uniform",
+    )
+    train = digits_job.dataset.train
+    larger = replace(train, images=train.images.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))
+    whole = replace(digits_job, dataset=replace(digits_job.dataset, train=larger))
+
+    def as_dear(match: str) -> Plain:
+        asked = replace(whole.config, base=replace(whole.config.base, match=match))
+        return dict(matched(replace(whole, config=asked)).base.net)
+
+    # 147,846 for 3, 208,384 for 4.
+    assert as_dear("width")["widths"] == [4, 8, 8]
+    # Of 8 kernels gates cost 2*n*8 + 3 * 2*2n*8, mixing 2*8*9*2n^2 + 3 * 2*8*9*4n^2: 166,326 for 3, 241,088 for 4.
+    found = as_dear("kernels")
+    assert found["widths"] == [3, 6, 6] and found["kernels"] == 8
+    assert found["_target_"] == "moe.nets.cond_vgg.CondVGG"
+
+
+def test_kernels_are_mixed_of_a_fast_vgg_alone() -> None:
+    with pytest.raises(ConfigError, match=r"^base\.match=kernels needs net@base\.net=fast_vgg, not moe\.nets\.vgg\."):
+        base("base.match=kernels")
+    own = {"_target_": "moe.nets.cond_vgg.CondVGG", "size": "s", "kernels": 4}
+    assert conditional(own) == own
 
 
 def test_none_is_the_config_itself() -> None:

@@ -19,6 +19,7 @@ RIVALS = {
     "base": ("base", "hard", "own", None, "none"),
     "longer": ("base", "hard", "own", None, "epochs"),
     "wider": ("base", "hard", "own", None, "width"),
+    "kernels": ("base", "hard", "own", None, "kernels"),
     "tuned": ("base", "hard", "own", None, "members"),
     "ensemble": ("base", "hard", "own", None, "members"),
     "long_ensemble": ("base", "hard", "own", None, "members_epochs"),
@@ -74,7 +75,7 @@ def test_members_are_for_a_base_without_a_mixture() -> None:
         assert refusal(members(members=2, match=match)).endswith("leave base.members at 1")
         checks.check(members(cascade=0.5, match=match))
     assert sentence("target=base", "base.members=0") == "base.members must be a whole number from 1 to 100, not 0"
-    assert refusal(members(match="depth")).startswith("base.match must be one of none, width, members")
+    assert refusal(members(match="depth")).startswith("base.match must be one of none, width, kernels, members")
 
 
 def test_members_that_are_the_base_taught_on_learn_by_the_specialists_recipe() -> None:

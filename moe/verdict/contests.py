@@ -18,12 +18,14 @@ MIXTURE, FLAT = "hard", "flat"  # rival=hard is the mixture that the others are 
 SIGNIFICANT = 0.05
 EQUAL = 0.1  # costs are equal that differ by no more than this part of one
 # Questions, each with a family of comparisons to be corrected for: does the mixture pay beside what is none, which
-# mixture is it, if any, and does the cheaper one pay beside bases as cheap?
-FAMILIES = RIVALS, KINDS, CHEAP = (
+# mixture is it, if any, does the cheaper one pay beside bases as cheap, and one of kernels beside what is none?
+FAMILIES = RIVALS, KINDS, CHEAP, WITHIN = (
     "rivals that are no mixture",
     "other mixtures and free baselines",
     "rivals of the cascaded mixture",
+    "rivals of the mixture of kernels that are none",
 )
+KERNELS = "kernels"
 CASCADED, BESIDE_CASCADED = "cascaded", ("cascade", "tuned_cascade", "longer", "base")
 SPECIALISTS, UNIFORM = "routed specialists", "routed uniform"
 
@@ -111,8 +113,8 @@ def contests(found: Mapping[str, Row]) -> list[Contest]:
     """The mixture against each rival and its own free baselines.
 
     A flat one is also held against the base and the routed uniform average, the cascaded one against the base, that
-    trained for longer, and the cascades of bases. Rivals that came to be the very same networks are one, by the name of
-    that with the most seeds.
+    trained for longer, and the cascades of bases, the one of kernels against all that is no mixture. Rivals that came
+    to be the very same networks are one, by the name of that with the most seeds.
     """
     made: list[Contest | None] = []
     distinct = [names[0] for names in same(found) if MIXTURE not in names]
@@ -133,6 +135,10 @@ def contests(found: Mapping[str, Row]) -> list[Contest]:
         cascaded = (CASCADED, _own(found[CASCADED]), found[CASCADED])
         beside = [name for name in distinct if name in BESIDE_CASCADED]
         made += [_contest(CHEAP, cascaded, (name, _own(found[name]), found[name])) for name in beside]
+    if KERNELS in found:
+        kernels = (KERNELS, _own(found[KERNELS]), found[KERNELS])
+        beside = [name for name in distinct if not is_mixture(found[name])]
+        made += [_contest(WITHIN, kernels, (name, _own(found[name]), found[name])) for name in beside]
     held = [one for one in made if one is not None]
     if any(len(one.seeds) > 1 for one in held):
         # One seed says how images scatter and not how training does: its small p would pass for the surest of all.
@@ -168,8 +174,9 @@ def _same(one: Row, other: Row) -> bool:
 
 
 def is_mixture(row: Row) -> bool:
-    """Whether a rival is a mixture, with gates, and not a base or several."""
-    return row.first.config.get("target") == "gates"
+    """Whether a rival is a mixture, of experts or of kernels, with gates, and not a base or several."""
+    config = row.first.config
+    return config.get("target") == "gates" or config.get("base.match") == "kernels"
 
 
 def _family(row: Row) -> str:

@@ -10,7 +10,7 @@ from moe.comparison.text import fitted
 from moe.config import CONF
 from moe.schema import Plain
 from moe.verdict.alike import unlike
-from moe.verdict.contests import EQUAL, FAMILIES, MIXTURE, RIVALS, SIGNIFICANT, Contest, same
+from moe.verdict.contests import EQUAL, FAMILIES, MIXTURE, RIVALS, SIGNIFICANT, WITHIN, Contest, same
 from moe.verdict.latency import Latency
 
 # Where the errors come from, by what `test.regret` calls it.
@@ -55,6 +55,7 @@ def _matched(row: Row) -> str:
     parts = [
         f"{found['members']} members" if found["members"] != said.get("base.members") else "",
         f"{found['epochs']} epochs" if found["epochs"] != said.get("base.recipe.epochs") else "",
+        f"{net['kernels']} kernels" if net.get("kernels") != said.get("base.net.kernels") else "",
         f"channels {str(channels[0]).replace(' ', '')}" if channels else "",
     ]
     return ", ".join(filter(None, parts)) or "as it was"
@@ -92,10 +93,21 @@ def regret_columns(found: Mapping[str, Row]) -> list[Column]:
 
 
 def headline(held: Sequence[Contest]) -> str:
-    """Whom the mixture is ahead of, whom behind, and from whom it cannot be told: by what, and at what cost."""
+    """Whom the mixture is ahead of, whom behind, and from whom it cannot be told: by what, and at what cost.
+
+    The same of the mixture of kernels, where there is one.
+    """
     own = [one for one in held if one.one == MIXTURE]
+    within = [one for one in held if one.family == WITHIN]
     if not own:
-        return f"There is no run of rival={MIXTURE} that shares a seed with another rival: nothing to judge."
+        said = f"There is no run of rival={MIXTURE} that shares a seed with another rival: nothing to judge."
+    else:
+        said = _of_one("The mixture", own, [one for one in own if one.family == RIVALS])
+    return f"{said} {_of_one('The mixture of kernels', within, within)}" if within else said
+
+
+def _of_one(name: str, own: Sequence[Contest], priced: Sequence[Contest]) -> str:
+    """A mixture beside all that it was held against, and the cost of it and of those of `priced`."""
     most = max(len(one.seeds) for one in own)
     sides = (
         ("ahead of", [one for one in own if one.sign > 0]),
@@ -105,8 +117,8 @@ def headline(held: Sequence[Contest]) -> str:
     )
     parts = [f"{words} {', '.join(_told(one, most) for one in ones)}" for words, ones in sides if ones]
     over = f"over {most} seeds" if most > 1 else "over the images of one seed"
-    said = f"The mixture is {'; '.join(parts)}: points of test accuracy {over}, at a Holm-corrected p below "
-    return f"{said}{SIGNIFICANT:g}. {_at_what_cost([one for one in own if one.family == RIVALS])}".rstrip()
+    said = f"{name} is {'; '.join(parts)}: points of test accuracy {over}, at a Holm-corrected p below "
+    return f"{said}{SIGNIFICANT:g}. {_at_what_cost(priced)}".rstrip()
 
 
 def _told(one: Contest, most: int) -> str:

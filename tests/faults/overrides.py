@@ -13,7 +13,7 @@ from moe.sweep.jobs import quoted
 GROUPS = {
     "data": ("cifar10", "digits", "folder"),
     "taxonomy": ("cifar10", "digits"),
-    "net@base.net": ("tiny_vgg", "simple_vgg", "fat_vgg", "fast_vgg", "vgg11_bn", "torchvision"),
+    "net@base.net": ("tiny_vgg", "simple_vgg", "fat_vgg", "fast_vgg", "cond_vgg", "vgg11_bn", "torchvision"),
     "net@expert.net": ("tiny_vgg", "fast_vgg"),
     "recipe@base.recipe": ("adam", "fast", "gate"),
     "recipe@gate.recipe": ("adam", "fast", "gate"),

@@ -7,7 +7,7 @@ import pytest
 from moe.comparison import Run
 from moe.errors import StoreError
 from moe.verdict import contests, headline, notes, rivals
-from moe.verdict.contests import CHEAP, KINDS, RIVALS, same
+from moe.verdict.contests import CHEAP, KINDS, RIVALS, WITHIN, same
 from tests.verdict.contested import bits, run
 
 T1 = 12.706205  # Student's t of one degree of freedom, 97.5 %
@@ -167,6 +167,23 @@ def test_the_cascaded_mixture_is_held_against_bases_as_cheap() -> None:
     corrected = {one.other: one.corrected for one in held}
     assert corrected["cascade"] == pytest.approx(3 * 0.125666, abs=1e-5)
     assert corrected["longer"] == pytest.approx(1.0) and corrected["tuned_cascade"] == pytest.approx(1.0)
+
+
+def test_the_mixture_of_kernels_is_held_against_what_is_no_mixture() -> None:
+    kernels = [run("kernels", seed, right, config={"base.match": "kernels"}) for seed, right in enumerate((8, 9))]
+    made = [*kernels, *(run("hard", seed, 8) for seed in (0, 1))]
+    made += [run(rival, seed, 7) for rival in ("base", "wider") for seed in (0, 1)]
+    held = contests(rivals(made))
+    within = [one for one in held if one.family == WITHIN]
+    assert [(one.one, one.other, round(one.difference.mean, 6)) for one in within] == [
+        ("kernels", "base", 0.15),
+        ("kernels", "wider", 0.15),
+    ]
+    # 0.1 and 0.2: t = 3, p = 1 - 2 atan(3) / pi = 0.2048, twice that by Holm over these two.
+    assert [one.corrected for one in within] == pytest.approx([2 * 0.204833] * 2, abs=1e-5)
+    # Beside the other mixture it is one more.
+    assert ("hard", "kernels") in [(one.one, one.other) for one in held if one.family == KINDS]
+    assert "kernels" not in [one.other for one in held if one.family == RIVALS]
 
 
 def test_two_configs_of_one_rival_are_refused_by_what_differs() -> None:

@@ -26,6 +26,36 @@ def test_the_headline_says_who_is_told_apart() -> None:
     assert headline([]).startswith("There is no run of rival=hard")
 
 
+def test_the_headline_says_of_the_mixture_of_kernels_what_it_says_of_the_other() -> None:
+    kernels = [run("kernels", seed, right, config={"base.match": "kernels"}) for seed, right in enumerate((80, 81, 82))]
+    wider = [run("wider", seed, right) for seed, right in enumerate((10, 10, 12))]
+    # 7, 7.1 and 7 in parts of one.
+    assert headline(contests(rivals([*kernels, *wider]))) == (
+        "There is no run of rival=hard that shares a seed with another rival: nothing to judge. The mixture of kernels "
+        "is ahead of wider (+703.33): points of test accuracy over 3 seeds, at a Holm-corrected p below 0.05. Of what "
+        "costs the same to run and to train, within a tenth (wider), it is ahead of 1 in 1; the least difference is "
+        "+703.33 (wider)."
+    )
+
+
+def test_a_base_says_what_it_became_to_cost_what_the_mixture_does() -> None:
+    said = {"base.members": 1, "base.recipe.epochs": 8, "base.net.widths": [16, 64, 64]}
+    became = {
+        "wider": {"members": 1, "epochs": 8, "net": {"widths": [24, 96, 96]}},
+        "kernels": {"members": 1, "epochs": 8, "net": {"widths": [22, 88, 88], "kernels": 8}},
+        "ensemble": {"members": 2, "epochs": 8, "net": {"widths": [16, 64, 64]}},
+        "longer": {"members": 1, "epochs": 16, "net": {"widths": [16, 64, 64]}},
+    }
+    found = rivals([run(name, 0, 8, matched=matched, config=said) for name, matched in became.items()])
+    cells = {column.title: dict(zip(found, column.cells, strict=True)) for column in rival_columns(found, None)}
+    assert cells["as matched"] == {
+        "wider": "channels [24,96,96]",
+        "kernels": "8 kernels, channels [22,88,88]",
+        "ensemble": "2 members",
+        "longer": "16 epochs",
+    }
+
+
 def test_columns_say_cost_and_regret_in_their_units() -> None:
     found = rivals([run("hard", 0, 8, regret=REGRET), run("base", 0, 7)])
     cells = {column.title: dict(zip(found, column.cells, strict=True)) for column in rival_columns(found, None)}

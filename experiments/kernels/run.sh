@@ -1,0 +1,31 @@
+#!/bin/sh
+# One network of each width beside one as dear whose convolutions mix 8 kernels for each image, with the same seeds. Given
+# again it runs what is missing.
+#   experiments/kernels/run.sh [WIDTH...]                       8 11 16 24: of the first group, the others have four times it
+#   SEEDS="0 1 2 3 4" OVERRIDES="data.root=DIR" experiments/kernels/run.sh 16
+set -eu
+cd "$(dirname "$0")/../.."
+[ $# -gt 0 ] || set -- 8 11 16 24
+for seed in ${SEEDS:-0 1 2 3 4}; do
+    for width in "$@"; do
+        # What costs the same to within a hundredth, by torch's count of operations.
+        case $width in
+            8) kernels=[8,29,29] ;;
+            11) kernels=[10,43,43] ;;
+            16) kernels=[15,61,61] ;;
+            24) kernels=[23,90,90] ;;
+            *) echo "no widths are known that cost what $width does" >&2 && exit 2 ;;
+        esac
+        for arm in one kernels; do
+            case $arm in
+                one) net="base.net.widths=[$width,$((4 * width)),$((4 * width))]" ;;
+                kernels) net="net@base.net=cond_vgg base.net.kernels=8 base.net.widths=$kernels" ;;
+            esac
+            run=experiments/kernels/results/$arm-$width/$seed
+            [ -f "$run/results.json" ] && continue
+            # shellcheck disable=SC2086
+            ${PYTHON:-python} -m moe.train experiment=base $net base.net.size=s base.views=flip base.recipe.epochs=8 \
+                trainer.precision=bf16-mixed seed="$seed" logger=none report=false hydra.run.dir="$run" ${OVERRIDES:-}
+        done
+    done
+done

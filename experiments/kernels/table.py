@@ -1,0 +1,114 @@
+"""The table and the plot of this study, from the results files beside this script.
+
+python experiments/kernels/table.py            prints the table
+python experiments/kernels/table.py --write    puts it into the README.md here, and the plot beside it
+"""
+
+import sys
+from pathlib import Path
+
+from moe.comparison import Row, collect, revisions, rows
+from moe.comparison.columns import difference, percent
+from moe.comparison.estimate import Estimate, estimate
+from moe.provenance import in_words
+from moe.report.figure import style, svg
+from moe.report.marked import markdown, put
+from moe.report.tradeoffs import by_row, zero
+from moe.results import read as results_of
+from moe.verdict.significance import holm, paired_t
+
+HERE = Path(__file__).parent
+MARKS = ("<!-- table: experiments/kernels/table.py -->", "<!-- end of table -->")
+PLOT = "plot.svg"
+TITLE = "Mixed kernels less one network that costs the same"
+Pair = tuple[Row, Row]
+
+
+def read(results: Path) -> dict[int, Pair]:
+    """One network and one of mixed kernels for each width that has both. Exits where an arm's runs differ in config."""
+    pairs = {}
+    for width in sorted(int(folder.name.removeprefix("one-")) for folder in results.glob("one-*")):
+        both = []
+        for arm in ("one", "kernels"):
+            runs, faults = collect([results / f"{arm}-{width}"])
+            if faults or len(made := rows(runs)) != 1:
+                sys.exit("\n".join(faults) or f"{results / arm}-{width} holds runs of several configs")
+            both += made
+        pairs[width] = both[0], both[1]
+    return pairs
+
+
+def differences(pair: Pair) -> list[float]:
+    """What mixed kernels are ahead by in each seed that both have, as a part of one."""
+    one, kernels = ({run.seed: run.test for run in row.runs if run.test is not None} for row in pair)
+    return [kernels[seed] - one[seed] for seed in sorted(set(one) & set(kernels))]
+
+
+def minutes(row: Row) -> str:
+    return f"{(row.mean('seconds') or 0) / 60:.0f}"
+
+
+def ratio(pair: Pair, cost: str) -> str:
+    """What mixed kernels cost over what one network does."""
+    one, kernels = (row.mean(cost) or 0 for row in pair)
+    return f"{kernels / one:.2f}"
+
+
+def table(pairs: dict[int, Pair]) -> str:
+    """The rows as Markdown, the narrowest first, with what they are made from."""
+    head = ["channels", "MFLOP", "n", "one, %", "mixed kernels, %", "difference, points", "p", "Holm p"]
+    head += ["inference x", "training x", "minutes of training"]
+    apart = {width: differences(pair) for width, pair in pairs.items()}
+    known = {width: paired_t(each) for width, each in apart.items() if len(each) > 1}
+    corrected = dict(zip(known, holm(list(known.values())), strict=True))
+    lines = []
+    for width, pair in pairs.items():
+        one, kernels = pair
+        said = difference(estimate(apart[width]))
+        lines.append(
+            [
+                str(one.first.config["base.net.widths"]).replace(" ", ""),
+                f"{(one.mean('routed') or 0) / 1e6:.1f}",
+                str(len(apart[width])),
+                percent(one.test),
+                percent(kernels.test),
+                f"**{said}**" if corrected.get(width, 1) < 0.05 else said,
+                f"{known[width]:.2g}" if width in known else "",
+                f"{corrected[width]:.2g}" if width in known else "",
+                ratio(pair, "routed"),
+                ratio(pair, "training_flops"),
+                f"{minutes(one)} and {minutes(kernels)}",
+            ]
+        )
+    every = [row for pair in pairs.values() for row in pair]
+    machines = {in_words(results_of(run.path)["seconds"]["base"]["machine"]) for row in every for run in row.runs}
+    said = (
+        "Test accuracy, mean over n seeds with half of its 95% interval by Student's t; differences are paired by seed, "
+        f"in bold where p, the paired t-test's, is below 0.05 by Holm's correction over the {len(known)} widths. x: "
+        "what mixed kernels cost over what one network does, in operations; minutes: of both, other work beside them. "
+        f"Trained on {'; '.join(sorted(machines))} in bf16. {revisions(every) or ''}".rstrip()
+    )
+    return "\n\n".join([markdown(head, lines, (0,)), said, f"![{TITLE}]({PLOT})"])
+
+
+def plot(pairs: dict[int, Pair]) -> str:
+    """Each width's difference with its interval, as SVG."""
+    found: list[Estimate | None] = [estimate(differences(pair)) for pair in pairs.values()]
+    names = [f"{(one.mean('routed') or 0) / 1e6:.0f} MFLOP" for one, _ in pairs.values()]
+    with style():
+        return svg(zero(by_row(names, {TITLE: found}, "points of test accuracy, with 95% interval")), TITLE)
+
+
+def main() -> None:
+    pairs = read(HERE / "results")
+    text = table(pairs)
+    if "--write" not in sys.argv[1:]:
+        print(text)
+        return
+    put(HERE / "README.md", MARKS, text)
+    # As a file it has no page to take its colour from: a grey that can be read on white and on black.
+    (HERE / PLOT).write_text(plot(pairs).replace("currentColor", "#6b7280"))
+
+
+if __name__ == "__main__":
+    main()

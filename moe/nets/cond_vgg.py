@@ -1,0 +1,78 @@
+"""A `FastVGG` whose convolutions are mixtures: each image's kernels are mixed by gates that learn with all else.
+
+Legend: B batch, C channels in, O channels out, H height, W width, M kernels.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from moe.nets.fast_vgg import FastVGG, Group
+
+KERNELS = 8  # as CondConv has them
+
+
+class CondConv2d(nn.Module):
+    """A 3x3 convolution by a kernel that is each image's own mixture of those of M `convs`, which have no biases.
+
+    That is the mixture of what M convolutions say, at the cost of one and of mixing their kernels. The gate is a
+    softmax over a linear layer, which sees the mean of each channel, normalised over the images. It starts out by
+    telling images apart, by logits of standard deviation `spread`: kernels that start alike and are mixed alike for
+    all images stay alike.
+    Source: Yang et al. 2019, CondConv, arXiv 1904.04971; softmax: Chen et al. 2020, Dynamic convolution, arXiv
+    1912.03458.
+    """
+
+    def __init__(self, convs: Sequence[nn.Conv2d], spread: float = 2.0) -> None:
+        super().__init__()
+        channels = convs[0].in_channels
+        self.kernels = nn.ParameterList([conv.weight for conv in convs])
+        self.norm = nn.BatchNorm1d(channels, affine=False, momentum=0.4)
+        self.gate = nn.Linear(channels, len(convs))
+        nn.init.normal_(self.gate.weight, std=spread / channels**0.5)
+        nn.init.zeros_(self.gate.bias)
+
+    def weights(self, features: Tensor) -> Tensor:
+        """What each image of features (B, C, H, W) gives each kernel, (B, M) in fp32; an image's sum to one."""
+        said: Tensor = self.gate(self.norm(features.float().mean(dim=(2, 3))))
+        return said.float().softmax(dim=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, O, H, W)."""
+        batch, _, height, width = features.shape
+        kernels = self.weights(features) @ torch.stack([kernel.flatten() for kernel in self.kernels])
+        # As a matrix product and not as a convolution of B groups: its operations are counted right.
+        patches = F.unfold(features, 3, padding=1)  # (B, 9C, HW)
+        out: Tensor = kernels.view(batch, -1, patches.shape[1]) @ patches
+        return out.view(batch, -1, height, width)
+
+
+class CondVGG(FastVGG):
+    """A `FastVGG` each of whose convolutions, but for the first group's, is a mixture of so many `kernels`.
+
+    The first group has few channels and many pixels: there its cost is not in the kernels.
+    """
+
+    def __init__(
+        self,
+        in_shape: tuple[int, int, int],
+        num_classes: int,
+        size: str = "s",
+        widths: Sequence[int] | None = None,
+        convs: int | None = None,
+        whitening: bool = True,
+        dirac: bool = True,
+        scale: float = 1 / 9,
+        kernels: int = KERNELS,
+    ) -> None:
+        super().__init__(in_shape, num_classes, size, widths, convs, whitening, dirac, scale)
+        if kernels < 2:
+            raise ValueError(f"kernels must be 2 or more, not {kernels}; fast_vgg has one")
+        for group in list(self.groups)[1:]:
+            assert isinstance(group, Group)
+            after, before = group.convs[0].weight.shape[:2]  # type: ignore[index]
+            alike = [group, *(Group(before, after, len(group.convs), dirac) for _ in range(kernels - 1))]
+            each = zip(*(other.convs for other in alike), strict=True)
+            group.convs = nn.ModuleList(CondConv2d(convs) for convs in each)

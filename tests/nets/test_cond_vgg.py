@@ -1,0 +1,96 @@
+"""CondVGG: kernels mixed for each image are the mixture of what they say, and cost what the paper says."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from moe.cost import flops, learning_flops
+from moe.modules.recipe import kernels
+from moe.nets.cond_vgg import CondConv2d, CondVGG
+from moe.nets.fast_vgg import FastVGG
+
+
+def features(images: int = 5, channels: int = 4) -> Tensor:
+    torch.manual_seed(1)
+    return torch.randn(images, channels, 6, 5)
+
+
+def layer(count: int = 3, channels: tuple[int, int] = (4, 7), spread: float = 2.0) -> CondConv2d:
+    torch.manual_seed(0)
+    return CondConv2d([nn.Conv2d(*channels, 3, padding=1, bias=False) for _ in range(count)], spread)
+
+
+def test_mixed_kernels_say_what_the_mixture_of_their_convolutions_does() -> None:
+    mixed, images = layer(), features()
+    weights = mixed.weights(images)
+    assert torch.allclose(weights.sum(dim=1), torch.ones(5)) and weights.std(dim=0).min() > 0.05
+    each = torch.stack([nn.functional.conv2d(images, kernel, padding=1) for kernel in mixed.kernels], dim=1)
+    expected = (weights[:, :, None, None, None] * each).sum(dim=1)
+    torch.testing.assert_close(mixed(images), expected, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(mixed(images), each.mean(dim=1), atol=0.01)
+
+
+def test_a_gate_by_hand() -> None:
+    # Two channels of means 3 and -1 over images, variances 4 and 1; logits are the first normalised channel and 0.
+    mixed = layer(2, (2, 2)).eval()
+    with torch.no_grad():
+        mixed.norm.running_mean.copy_(torch.tensor([3.0, -1.0]))  # type: ignore[union-attr]
+        mixed.norm.running_var.copy_(torch.tensor([4.0, 1.0]))  # type: ignore[union-attr]
+        mixed.gate.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+    images = torch.zeros(1, 2, 2, 2)
+    images[0, 0] = torch.tensor([[1.0, 13.0], [7.0, 7.0]])  # 7 on average: (7 - 3) / 2 = 2
+    # 1 / (1 + exp(-2)) = 0.8808
+    assert mixed.weights(images)[0].tolist() == pytest.approx([0.8808, 0.1192], abs=1e-4)
+
+
+def test_kernels_that_are_alike_are_one_convolution_however_mixed() -> None:
+    # What a gate that says the same of all images would learn: their updates are the same, and they stay alike.
+    mixed, images = layer(), features()
+    with torch.no_grad():
+        for kernel in mixed.kernels[1:]:
+            kernel.copy_(mixed.kernels[0])
+    torch.testing.assert_close(mixed(images), nn.functional.conv2d(images, mixed.kernels[0], padding=1))
+
+
+def test_an_image_is_mixed_for_alone() -> None:
+    mixed, images = layer().eval(), features()
+    torch.testing.assert_close(torch.cat([mixed(image[None]) for image in images]), mixed(images))
+
+
+def networks(count: int = 3) -> tuple[CondVGG, FastVGG]:
+    torch.manual_seed(0)
+    return CondVGG((3, 32, 32), 10, widths=[4, 8, 8], kernels=count), FastVGG((3, 32, 32), 10, widths=[4, 8, 8])
+
+
+def test_mixing_costs_its_products_alone() -> None:
+    # Beside a FastVGG: gates 2*4*3 + 3 * 2*8*3 = 168, mixing 2*3 * (8*4*9 + 3 * 8*8*9) = 12,096.
+    conditional, plain = networks()
+    image = torch.rand(1, 3, 32, 32)
+    assert flops(conditional.eval(), image) - flops(plain.eval(), image) == 168 + 12_096
+    # Back through each of them are two products as large as the one forward, as through the convolutions.
+    images = torch.rand(4, 3, 32, 32)
+    assert learning_flops(conditional, images) - learning_flops(plain, images) == 3 * (168 + 12_096)
+
+
+def test_all_groups_but_the_first_are_mixtures_whose_every_kernel_learns_by_muon() -> None:
+    conditional, plain = networks()
+    mixtures = [name for name, module in conditional.named_modules() if isinstance(module, CondConv2d)]
+    assert mixtures == ["groups.1.convs.0", "groups.1.convs.1", "groups.2.convs.0", "groups.2.convs.1"]
+    # 2 in the first group, 4 mixtures of 3; the whitening's is frozen.
+    assert len(kernels(conditional)) == 2 + 4 * 3 and len(kernels(plain)) == 6
+    conditional(torch.rand(4, 3, 32, 32)).square().sum().backward()
+    idle = [name for name, p in conditional.named_parameters() if p.requires_grad and not p.grad.abs().sum() > 0]
+    assert idle == []
+
+
+def test_each_kernel_starts_by_passing_its_input_on() -> None:
+    mixed = networks()[0].groups[1].convs[0]  # type: ignore[union-attr, index]
+    assert isinstance(mixed, CondConv2d) and len(mixed.kernels) == 3
+    images = features()
+    torch.testing.assert_close(mixed(images)[:, :4], images)
+    assert not torch.equal(mixed.kernels[0][4:], mixed.kernels[1][4:])
+
+
+def test_one_kernel_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^kernels must be 2 or more, not 1; fast_vgg has one$"):
+        networks(1)
