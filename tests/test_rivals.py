@@ -31,7 +31,7 @@ RIVALS = {
     "scratch": ("gates", "hard", "own", None, "none"),
     "pairs": ("gates", "hard", "own", None, "none"),
 }
-VARIANTS = {"router", "rest", "scratch", "pairs"}  # other mixtures, which train networks of their own
+VARIANTS = {"router", "rest", "scratch", "pairs", "kernels"}  # other mixtures, which train networks of their own
 
 
 def test_a_verdict_runs_every_shipped_rival_but_the_variants_with_three_seeds() -> None:

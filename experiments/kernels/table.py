@@ -25,23 +25,29 @@ Pair = tuple[Row, Row]
 
 
 def read(results: Path) -> dict[int, Pair]:
-    """One network and one of mixed kernels for each width that has both. Exits where an arm's runs differ in config."""
+    """One network and one of mixed kernels for each width, of the seeds that both have.
+
+    Exits where an arm's runs differ in config.
+    """
     pairs = {}
     for width in sorted(int(folder.name.removeprefix("one-")) for folder in results.glob("one-*")):
-        both = []
+        both: list[Row] = []
         for arm in ("one", "kernels"):
             runs, faults = collect([results / f"{arm}-{width}"])
-            if faults or len(made := rows(runs)) != 1:
+            if faults or len(made := rows(runs)) > 1:
                 sys.exit("\n".join(faults) or f"{results / arm}-{width} holds runs of several configs")
             both += made
-        pairs[width] = both[0], both[1]
+        seeds = set.intersection(*({run.seed for run in row.runs} for row in both)) if len(both) > 1 else set()
+        if seeds:
+            one, kernels = (Row(tuple(run for run in row.runs if run.seed in seeds)) for row in both)
+            pairs[width] = one, kernels
     return pairs
 
 
 def differences(pair: Pair) -> list[float]:
-    """What mixed kernels are ahead by in each seed that both have, as a part of one."""
-    one, kernels = ({run.seed: run.test for run in row.runs if run.test is not None} for row in pair)
-    return [kernels[seed] - one[seed] for seed in sorted(set(one) & set(kernels))]
+    """What mixed kernels are ahead by in each seed, as a part of one."""
+    one, kernels = ({run.seed: run.test or 0.0 for run in row.runs} for row in pair)
+    return [kernels[seed] - one[seed] for seed in sorted(one)]
 
 
 def minutes(row: Row) -> str:
@@ -83,7 +89,7 @@ def table(pairs: dict[int, Pair]) -> str:
     every = [row for pair in pairs.values() for row in pair]
     machines = {in_words(results_of(run.path)["seconds"]["base"]["machine"]) for row in every for run in row.runs}
     said = (
-        "Test accuracy, mean over n seeds with half of its 95% interval by Student's t; differences are paired by seed, "
+        "Test accuracy, mean over n seeds with half of its 95% interval by Student's t; differences are paired, "
         f"in bold where p, the paired t-test's, is below 0.05 by Holm's correction over the {len(known)} widths. x: "
         "what mixed kernels cost over what one network does, in operations; minutes: of both, other work beside them. "
         f"Trained on {'; '.join(sorted(machines))} in bf16. {revisions(every) or ''}".rstrip()

@@ -1,0 +1,66 @@
+"""The kernels study's table, from results files made by hand."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+import moe
+from moe.results import SCHEMA
+
+STUDY = Path(__file__).parents[1] / "experiments" / "kernels"
+TABLE = runpy.run_path(str(STUDY / "table.py"))
+NETS = {"one": ("base.net.widths=[8,32,32]",), "kernels": ("net@base.net=cond_vgg", "base.net.widths=[8,29,29]")}
+
+
+def result(folder: Path, arm: str, seed: int, accuracy: float, flops: float, *overrides: str) -> None:
+    run = folder / f"{arm}-8" / str(seed)
+    run.mkdir(parents=True)
+    said = {
+        "schema": SCHEMA,
+        "experiment": "base",
+        "seed": seed,
+        "precision": "bf16-mixed",
+        "git": "abcdef0",
+        "val": None,
+        "test": {"accuracy": accuracy},
+        "baselines": None,
+        "verdict": None,
+        "cost": {
+            "parameters": 1,
+            "gate_parameters": 0,
+            "flops_per_image": {"dense": flops, "routed": flops},
+            "training_flops": {"total": 2e6 * flops},
+        },
+        "data": {"name": "cifar10", "fingerprint": "f", "protocol": "held_out", "sizes": {"test": 10}},
+        "config": moe.compose("experiment=base", "base.net.size=s", *NETS[arm], *overrides, f"seed={seed}").plain(),
+        "seconds": {"base": {"seconds": 600.0, "machine": "one core", "reused": False}},
+    }
+    (run / "results.json").write_text(json.dumps(said))
+
+
+def test_differences_are_paired_by_seed_and_costs_side_by_side(tmp_path: Path) -> None:
+    for seed, (one, kernels) in enumerate([(0.80, 0.81), (0.82, 0.85)]):
+        result(tmp_path, "one", seed, one, 10e6)
+        result(tmp_path, "kernels", seed, kernels, 9e6)
+    result(tmp_path, "one", 2, 0.5, 10e6)  # has no partner yet
+    pairs = TABLE["read"](tmp_path)
+    assert TABLE["differences"](pairs[8]) == pytest.approx([0.01, 0.03])
+    # 1 and 3 points: 2, give or take 12.706; t = 2 of one degree of freedom, p = 1 - 2 atan(2) / pi = 0.295.
+    cells = "+2.00 [-10.71, +14.71] | 0.3 | 0.3 | 0.90 | 0.90 | 10 and 10 |"
+    assert f"| [8,32,32] | 10.0 | 2 | 81.00 ±12.71 | 83.00 ±25.41 | {cells}" in TABLE["table"](pairs)
+
+
+def test_runs_of_other_configs_are_refused(tmp_path: Path) -> None:
+    result(tmp_path, "one", 0, 0.8, 10e6)
+    result(tmp_path, "kernels", 0, 0.8, 9e6)
+    result(tmp_path, "kernels", 1, 0.8, 9e6, "base.net.kernels=4")
+    with pytest.raises(SystemExit, match=r"kernels-8 holds runs of several configs$"):
+        TABLE["read"](tmp_path)
+
+
+def test_the_readme_has_the_table_of_the_results_files() -> None:
+    begin, end = TABLE["MARKS"]
+    made = TABLE["table"](TABLE["read"](STUDY / "results"))
+    assert (STUDY / "README.md").read_text().partition(begin)[2].partition(end)[0].strip() == made
