@@ -33,7 +33,7 @@ def matched(job: Job) -> Config:
     What the mixture costs is reckoned before anything is trained: an image from its networks' shapes, as the mean over
     the classes of what is on their way, with no cascade; its training as if each network but the gates, which cost
     little, learnt for all its epochs. Raises ConfigError where one of them cannot learn as it is, and where the base's
-    channels are not known.
+    channels are not known or it has no kernels to mix.
     """
     config, tree, shape = job.config, job.tree, job.dataset.train.shape
     base = config.base

@@ -48,7 +48,7 @@ def test_differences_are_paired_by_seed_and_costs_side_by_side(tmp_path: Path) -
     pairs = TABLE["read"](tmp_path)
     assert TABLE["differences"](pairs[8]) == pytest.approx([0.01, 0.03])
     # 1 and 3 points: 2, give or take 12.706; t = 2 of one degree of freedom, p = 1 - 2 atan(2) / pi = 0.295.
-    cells = "+2.00 [-10.71, +14.71] | 0.3 | 0.3 | 0.90 | 0.90 | 10 and 10 |"
+    cells = "+2.00 [-10.71, +14.71] | 0.3 | 0.3 | 0.90 | 0.90 | 10.0 and 10.0 |"
     assert f"| [8,32,32] | 10.0 | 2 | 81.00 ±12.71 | 83.00 ±25.41 | {cells}" in TABLE["table"](pairs)
 
 

@@ -51,7 +51,7 @@ def differences(pair: Pair) -> list[float]:
 
 
 def minutes(row: Row) -> str:
-    return f"{(row.mean('seconds') or 0) / 60:.0f}"
+    return f"{(row.mean('seconds') or 0) / 60:.1f}"
 
 
 def ratio(pair: Pair, cost: str) -> str:

@@ -23,7 +23,7 @@ FAMILIES = RIVALS, KINDS, CHEAP, WITHIN = (
     "rivals that are no mixture",
     "other mixtures and free baselines",
     "rivals of the cascaded mixture",
-    "rivals of the mixture of kernels that are none",
+    "rivals of the mixture of kernels that are no mixture",
 )
 KERNELS = "kernels"
 CASCADED, BESIDE_CASCADED = "cascaded", ("cascade", "tuned_cascade", "longer", "base")

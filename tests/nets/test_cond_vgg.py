@@ -1,4 +1,4 @@
-"""CondVGG: kernels mixed for each image are the mixture of what they say, and cost what the paper says."""
+"""CondVGG: kernels mixed for each image say what the mixture of their convolutions does, at the cost of one."""
 
 import pytest
 import torch
