@@ -10,7 +10,7 @@ from pathlib import Path
 
 from moe.comparison import Row, collect, revisions, rows
 from moe.comparison.columns import difference, percent
-from moe.comparison.estimate import Estimate
+from moe.comparison.estimate import Estimate, estimate
 from moe.loggers import gate_kind
 from moe.provenance import in_words
 from moe.report.figure import style, svg
@@ -51,6 +51,23 @@ def by_width(made: Sequence[Row]) -> bool:
     return len(kinds) == 1 and len({width(row) for row in made}) > 2
 
 
+def beside(row: Row, made: Sequence[Row]) -> Row | None:
+    """Whom a row is held beside, of its kind and rate: the narrowest or, where kinds are studied, that with `joint`."""
+    alike = [other for other in made if (kind(other), rate(other)) == (kind(row), rate(row))]
+    if by_width(made):
+        return min(alike, key=lambda other: width(other) or 0)
+    return next((other for other in alike if weights(other) == "joint"), None)
+
+
+def apart(row: Row, other: Row | None) -> Estimate | None:
+    """A row's test accuracy less another's, paired in each seed that both have; None beside none or itself."""
+    if other is None or other is row:
+        return None
+    theirs = {run.seed: run.test for run in other.runs}
+    pairs = [(run.test, theirs.get(run.seed)) for run in row.runs]
+    return estimate([one - two for one, two in pairs if one is not None and two is not None])
+
+
 def verdict(found: Estimate | None) -> str:
     """A difference with its interval over the seeds, and in bold where that leaves out zero."""
     said = difference(found)
@@ -77,9 +94,12 @@ def table(made: Sequence[Row]) -> str:
     branches = list(made[0].branches)
     rates = {rate(row) for row in made}
     head = ["gate", "weights", "width", *(["rate"] if len(rates) > 1 else []), "n", "val", "test", *branches]
-    head += ["less uniform, points", "less the base, points", "gate parameters", "gates' seconds"]
+    between = [apart(row, beside(row, made)) for row in made]
+    among = "less the narrowest, points" if by_width(made) else "less joint, points"
+    head += ["less uniform, points", "less the base, points", *([among] if any(between) else [])]
+    head += ["gate parameters", "gates' seconds"]
     lines = []
-    for row in made:
+    for row, found in zip(made, between, strict=True):
         wide, seconds = width(row), [read(run.path)["seconds"]["gates"]["seconds"] for run in row.runs]
         lines.append(
             [
@@ -93,6 +113,7 @@ def table(made: Sequence[Row]) -> str:
                 *(percent(row.branches[name]) for name in branches),
                 verdict(row.against("uniform")),
                 verdict(row.against("base")),
+                *([verdict(found)] if any(between) else []),
                 f"{row.mean('gate_parameters') or 0:,.0f}",
                 f"{sum(seconds) / len(seconds):.1f}",
             ]

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from moe.comparison import collect, rows
+from moe.comparison import Row, collect, rows
+from moe.comparison.estimate import Estimate
 from tests.comparison.conftest import Make, make
 
 __all__ = ["make"]
@@ -44,6 +45,64 @@ def test_only_gates_of_one_kind_are_shown_by_their_width(make: Make) -> None:
     assert not TABLE["by_width"](widths[:2])
     weights = rows([make(**gate("MLP", 2**i, weights)) for i, weights in enumerate(("joint", "per_class", "a", "b"))])
     assert not TABLE["by_width"](weights)
+
+
+def gates(make: Make, accuracies: dict[tuple[str, float, int, str], list[float]]) -> list[Row]:
+    """A row for each kind, rate, width and weights, with its accuracy of each seed."""
+    return rows(
+        [
+            make(
+                seed,
+                name=f"{kind}{rate}{width}{weights}",
+                test=accuracy,
+                gate___target_=f"moe.nets.gates.{kind}Gate",
+                gate__width=width,
+                gate__weights=weights,
+                gate__recipe__optimizer__lr=rate,
+            )
+            for (kind, rate, width, weights), each in accuracies.items()
+            for seed, accuracy in enumerate(each)
+        ]
+    )
+
+
+def held_beside(made: list[Row]) -> dict[tuple[object, ...], Estimate | None]:
+    keys = ("gate.recipe.optimizer.lr", "gate.width", "gate.weights")
+    return {
+        tuple(row.first.config[key] for key in keys): TABLE["apart"](row, TABLE["beside"](row, made)) for row in made
+    }
+
+
+def test_a_width_is_held_beside_the_narrowest_at_its_rate(make: Make) -> None:
+    made = gates(
+        make,
+        {
+            ("MLP", 0.1, 16, "joint"): [0.50, 0.60],
+            ("MLP", 0.1, 32, "joint"): [0.51, 0.63],
+            ("MLP", 0.1, 64, "joint"): [0.49, 0.59],
+            ("MLP", 0.2, 16, "joint"): [0.90, 0.90],
+        },
+    )
+    found = held_beside(made)
+    assert found[0.1, 16, "joint"] is None and found[0.2, 16, "joint"] is None
+    # 1 and 3 points: 2, give or take 12.706 times their standard error, which is 1.
+    wider = found[0.1, 32, "joint"]
+    assert wider is not None and wider.mean == pytest.approx(0.02)
+    assert wider.ci95 == pytest.approx((0.02 - 0.12706, 0.02 + 0.12706), abs=1e-5)
+    assert found[0.1, 64, "joint"].mean == pytest.approx(-0.01)  # type: ignore[union-attr]
+
+
+def test_weights_are_held_beside_joint_of_the_same_kind_in_the_seeds_of_both(make: Make) -> None:
+    made = gates(
+        make,
+        {
+            ("Conv", 0.1, 16, "joint"): [0.50, 0.60, 0.99],
+            ("Conv", 0.1, 16, "per_class"): [0.51, 0.61],
+            ("MLP", 0.1, 16, "per_class"): [0.90, 0.90],
+        },
+    )
+    apart = [TABLE["apart"](row, TABLE["beside"](row, made)) for row in made]
+    assert [None if one is None else round(one.mean, 6) for one in apart] == [None, 0.01, None]
 
 
 def test_what_the_intervals_are_of_goes_by_n(make: Make) -> None:

@@ -23,8 +23,9 @@ from moe.verdict.contests import KINDS, RIVALS
 
 HERE = Path(__file__).parent
 TOP = HERE.parent.parent
-# The rivals over all seeds; of the first seed other mixtures. Beside these a folder for each of the sizes in WIDE.
-RESULTS, TRIED, WIDE = HERE / "results", HERE / "tried", ("s", "m")
+# The rivals over all seeds, and the same of narrower networks; of the first seed other mixtures. Beside these a folder
+# for each of the sizes in WIDE.
+RESULTS, NARROW, TRIED, WIDE = HERE / "results", HERE / "narrow", HERE / "tried", ("s", "m")
 PICTURES = {"MFLOP an image, as routed": "flops.svg", "ms an image at a batch of 1": "latency.svg"}
 NOT_RUN = "**This has not run yet**: there are no results files, and so there is no table."
 
@@ -55,29 +56,32 @@ def judged(found: Mapping[str, Row], held: Sequence[Contest], latency: "verdict.
     ]
 
 
-def study() -> str:
+def study(folder: Path) -> str:
     """The rivals over all seeds, with the pictures that `draw` makes."""
-    runs = read(RESULTS)
+    runs = read(folder)
     if not runs:
         return NOT_RUN
-    found, latency = verdict.rivals(runs), verdict.Latency.read(RESULTS / verdict.LATENCY)
+    found, latency = verdict.rivals(runs), verdict.Latency.read(folder / verdict.LATENCY)
     parts = judged(found, verdict.contests(found), latency)
-    parts += [f"![Test accuracy against {caption}]({file})" for caption, file in PICTURES.items() if shown(caption)]
+    parts += [f"![Test accuracy against {caption}]({file})" for caption, file in pictures(folder).items()]
     return "\n\n".join(parts)
 
 
-def shown(caption: str) -> bool:
-    """Whether there is such a picture: of latency only where that was measured."""
-    return not caption.startswith("ms") or (RESULTS / verdict.LATENCY).is_file()
+def pictures(folder: Path) -> dict[str, str]:
+    """The file of each picture that there is, by what it shows: of latency only where that was measured."""
+    before = "" if folder == RESULTS else f"{folder.name}-"
+    measured = (folder / verdict.LATENCY).is_file()
+    return {what: before + file for what, file in PICTURES.items() if measured or not what.startswith("ms")}
 
 
-def draw() -> None:
+def draw(folder: Path) -> None:
     """The pictures, with a ground of their own, since a file has no page to take its colours from."""
-    found, latency = verdict.rivals(read(RESULTS)), verdict.Latency.read(RESULTS / verdict.LATENCY)
+    found, latency = verdict.rivals(read(folder)), verdict.Latency.read(folder / verdict.LATENCY)
+    files = pictures(folder)
     with style():
         for caption, figure in page.figures(found, latency).items():
-            if caption in PICTURES:
-                figure.savefig(HERE / PICTURES[caption], metadata={"Date": None, "Creator": None}, facecolor="white")
+            if caption in files:
+                figure.savefig(HERE / files[caption], metadata={"Date": None, "Creator": None}, facecolor="white")
 
 
 def summary() -> str:
@@ -151,7 +155,12 @@ def tried() -> str:
 
 
 # What makes each table of the README here, by the word that stands in its mark.
-TABLES: dict[str, Callable[[], str]] = {"": study, **{size: partial(wide, size) for size in WIDE}, "tried": tried}
+TABLES: dict[str, Callable[[], str]] = {
+    "": partial(study, RESULTS),
+    "narrow": partial(study, NARROW),
+    **{size: partial(wide, size) for size in WIDE},
+    "tried": tried,
+}
 
 
 def marks(name: str = "") -> tuple[str, str]:
@@ -165,8 +174,9 @@ def main() -> None:
         if "--write" not in sys.argv[1:]:
             print("\n\n".join(made.values()))
             return
-        if read(RESULTS):
-            draw()
+        for folder in (RESULTS, NARROW):
+            if read(folder):
+                draw(folder)
         for name, text in made.items():
             put(HERE / "README.md", marks(name), text)
         put(TOP / "README.md", marks(), summary())
