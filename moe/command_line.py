@@ -22,6 +22,18 @@ HANDLERS = ("class", "()")
 DECODES = re.compile(r"\$\{\s*oc\.(decode|create)\s*:")
 
 
+TAKE_A_VALUE = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir")
+
+
+def ordered(arguments: Sequence[str]) -> list[str]:
+    """Overrides first and then flags, as each stood: argparse knows no override behind a flag that stands behind one."""
+    overrides, flags = [], []
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        is_override = not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
+        (overrides if is_override and before not in TAKE_A_VALUE else flags).append(argument)
+    return [*overrides, *flags]
+
+
 def check(arguments: Sequence[str]) -> None:
     """Raise ConfigError for the first override that would build what is not allowed; what is no override passes."""
     parser = OverridesParser.create()

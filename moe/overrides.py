@@ -1,5 +1,6 @@
 """One sentence for what Hydra and OmegaConf find wrong with an override."""
 
+import difflib
 import re
 import traceback
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ PLACES = {
     "net": ("base.net", "expert.net", "router.net"),
     "recipe": ("base.recipe", "expert.recipe", "router.recipe", "gate.recipe"),
 }
+OTHERWISE = {"trainer=cuda": "gpu"}  # what an option is called by others, and what it is called here
 NOT_FOR_GATES = "gate.recipe.muon."  # which has to be null
 MOST = 8  # keys are named that end as a wrong one does
 
@@ -51,7 +53,8 @@ def config_error(error: Exception) -> ConfigError:
         options = _options(text)
         if f"{group}={option}" in PLUGINS:
             return ConfigError(_no_such_plugin(f"{group}={option}"))
-        return ConfigError(f"{group}={option}: there is no such option{nearest(option, options)}")
+        meant = OTHERWISE.get(f"{group}={option}", option)
+        return ConfigError(f"{group}={option}: there is no such option{nearest(meant, options)}")
     if match := re.search(r"Unknown plugin class : '([^']+)'", first):
         said = next((option for option, (module, _) in PLUGINS.items() if match[1].startswith(module)), None)
         return ConfigError(_no_such_plugin(said) if said else f"{match[1]} is no plugin of Hydra that is installed")
@@ -61,6 +64,8 @@ def config_error(error: Exception) -> ConfigError:
         return ConfigError(f"{first.rstrip('.')}")
     if not isinstance(error, HydraException | OmegaConfBaseException) and (said := _being_applied(error)):
         return ConfigError(f"{said} cannot be set: {first}")
+    if full_key and re.fullmatch(r"Key '[^']+' not in '\w+'", first):
+        return ConfigError(_no_such_key(full_key))
     detail = str(cause).splitlines()[0] if cause and full_key else first
     return ConfigError(f"{full_key}: {detail}" if full_key else detail)
 
@@ -113,10 +118,31 @@ def _no_such_key(key: str) -> str:
         return f"{key}: the chosen option of {key.rpartition('.')[0]} has no such key"
     if ".optimizer." in key:
         return f"{key}: the config has no such key{nearest(key, known)}; an optimiser's other arguments are +KEY=VALUE"
-    named = [name for name in known if name.endswith(f".{key}")]
+    return f"{key}: there is no such key{_meant(key, known)}"
+
+
+def _meant(key: str, known: Sequence[str]) -> str:
+    """The end of a sentence that names the keys that may have been meant, or nothing."""
+    parent, _, last = key.rpartition(".")
+    section = f"{key.partition('.')[0]}." if parent else ""
+    named = _ending(last, [name for name in known if name.startswith(section)])
+    beside = [name for name in known if name.rpartition(".")[0] == parent]
+    if not named and beside:
+        # By its last part alone: the others, being right, would make anything look alike.
+        ends = difflib.get_close_matches(last, [name.rpartition(".")[2] for name in beside], n=1)
+        named = [name for name in beside if name.rpartition(".")[2] in ends]
+        if not named and parent:
+            return ""
+    if not named:
+        ends = difflib.get_close_matches(last, [name.rpartition(".")[2] for name in known], n=1)
+        named = _ending(ends[0], known) if ends else []
     if len(named) > 1:
-        return f"{key}: there is no such key; did you mean one of {', '.join(named[:MOST])}?"
-    return f"{key}: there is no such key{nearest(key, named or known)}"
+        return f"; did you mean one of {', '.join(named[:MOST])}?"
+    return f"; did you mean {named[0]}?" if named else ""
+
+
+def _ending(last: str, known: Sequence[str]) -> list[str]:
+    return [name for name in known if name.rpartition(".")[2] == last]
 
 
 def misplaced(key: str, value: Any, own: Sequence[str] = (), optional: bool = False) -> ConfigError:

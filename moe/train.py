@@ -49,7 +49,7 @@ def main() -> None:
 
 def _command() -> int:
     moe_sweeps.register()
-    arguments = sys.argv[1:]
+    arguments = sys.argv[1:] = command_line.ordered(sys.argv[1:])
     command_line.check(arguments)
     if help.asked(arguments):
         print(help.text([argument for argument in arguments if argument not in help.FLAGS]))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from moe import command_line
+
 PROGRAM = """
 import sys, time
 from moe import command
@@ -67,3 +69,15 @@ def test_what_a_shell_in_the_background_ignores_stays_ignored() -> None:
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=30)[1] == "moe: ended by SIGTERM; more\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("experiment=gates --cfg job gate.width=3", "experiment=gates gate.width=3 --cfg job"),
+        ("experiment=gates -m seed=0,1 ~gate.depth", "experiment=gates seed=0,1 ~gate.depth -m"),
+        ("--info searchpath seed=1 --config-dir a=b", "seed=1 --info searchpath --config-dir a=b"),
+    ],
+)
+def test_overrides_stand_before_flags_and_each_flag_keeps_its_value(given: str, expected: str) -> None:
+    assert command_line.ordered(given.split()) == expected.split()

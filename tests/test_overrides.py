@@ -22,6 +22,18 @@ from tests.configs import sentence
         ("experiment=gatez", "experiment=gatez: there is no such option; did you mean gates?"),
         ("gate=mpl", "gate=mpl: there is no such option; did you mean mlp?"),
         ("net@base.net=fat_vg", "net=fat_vg: there is no such option; did you mean fat_vgg?"),
+        ("gate.lr=1", "gate.lr: there is no such key; did you mean gate.recipe.optimizer.lr?"),
+        (
+            "base.recipe.lr=1",
+            "base.recipe.lr: there is no such key; did you mean one of base.recipe.muon.lr, base.recipe.optimizer.lr?",
+        ),
+        (
+            "epohcs=1",
+            "epohcs: there is no such key; did you mean one of base.recipe.epochs, expert.recipe.epochs, "
+            "gate.recipe.epochs, router.recipe.epochs?",
+        ),
+        ("+base.recipe.epoch=1", "base.recipe.epoch: there is no such key; did you mean base.recipe.epochs?"),
+        ("trainer=cuda", "trainer=cuda: there is no such option; did you mean gpu?"),
     ],
 )
 def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expected: str) -> None:
@@ -77,6 +89,12 @@ def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expecte
 )
 def test_what_is_set_as_it_cannot_be_is_answered_with_how(override: str, expected: str) -> None:
     assert sentence(override).startswith(expected)
+
+
+@pytest.mark.parametrize("override", ["data.num_workers=4", "+xyzzy=1"])
+def test_what_is_like_no_key_is_answered_with_none(override: str) -> None:
+    key = override.strip("+").partition("=")[0]
+    assert sentence(override) == f"{key}: there is no such key"
 
 
 @pytest.mark.parametrize("sign", ["", "+"])

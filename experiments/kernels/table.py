@@ -6,6 +6,7 @@ python experiments/kernels/table.py --write    puts it into the README.md here, 
 
 import sys
 from pathlib import Path
+from statistics import median
 
 from moe.comparison import Row, collect, revisions, rows
 from moe.comparison.columns import difference, percent
@@ -51,7 +52,13 @@ def differences(pair: Pair) -> list[float]:
 
 
 def minutes(row: Row) -> str:
-    return f"{(row.mean('seconds') or 0) / 60:.1f}"
+    """Of training: the median, and of several runs the least and the greatest."""
+    each = sorted(run.seconds / 60 for run in row.runs)
+    return f"{median(each):.1f}" + (f" ({each[0]:.1f} to {each[-1]:.1f})" if len(each) > 1 else "")
+
+
+def channels(row: Row) -> str:
+    return str(row.first.config["base.net.widths"]).replace(" ", "")
 
 
 def ratio(pair: Pair, cost: str) -> str:
@@ -62,8 +69,8 @@ def ratio(pair: Pair, cost: str) -> str:
 
 def table(pairs: dict[int, Pair]) -> str:
     """The rows as Markdown, the narrowest first, with what they are made from."""
-    head = ["channels", "MFLOP", "n", "one, %", "mixed kernels, %", "difference, points", "p", "Holm p"]
-    head += ["inference x", "training x", "minutes of training"]
+    head = ["channels, one", "channels, mixed", "MFLOP", "n", "one, %", "mixed kernels, %", "difference, points", "p", "Holm p"]
+    head += ["inference x", "training x", "parameters x", "minutes, one", "minutes, mixed"]
     apart = {width: differences(pair) for width, pair in pairs.items()}
     known = {width: paired_t(each) for width, each in apart.items() if len(each) > 1}
     corrected = dict(zip(known, holm(list(known.values())), strict=True))
@@ -73,7 +80,8 @@ def table(pairs: dict[int, Pair]) -> str:
         said = difference(estimate(apart[width]))
         lines.append(
             [
-                str(one.first.config["base.net.widths"]).replace(" ", ""),
+                channels(one),
+                channels(kernels),
                 f"{(one.mean('routed') or 0) / 1e6:.1f}",
                 str(len(apart[width])),
                 percent(one.test),
@@ -83,18 +91,21 @@ def table(pairs: dict[int, Pair]) -> str:
                 f"{corrected[width]:.2g}" if width in known else "",
                 ratio(pair, "routed"),
                 ratio(pair, "training_flops"),
-                f"{minutes(one)} and {minutes(kernels)}",
+                ratio(pair, "parameters"),
+                minutes(one),
+                minutes(kernels),
             ]
         )
     every = [row for pair in pairs.values() for row in pair]
     machines = {in_words(results_of(run.path)["seconds"]["base"]["machine"]) for row in every for run in row.runs}
     said = (
         "Test accuracy, mean over n seeds with half of its 95% interval by Student's t; differences are paired, "
-        f"in bold where p, the paired t-test's, is below 0.05 by Holm's correction over the {len(known)} widths. x: "
-        "what mixed kernels cost over what one network does, in operations; minutes: of both, other work beside them. "
+        f"in bold where p, the paired t-test's, is below 0.05 by Holm's correction over the {len(known)} widths. "
+        "x: of mixed kernels over one network, in operations or parameters. Minutes of training: median, least and "
+        "greatest, other work beside them. "
         f"Trained on {'; '.join(sorted(machines))} in bf16. {revisions(every) or ''}".rstrip()
     )
-    return "\n\n".join([markdown(head, lines, (0,)), said, f"![{TITLE}]({PLOT})"])
+    return "\n\n".join([markdown(head, lines, (0, 1)), said, f"![{TITLE}]({PLOT})"])
 
 
 def plot(pairs: dict[int, Pair]) -> str:
