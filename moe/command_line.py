@@ -26,7 +26,7 @@ TAKE_A_VALUE = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn",
 
 
 def ordered(arguments: Sequence[str]) -> list[str]:
-    """Overrides first and then flags, as each stood: argparse knows no override behind a flag that stands behind one."""
+    """Overrides first and then flags: argparse takes no override that follows a flag which follows another override."""
     overrides, flags = [], []
     for before, argument in zip(("", *arguments), arguments, strict=False):
         is_override = not argument.startswith("-") and ("=" in argument or argument.startswith("~"))

@@ -69,8 +69,8 @@ def ratio(pair: Pair, cost: str) -> str:
 
 def table(pairs: dict[int, Pair]) -> str:
     """The rows as Markdown, the narrowest first, with what they are made from."""
-    head = ["channels, one", "channels, mixed", "MFLOP", "n", "one, %", "mixed kernels, %", "difference, points", "p", "Holm p"]
-    head += ["inference x", "training x", "parameters x", "minutes, one", "minutes, mixed"]
+    head = ["channels, one", "channels, mixed", "MFLOP", "n", "one, %", "mixed kernels, %", "difference, points"]
+    head += ["p", "Holm p", "inference x", "training x", "parameters x", "minutes, one", "minutes, mixed"]
     apart = {width: differences(pair) for width, pair in pairs.items()}
     known = {width: paired_t(each) for width, each in apart.items() if len(each) > 1}
     corrected = dict(zip(known, holm(list(known.values())), strict=True))

@@ -19,7 +19,7 @@ from moe.report.figure import style
 from moe.report.marked import markdown, put
 from moe.results import read as results
 from moe.verdict import Contest
-from moe.verdict.contests import KINDS, RIVALS
+from moe.verdict.contests import KINDS, RIVALS, SPECIALISTS, UNIFORM
 
 HERE = Path(__file__).parent
 TOP = HERE.parent.parent
@@ -104,17 +104,20 @@ def summary() -> str:
     lines = []
     # As dear ones below each other: by what an image costs.
     for names in sorted(verdict.same(found), key=lambda names: found[names[0]].mean("routed") or 0):
-        row, one = found[names[0]], ours.get(names[0])
-        gap = difference(one.difference) if one else ""
+        row = found[names[0]]
         cells = [
             ", ".join(f"**`{name}`**" if name == verdict.MIXTURE else f"`{name}`" for name in names),
             percent(row.tested),
-            f"**{gap}**" if one and one.sign else gap,
-            "" if one is None or one.corrected is None else f"{one.corrected:.2g}",
+            *_beside(ours.get(names[0])),
             f"{(row.mean('routed') or 0) / 1e6:.1f}",
             f"{(row.mean('training_flops') or 0) / 1e12:.1f}",
         ]
         lines.append(cells)
+    # What the mixture's own networks say without its gates, and so at no further cost.
+    for name, baseline in ((SPECIALISTS, "specialists"), (UNIFORM, "uniform")):
+        if name in ours:
+            cells = [f"{name} of `{verdict.MIXTURE}`", percent(found[verdict.MIXTURE].baseline(baseline))]
+            lines.append([*cells, *_beside(ours[name]), "", ""])
     plain, others = (sum(one.family == family and one.p is not None for one in held) for family in (RIVALS, KINDS))
     said = (
         f"Means over seeds {', '.join(map(str, seeds))} with 95% intervals (Student's t, differences paired by seed), "
@@ -123,6 +126,14 @@ def summary() -> str:
     )
     picture = f"![Test accuracy against MFLOP an image](experiments/verdict/{PICTURES['MFLOP an image, as routed']})"
     return "\n\n".join([markdown(head, lines), said, picture])
+
+
+def _beside(one: Contest | None) -> tuple[str, str]:
+    """The difference, in bold where it is told from zero, and its corrected p."""
+    if one is None:
+        return "", ""
+    gap = difference(one.difference)
+    return f"**{gap}**" if one.sign else gap, "" if one.corrected is None else f"{one.corrected:.2g}"
 
 
 def wide(size: str) -> str:
