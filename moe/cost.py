@@ -1,7 +1,7 @@
 """What networks cost: parameters, and floating-point operations an image, to run and to learn."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,16 @@ from moe.taxonomy import Tree
 
 @dataclass(frozen=True)
 class Flops:
-    """The operations an image of each of a mixture's networks, in their order there."""
+    """The operations an image of each of a mixture's networks, in their order there.
+
+    A specialist over the base's trunk counts without that, which runs once; `trunks` is what it takes where such a
+    specialist is asked by itself.
+    """
 
     experts: list[int]
     routers: list[int]
     gates: list[int]
+    trunks: list[int] = field(default_factory=list)
 
     @property
     def dense(self) -> int:
@@ -71,11 +76,12 @@ def mixture_flops(mixture: Mixture, in_shape: tuple[int, int, int], tree: Tree) 
     """What each network of a mixture, which is where new tensors are made, costs for an image of `in_shape`."""
     mixture.eval()
     image = torch.rand(1, *in_shape)
-    experts = [flops(expert, image) for expert in mixture.experts]
+    experts, trunks = [flops(expert, image) for expert in mixture.experts], []
     for place, expert in enumerate(mixture.experts):
         if isinstance(expert, ClassExpert) and expert.shared:  # what runs for it beside the base
             with torch.no_grad():
-                experts[place] = flops(expert.branch, expert.trunk(image))
+                alone, experts[place] = experts[place], flops(expert.branch, expert.trunk(image))
+            trunks.append(alone - experts[place])
     return Flops(
         experts,
         [flops(router, image) for router in mixture.routers],
@@ -83,6 +89,7 @@ def mixture_flops(mixture: Mixture, in_shape: tuple[int, int, int], tree: Tree) 
             flops(gate, image, torch.full((1, len(path), len(tree.classes)), 1 / len(tree.classes)))
             for gate, path in zip(mixture.gates, mixture.paths, strict=True)
         ],
+        trunks,
     )
 
 

@@ -80,7 +80,7 @@ def predict_stored(mixture: Mixture, images: Tensor, pixels: Pixels, frozen: Fro
 
 def mix_stored(mixture: Mixture, images: Tensor, pixels: Pixels, frozen: Frozen) -> Predictions:
     """As `predict`, from what the frozen networks have already said of the same images; only gates run."""
-    mixture.gates.cpu().eval()
+    mixture.cpu().eval()
     with exact():
         rows = torch.split(torch.arange(len(images)), at_once(EVALUATED, images.shape[-2:]))
         return _joined(mixture.combine(pixels(images[index]), frozen[index]) for index in rows)

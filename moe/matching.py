@@ -48,7 +48,8 @@ def matched(job: Job) -> Config:
     own = _of_base(config, base.net, shape, tree)
     if base.match in ("members", "members_epochs"):
         count = max(2, round(wanted / own))
-        log.info("base.match=members: %d members cost %.3g times what the mixture does", count, count * own / wanted)
+        share = count * own / wanted
+        log.info("base.match=%s: %d members cost %.3g times what the mixture does", base.match, count, share)
         several = replace(config, base=replace(base, members=count))
         return _as_long(job, several) if base.match == "members_epochs" else several
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from moe.runs import Finished
     from moe.taxonomy import Tree
 
-AT_ONCE = 500
 EPILOG = """\
 Each line is the file, its class and that class's probability; of a mixture also the branch that routing sent it
 to, and each expert's part; of a cascade of bases how many of them were asked. A file that cannot be used is named
@@ -45,13 +44,15 @@ def _command(argv: Sequence[str] | None) -> int:
         args.explain.mkdir(parents=True, exist_ok=True)
 
     from moe import runs
+    from moe.data.batches import EVALUATED, at_once
 
     finished = runs.load(args.run)
+    count = at_once(EVALUATED, finished.in_shape[1:])
     width = min(60, max(len(str(path)) for path in args.images))
     drawings = _Drawings(args.explain, finished) if args.explain else None
     unusable = 0
-    for start in range(0, len(args.images), AT_ONCE):
-        paths, images, failed = _read(args.images[start : start + AT_ONCE], finished.in_shape, args.resize)
+    for start in range(0, len(args.images), count):
+        paths, images, failed = _read(args.images[start : start + count], finished.in_shape, args.resize)
         unusable += failed
         if not paths:
             continue

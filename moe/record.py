@@ -47,8 +47,9 @@ def record(
         "versions": versions(),
         "git": git_revision(),
         "machine": machine(job.device),
-        "peak_memory_bytes": peak_memory(),
-        "peak_gpu_memory_bytes": peak_gpu_memory(job.device),
+        # Of several devices other processes train, whose memory this one does not know.
+        "peak_memory_bytes": peak_memory() if job.team is None else None,
+        "peak_gpu_memory_bytes": peak_gpu_memory(job.device) if job.team is None else None,
         "precision": precision_for(config.trainer),
         "seconds": {
             name: {**{key: entry.record[key] for key in SPENT if key in entry.record}, "reused": reused[name]}

@@ -15,8 +15,8 @@ from moe.errors import ConfigError
 ROOT = "base"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 KEY = "taxonomy.branches"
-# Names that stages have; a branch of that name could not be told from them.
-RESERVED = re.compile(r"(base|router)(-.*)?|gates|accuracy")
+# Names that stages have, or what is said of all images; a branch of that name could not be told from them.
+RESERVED = re.compile(r"(base|router)(-.*)?|gates|accuracy|all")
 
 
 @dataclass(frozen=True)

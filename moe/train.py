@@ -166,7 +166,7 @@ def train(config: Config, folder: Path) -> Plain | None:
     from moe.provenance import git_revision
     from moe.store import Store
     from moe.together import as_stored, obtain
-    from moe.training import enough_memory
+    from moe.training import begin_peak, enough_memory
     from moe.trial import check
 
     if not config.plan and sweeps.sweep_of(folder) is None:
@@ -178,6 +178,7 @@ def train(config: Config, folder: Path) -> Plain | None:
     dataset = _images(config, kept=sweeps.sweep_of(folder) is not None)
     indices = splits.split(dataset, config.data.splits)
     job = Job(config, tree, dataset, indices, store, folder, lambda stage: None)
+    begin_peak(job.device)
     stages = planned(replace(job, config=matched(job)))
     world = check(job, stages)
     if not config.plan:

@@ -131,8 +131,14 @@ def peak_memory() -> int | None:
 
 
 def peak_gpu_memory(device: torch.device) -> int | None:
-    """The most bytes of a GPU that this process's tensors have had at once; None of a CPU."""
+    """The most bytes of a GPU that this process's tensors have had at once since `begin_peak`; None of a CPU."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
+def begin_peak(device: torch.device) -> None:
+    """Let `peak_gpu_memory` forget what jobs before this one, in the same process, held of a GPU."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def _begin(

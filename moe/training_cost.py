@@ -105,10 +105,11 @@ def _gates(job: Job, stage: Stage, entry: Entry, asked: cost.Flops | None) -> fl
 def frozen_flops(asked: cost.Flops, tree: Tree, labels: Tensor, routing: str, stored: bool) -> float:
     """What the frozen networks take to speak once of images with those labels (N,), an image costing them `asked`.
 
-    All are asked of each image where that is stored. Live, under hard routing, only those on its way are, which is
-    taken to be the one to its true leaf.
+    All are asked of each image where that is stored, each by itself. Live, under hard routing, only those on its way
+    are, which is taken to be the one to its true leaf.
     """
     if stored or routing != "hard":
-        return float((sum(asked.experts) + sum(asked.routers)) * len(labels))
+        alone = sum(asked.trunks) if stored else 0
+        return float((sum(asked.experts) + sum(asked.routers) + alone) * len(labels))
     ways = torch.tensor(asked.ways(tree), dtype=torch.double) - torch.tensor(asked.gates, dtype=torch.double)
     return ways[torch.tensor(tree.leaf_of_label)[labels]].sum().item()

@@ -13,7 +13,7 @@ from PIL import Image
 
 import moe
 from moe import predict
-from moe.data import sources
+from moe.data import batches, sources
 from moe.inference import Predictions
 from moe.results.predictions import read_predictions
 from moe.runs import Ensemble
@@ -43,7 +43,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_json_says_what_the_run_recorded_of_the_same_images(
     run: Path, pictures: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predict, "AT_ONCE", 3)
+    monkeypatch.setattr(batches, "EVALUATED", 3)  # so many at once
     code, out, err = command(capsys, run, *pictures, "--json")
     assert (code, err) == (0, "")
     said = [json.loads(line) for line in out.splitlines()]

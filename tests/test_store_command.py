@@ -191,11 +191,15 @@ def test_checkpoints_of_training_that_was_ended_are_said_and_pruned_by_age(
         path.write_bytes(bytes(500))
         os.utime(path, (time.time() - days * 24 * HOURS,) * 2)
     listed = command(capsys, "--root", small.root, "list")[1]
-    assert listed.endswith("and 2 checkpoints of training that was ended, 1.0 kB: the same command goes on from them\n")
+    assert listed.endswith("and 2 checkpoints, 1.0 kB, of training that goes on, or was ended and can go on\n")
     assert "nothing to remove" in command(capsys, "--root", small.root, "prune", "--yes")[1]
     assert "nothing to remove" in command(capsys, "--root", small.root, "prune", "--kind=gates", "--older=2")[1]
+    written = small.checkpoints / f".{KEY}-000006.ckpt.{'0' * 32}"
+    written.write_bytes(bytes(1))
     with FileLock(small.root / ".locks" / f"{KEY}.lock"):  # it is being trained
         assert "stays: another process" in command(capsys, "--root", small.root, "prune", "--older=2", "--yes")[2]
+        assert not small.remove(written) and written.exists()
+    assert small.remove(written) and not written.exists()
     age(small, KEY, 0)
     command(capsys, "--root", small.root, "prune", "--older=2", "--yes")
     assert [path.exists() for path in paths] == [False, True]

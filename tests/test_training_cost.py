@@ -1,6 +1,7 @@
 """What training cost, by hand: a pass forward, and one back to the weights and, but for the first, the inputs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,12 @@ def test_frozen_networks_that_speak_live_cost_what_is_on_the_way_by_hand() -> No
     assert frozen_flops(asked, tree, labels, "hard", stored=False) == sum(ways[label] for label in labels.tolist())
     for routing, stored in (("hard", True), ("soft", False), ("none", False)):
         assert frozen_flops(asked, tree, labels, routing, stored) == 5 * (200 + 3)
+    # Over the base's trunk, which is 50 of its 100, each of the other four runs that, too, where it is asked by itself.
+    shared = replace(asked, trunks=[50] * 4)
+    assert frozen_flops(shared, tree, labels, "hard", stored=True) == 5 * (200 + 3 + 4 * 50)
+    for routing in ("hard", "soft", "none"):
+        live = frozen_flops(shared, tree, labels, routing, stored=False)
+        assert live == frozen_flops(asked, tree, labels, routing, stored=False)
 
 
 def test_epochs_in_which_less_learns_cost_less() -> None:

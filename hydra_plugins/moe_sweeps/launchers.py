@@ -152,11 +152,12 @@ def _end(running: set[subprocess.Popen]) -> None:
     """Ask the jobs to stop, and end those that do not."""
     from moe.sweep.jobs import STOP_SECONDS
 
-    for process in running:
+    begun = list(running)  # one more may be starting, and ends itself
+    for process in begun:
         if process.poll() is None:
             process.terminate()
     deadline = time.monotonic() + STOP_SECONDS
-    for process in running:
+    for process in begun:
         try:
             process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:

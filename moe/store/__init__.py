@@ -143,7 +143,8 @@ class Store:
 
     def remove(self, path: Path) -> bool:
         """Remove an entry, a leftover or a damaged one; False, and it stays, where a process is at work on it."""
-        key = path.name if path.parent == self.root else path.name.rpartition("-")[0]
+        # A file that is being written has a dot before its name.
+        key = path.name if path.parent == self.root else path.name.lstrip(".").rpartition("-")[0]
         self._locks.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._locks / f"{key}.lock")
         try:

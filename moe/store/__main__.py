@@ -101,9 +101,7 @@ def _list(store: Store) -> int:
     unfinished = store.unfinished()
     if unfinished:
         held = _bytes(sum(_size(path) for path in unfinished))
-        print(
-            f"and {len(unfinished)} checkpoints of training that was ended, {held}: the same command goes on from them"
-        )
+        print(f"and {len(unfinished)} checkpoints, {held}, of training that goes on, or was ended and can go on")
     return 0
 
 

@@ -64,14 +64,20 @@ def run(
 
     What it prints goes to `output.txt` in its folder, behind what another process has said that is still at work there.
     A job that leaves neither results nor a word of why gets that word here. `started` is told the process and its GPU;
-    nothing is started once `stopped` says so.
+    nothing is started once `stopped` says so, or it is ended at once.
     """
     held = gpus.lease(devices, stopped) if devices else None
     if stopped():
+        if held is not None:
+            held.close()
         return
     inherited = {**os.environ, **(environment or {})}
     if held is not None:
         inherited["CUDA_VISIBLE_DEVICES"] = held.gpu
+        if "CUDA_VISIBLE_DEVICES" not in os.environ:
+            inherited.setdefault(
+                "CUDA_DEVICE_ORDER", "PCI_BUS_ID"
+            )  # the numbers are nvidia-smi's, which has that order
     command.folder.mkdir(parents=True, exist_ok=True)
     try:
         with (command.folder / OUTPUT).open("ab") as output:
@@ -91,6 +97,8 @@ def run(
             held.close()  # the job's own process holds it now
     try:
         started(process, held.gpu if held is not None else None)
+        if stopped():  # since it was asked above: whoever ends what runs may not have seen this process
+            process.terminate()
         code = process.wait()
     except BaseException:  # this process is to end, or submitit has its job start again
         process.terminate()

@@ -133,7 +133,9 @@ def contests(found: Mapping[str, Row]) -> list[Contest]:
             made.append(_contest(KINDS, (FLAT, _own(flat), flat), (UNIFORM, uniform, None)))
     if CASCADED in found:
         cascaded = (CASCADED, _own(found[CASCADED]), found[CASCADED])
-        beside = [name for name in distinct if name in BESIDE_CASCADED]
+        # By its own name also where another stands for it.
+        groups = [[name for name in names if name in BESIDE_CASCADED] for names in same(found)]
+        beside = [names[0] for names in groups if names]
         made += [_contest(CHEAP, cascaded, (name, _own(found[name]), found[name])) for name in beside]
     if KERNELS in found:
         kernels = (KERNELS, _own(found[KERNELS]), found[KERNELS])

@@ -12,6 +12,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from moe.errors import ConfigError
+from moe.sweep import gpus
 from moe.sweep.jobs import Command, _why, quoted, run
 from moe.sweep.record import Sweep, alone, read_failure, sweep_of, within
 
@@ -70,11 +71,56 @@ def test_what_a_job_says_that_is_still_at_work_stays(tmp_path: Path, monkeypatch
     assert output.read_text() == said
 
 
-def test_a_job_ends_with_what_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    endless = tmp_path / "endless"
-    endless.write_text("#!/bin/sh\nexec sleep 600\n")
-    endless.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(endless))
+@pytest.fixture
+def endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that do not end by themselves."""
+    program = tmp_path / "endless"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+
+
+@pytest.mark.usefixtures("endless")
+def test_a_job_that_starts_while_all_is_ended_is_ended_too(tmp_path: Path) -> None:
+    # Asked before it starts and when it has: whoever ends what runs did so in between, and did not see it.
+    answers, processes = iter([False, True, True]), list[subprocess.Popen[bytes]]()
+    run(
+        Command([], tmp_path / "job"),
+        started=lambda process, gpu: processes.append(process),
+        stopped=lambda: next(answers),
+    )
+    assert [process.returncode for process in processes] == [-signal.SIGTERM]
+    assert read_failure(tmp_path / "job") is None  # it did not fail
+
+
+def test_a_gpu_that_comes_when_all_is_ended_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = gpus.Lease("0", os.open(tmp_path, os.O_RDONLY))
+    monkeypatch.setattr(gpus, "lease", lambda devices, stopped: held)
+    run(Command([], tmp_path / "job"), ["0"], stopped=lambda: True)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(held.handle)
+    assert not (tmp_path / "job").exists()
+
+
+@pytest.mark.parametrize(("said", "order"), [(None, "PCI_BUS_ID"), ("1,0", "None")])
+def test_numbers_of_nvidia_smi_are_read_in_its_order(
+    said: str | None, order: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if said is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+    shows = tmp_path / "shows"
+    shows.write_text('#!/bin/sh\necho "$CUDA_VISIBLE_DEVICES ${CUDA_DEVICE_ORDER:-None}"\n')
+    shows.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(shows))
+    monkeypatch.setattr(gpus, "lease", lambda devices, stopped: gpus.Lease("1", os.open(tmp_path, os.O_RDONLY)))
+    run(Command([], tmp_path / "job"), ["0", "1"])
+    assert (tmp_path / "job" / "output.txt").read_text() == f"1 {order}\n"
+
+
+@pytest.mark.usefixtures("endless")
+def test_a_job_ends_with_what_waits_for_it(tmp_path: Path) -> None:
     processes = []
 
     def started(process: "subprocess.Popen[bytes]", gpu: str | None) -> None:

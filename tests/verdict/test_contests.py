@@ -169,6 +169,16 @@ def test_the_cascaded_mixture_is_held_against_bases_as_cheap() -> None:
     assert corrected["longer"] == pytest.approx(1.0) and corrected["tuned_cascade"] == pytest.approx(1.0)
 
 
+def test_the_cascaded_mixture_is_held_against_a_base_for_which_its_twin_stands() -> None:
+    made = [run(rival, seed, right) for rival, right in (("hard", 8), ("cascaded", 7)) for seed in (0, 1, 2)]
+    made += [run("tuned", seed, 6, key=f"run-{seed}") for seed in (0, 1, 2)]
+    made += [run("base", seed, 6, key=f"run-{seed}") for seed in (0, 1)]
+    found = rivals(made)
+    assert ["tuned", "base"] in same(found)
+    held = [(one.one, one.other, one.seeds) for one in contests(found) if one.family == CHEAP]
+    assert held == [("cascaded", "base", (0, 1))]
+
+
 def test_the_mixture_of_kernels_is_held_against_what_is_no_mixture() -> None:
     kernels = [run("kernels", seed, right, config={"base.match": "kernels"}) for seed, right in enumerate((8, 9))]
     made = [*kernels, *(run("hard", seed, 8) for seed in (0, 1))]
