@@ -7,7 +7,7 @@ import torch
 from tables import Table, constant, pictures
 from torch import nn
 
-from moe.cost import cost
+from moe.cost import cost, flops, mixture_flops
 from moe.data.batches import Pixels
 from moe.inference import predict_stored
 from moe.nets.class_expert import ClassExpert
@@ -58,6 +58,10 @@ def test_a_shared_trunk_equals_whole_networks_and_runs_once(views: str) -> None:
     # The trunk's numbers are there once: beside the base, two last groups (4 x 4 x 9 twice, two norms) and heads of 2.
     own = sum(p.numel() for p in base.parameters()) + 2 * (2 * 4 * 4 * 9 + 2 * 2 * 4 + 4 * 2)
     assert sum(p.numel() for p in mixture.experts.parameters()) == own
+    # Asked by itself a specialist takes the trunk, too, and so what a whole network does.
+    found = mixture_flops(mixture, shape, tree)
+    alone = [part + trunk for part, trunk in zip(found.experts[1:], found.trunks, strict=True)]
+    assert alone == [flops(whole, images[:1]) for whole in wholes[1:]]
 
 
 def test_a_cascade_by_hand() -> None:
