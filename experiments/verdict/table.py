@@ -19,7 +19,7 @@ from moe.report.figure import style
 from moe.report.marked import markdown, put
 from moe.results import read as results
 from moe.verdict import Contest
-from moe.verdict.contests import KINDS, RIVALS, SPECIALISTS, UNIFORM
+from moe.verdict.contests import KERNELS, KINDS, RIVALS, SPECIALISTS, UNIFORM
 
 HERE = Path(__file__).parent
 TOP = HERE.parent.parent
@@ -84,48 +84,45 @@ def draw(folder: Path) -> None:
                 figure.savefig(HERE / files[caption], metadata={"Date": None, "Creator": None}, facecolor="white")
 
 
-def summary() -> str:
-    """The rivals in a few columns, with the mixture's difference to each, and the picture."""
-    runs = read(RESULTS)
+def summary(folder: Path) -> str:
+    """The rivals in a few columns, with what the mixtures are ahead of each by."""
+    runs = read(folder)
     if not runs:
         return NOT_RUN
     found = verdict.rivals(runs)
     held = verdict.contests(found)
-    ours = {one.other: one for one in held if one.one == verdict.MIXTURE}
-    seeds = sorted({run.seed for run in runs})
-    head = [
-        "rival",
-        "test accuracy, %",
-        "`hard` minus this rival, points",
-        "Holm p",
-        "MFLOP an image",
-        "TFLOP to train",
-    ]
+    # Those that are held against others, each with its contests by whom they are with.
+    ours = {name: {one.other: one for one in held if one.one == name} for name in (verdict.MIXTURE, KERNELS)}
+    ours = {name: contests for name, contests in ours.items() if contests}
+    head = ["rival", "test accuracy, %"]
+    for name in ours:
+        head += [f"`{name}` minus this rival, points", "Holm p"]
+    head += ["MFLOP an image", "TFLOP to train"]
     lines = []
     # As dear ones below each other: by what an image costs.
     for names in sorted(verdict.same(found), key=lambda names: found[names[0]].mean("routed") or 0):
         row = found[names[0]]
         cells = [
-            ", ".join(f"**`{name}`**" if name == verdict.MIXTURE else f"`{name}`" for name in names),
+            ", ".join(f"**`{name}`**" if name in ours else f"`{name}`" for name in names),
             percent(row.tested),
-            *_beside(ours.get(names[0])),
+            *(cell for contests in ours.values() for cell in _beside(contests.get(names[0]))),
             f"{(row.mean('routed') or 0) / 1e6:.1f}",
             f"{(row.mean('training_flops') or 0) / 1e12:.1f}",
         ]
         lines.append(cells)
     # What the mixture's own networks say without its gates, and so at no further cost.
     for name, baseline in ((SPECIALISTS, "specialists"), (UNIFORM, "uniform")):
-        if name in ours:
-            cells = [f"{name} of `{verdict.MIXTURE}`", percent(found[verdict.MIXTURE].baseline(baseline))]
-            lines.append([*cells, *_beside(ours[name]), "", ""])
+        cells = [cell for contests in ours.values() for cell in _beside(contests.get(name))]
+        own = percent(found[verdict.MIXTURE].baseline(baseline))
+        lines.append([f"{name} of `{verdict.MIXTURE}`", own, *cells, "", ""])
     plain, others = (sum(one.family == family and one.p is not None for one in held) for family in (RIVALS, KINDS))
     said = (
-        f"Means over seeds {', '.join(map(str, seeds))} with 95% intervals (Student's t, differences paired by seed), "
-        f"in bold where the Holm-corrected p is below 0.05: corrected over the {plain} rivals that are no mixture and, "
-        f"for mixtures, over {others} other comparisons. On {'; '.join(machines(runs))}."
+        f"Means over seeds {', '.join(map(str, sorted({run.seed for run in runs})))} with 95% intervals (Student's t, "
+        "differences paired by seed), in bold where the Holm-corrected p is below 0.05: corrected, for each of the "
+        f"mixtures, over the {plain} rivals that are none and, for other mixtures, over {others} other comparisons. "
+        f"On {'; '.join(machines(runs))}."
     )
-    picture = f"![Test accuracy against MFLOP an image](experiments/verdict/{PICTURES['MFLOP an image, as routed']})"
-    return "\n\n".join([markdown(head, lines), said, picture])
+    return "\n\n".join([markdown(head, lines), said])
 
 
 def _beside(one: Contest | None) -> tuple[str, str]:
@@ -174,6 +171,10 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
+# And those of the README at the top.
+SUMMARIES = {"": RESULTS, "narrow": NARROW}
+
+
 def marks(name: str = "") -> tuple[str, str]:
     """What stands in a README before a table and after it."""
     return f"<!-- table: experiments/verdict/table.py{', ' if name else ''}{name} -->", "<!-- end of table -->"
@@ -190,7 +191,8 @@ def main() -> None:
                 draw(folder)
         for name, text in made.items():
             put(HERE / "README.md", marks(name), text)
-        put(TOP / "README.md", marks(), summary())
+        for name, folder in SUMMARIES.items():
+            put(TOP / "README.md", marks(name), summary(folder))
     except StoreError as error:  # results that do not go together
         sys.exit(str(error))
 
