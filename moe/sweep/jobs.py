@@ -75,9 +75,8 @@ def run(
     if held is not None:
         inherited["CUDA_VISIBLE_DEVICES"] = held.gpu
         if "CUDA_VISIBLE_DEVICES" not in os.environ:
-            inherited.setdefault(
-                "CUDA_DEVICE_ORDER", "PCI_BUS_ID"
-            )  # the numbers are nvidia-smi's, which has that order
+            # The numbers are nvidia-smi's, which has that order.
+            inherited.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     command.folder.mkdir(parents=True, exist_ok=True)
     try:
         with (command.folder / OUTPUT).open("ab") as output:
