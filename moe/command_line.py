@@ -27,7 +27,7 @@ TAKE_A_VALUE = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn",
 
 def ordered(arguments: Sequence[str]) -> list[str]:
     """Overrides first and then flags: argparse takes no override that follows a flag which follows another override."""
-    overrides, flags = [], []
+    overrides, flags = list[str](), list[str]()
     for before, argument in zip(("", *arguments), arguments, strict=False):
         is_override = not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
         (overrides if is_override and before not in TAKE_A_VALUE else flags).append(argument)
