@@ -61,11 +61,7 @@ def beside(row: Row, made: Sequence[Row]) -> Row | None:
 
 def apart(row: Row, other: Row | None) -> Estimate | None:
     """A row's test accuracy less another's, paired in each seed that both have; None beside none or itself."""
-    if other is None or other is row:
-        return None
-    theirs = {run.seed: run.test for run in other.runs}
-    pairs = [(run.test, theirs.get(run.seed)) for run in row.runs]
-    return estimate([one - two for one, two in pairs if one is not None and two is not None])
+    return None if other is None or other is row else estimate(row.less(other))
 
 
 def verdict(found: Estimate | None) -> str:

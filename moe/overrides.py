@@ -125,17 +125,11 @@ def _meant(key: str, known: Sequence[str]) -> str:
     """The end of a sentence that names the keys that may have been meant, or nothing."""
     parent, _, last = key.rpartition(".")
     section = f"{key.partition('.')[0]}." if parent else ""
-    named = _ending(last, [name for name in known if name.startswith(section)])
     beside = [name for name in known if name.rpartition(".")[0] == parent]
-    if not named and beside:
-        # By its last part alone: the others, being right, would make anything look alike.
-        ends = difflib.get_close_matches(last, [name.rpartition(".")[2] for name in beside], n=1)
-        named = [name for name in beside if name.rpartition(".")[2] in ends]
-        if not named and parent:
-            return ""
-    if not named:
-        ends = difflib.get_close_matches(last, [name.rpartition(".")[2] for name in known], n=1)
-        named = _ending(ends[0], known) if ends else []
+    # By the last part alone: the others, where they are right, would make anything look alike.
+    named = _ending(last, [name for name in known if name.startswith(section)]) or _alike(last, beside)
+    if not named and not (parent and beside):
+        named = _alike(last, known)
     if len(named) > 1:
         return f"; did you mean one of {', '.join(named[:MOST])}?"
     return f"; did you mean {named[0]}?" if named else ""
@@ -143,6 +137,11 @@ def _meant(key: str, known: Sequence[str]) -> str:
 
 def _ending(last: str, known: Sequence[str]) -> list[str]:
     return [name for name in known if name.rpartition(".")[2] == last]
+
+
+def _alike(last: str, known: Sequence[str]) -> list[str]:
+    ends = difflib.get_close_matches(last, [name.rpartition(".")[2] for name in known], n=1)
+    return _ending(ends[0], known) if ends else []
 
 
 def misplaced(key: str, value: Any, own: Sequence[str] = (), optional: bool = False) -> ConfigError:

@@ -123,7 +123,7 @@ def _node(name: str, value: Any, classes: tuple[str, ...], key: str) -> Node:
     if not NAME.fullmatch(name):
         raise ConfigError(f"{key}: a branch's name takes letters, digits, '_' and '-', not {name!r}")
     if RESERVED.fullmatch(name):
-        raise ConfigError(f"{key}: the name {name!r} is taken by a network of every tree; choose another")
+        raise ConfigError(f"{key}: the name {name!r} is taken by a network or row of a run; choose another")
     if isinstance(value, Mapping):
         children = _children(value, classes, key)
         labels = sorted(label for child in children for label in child.labels)

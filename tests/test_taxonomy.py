@@ -163,7 +163,7 @@ def test_an_unknown_class_is_answered_with_the_nearest() -> None:
 
 @pytest.mark.parametrize("name", ["base", "router", "router-left", "gates", "accuracy", "all"])
 def test_names_of_other_networks_are_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"the name '{name}' is taken by a network of every tree; choose another"):
+    with pytest.raises(ConfigError, match=f"the name '{name}' is taken by a network or row of a run; choose another"):
         parse({name: [0, 1, 2], "y": [3, 4, 5]}, SIX)
     with pytest.raises(ConfigError, match=f"{KEY}.x.{name}: the name '{name}' is taken"):
         parse({"x": {name: [0], "z": [1, 2]}, "y": [3, 4, 5]}, SIX)

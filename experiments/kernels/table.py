@@ -47,8 +47,8 @@ def read(results: Path) -> dict[int, Pair]:
 
 def differences(pair: Pair) -> list[float]:
     """What mixed kernels are ahead by in each seed, as a part of one."""
-    one, kernels = ({run.seed: run.test or 0.0 for run in row.runs} for row in pair)
-    return [kernels[seed] - one[seed] for seed in sorted(one)]
+    one, kernels = pair
+    return kernels.less(one)
 
 
 def minutes(row: Row) -> str:

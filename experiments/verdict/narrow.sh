@@ -4,6 +4,6 @@
 set -eu
 seeds="${1:-0,1,2,3,4}"
 [ $# -eq 0 ] || shift
-"$(dirname "$0")"/run.sh "$seeds" base.net.widths="[8,32,32]" hydra.sweep.dir=experiments/verdict/narrow \
-    rival=hard,cascaded,soft,flat,trunk,member,base,longer,wider,kernels,tuned,tuned_cascade,ensemble,long_ensemble,cascade \
-    "$@"
+run="$(dirname "$0")"/run.sh
+"$run" "$seeds" base.net.widths="[8,32,32]" hydra.sweep.dir=experiments/verdict/narrow "$@"
+"$run" "$seeds" base.net.widths="[8,32,32]" hydra.sweep.dir=experiments/verdict/narrow rival=kernels "$@"
