@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from moe import memory
 from moe.errors import UserError
 
 
@@ -21,6 +22,7 @@ class Stopped(SystemExit):
 
 def run(command: Callable[[], int | None], after: str = "") -> None:
     """Run a command and exit with its code; see `sentences` for how errors and signals end it."""
+    memory.keep_freed()
     with signals(), sentences(after):
         code = command()
     sys.exit(code or 0)

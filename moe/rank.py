@@ -19,6 +19,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from safetensors.torch import save_file
 
+from moe import memory
 from moe.config import from_plain
 from moe.data import sources, splits
 from moe.ddp import WEIGHTS
@@ -81,6 +82,7 @@ class MessageHandler(logging.Handler):
 
 def main() -> None:
     """Train one stage after the other as asked; where one fails, say why and end with 1."""
+    memory.keep_freed()
     greeting = json.loads(sys.stdin.readline())
     tasks: queue.Queue[Plain] = queue.Queue()
     threading.Thread(target=_listen, args=(tasks,), daemon=True).start()

@@ -1,0 +1,20 @@
+"""The memory in which this process's tensors lie."""
+
+import ctypes
+
+# What malloc.h calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, and what they are to be: never, and the largest int.
+KEPT = {-1: -1, -3: 2**31 - 1}
+
+
+def keep_freed() -> bool:
+    """Have the C library keep what tensors free for those that come; False where it is none that can be told (glibc).
+
+    Of itself glibc asks the system for each tensor past 32 MiB anew, whose every page is then zeroed when it is first
+    written: on a CPU a tenth to a third of a convolutional network's training step (`experiments/benchmarks/steps.py`).
+    Source: mallopt(3).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # musl and macOS; Windows
+        return False
+    return all(mallopt(which, value) == 1 for which, value in KEPT.items())
