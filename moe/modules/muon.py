@@ -34,14 +34,16 @@ def orthogonal(matrix: Tensor) -> Tensor:
 class Muon(Optimizer):
     """Turns `kernels` (O, I, h, w), as matrices (O, I x h x w), by the orthogonal matrix nearest to their momentum.
 
+    Each comes with how many one parameter stacks: (N x O, I, h, w) with N is N matrices, each turned by itself.
     Before each step a kernel is brought to the norm of such a matrix, sqrt(min(O, I x h x w)), as in airbench94_muon:
     so the rate says how far a kernel turns, however long it has learnt, and weight decay would change nothing. That is
     for kernels before a normalisation, which takes their size out again. Momentum is Nesterov's.
     Source: Jordan et al. 2024, and airbench94_muon.
     """
 
-    def __init__(self, kernels: Sequence[nn.Parameter], lr: float, momentum: float) -> None:
-        super().__init__(list(kernels), {"lr": lr, "momentum": momentum})
+    def __init__(self, kernels: Sequence[tuple[nn.Parameter, int]], lr: float, momentum: float) -> None:
+        groups = [{"params": [kernel], "stacked": stacked} for kernel, stacked in kernels]
+        super().__init__(groups, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -56,9 +58,11 @@ class Muon(Optimizer):
                     state["momentum"] = torch.zeros_like(kernel)
                 state["momentum"].lerp_(kernel.grad, 1 - group["momentum"])
                 towards = kernel.grad.lerp(state["momentum"], group["momentum"])
-                turn = orthogonal(towards.flatten(1))
-                kernel.mul_(math.sqrt(min(turn.shape)) / kernel.norm().clamp(min=1e-7))
-                kernel.sub_(turn.view_as(kernel), alpha=group["lr"])
+                stacked = group["stacked"]
+                for one, to in zip(kernel.chunk(stacked), towards.chunk(stacked), strict=True):
+                    turn = orthogonal(to.flatten(1))
+                    one.mul_(math.sqrt(min(turn.shape)) / one.norm().clamp(min=1e-7))
+                    one.sub_(turn.view_as(one), alpha=group["lr"])
         return loss
 
 

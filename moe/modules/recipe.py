@@ -57,13 +57,19 @@ def optimizer_of(module: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Op
     if recipe.get("muon") is None:
         return build_optimizer(recipe["optimizer"], parameter_groups(module, recipe))
     own = kernels(module)
-    other = build_optimizer(recipe["optimizer"], parameter_groups(module, recipe, {id(kernel) for kernel in own}))
+    other = build_optimizer(recipe["optimizer"], parameter_groups(module, recipe, {id(kernel) for kernel, _ in own}))
     return MuonBeside(Muon(own, recipe["muon"]["lr"], recipe["muon"]["momentum"]), other)
 
 
-def kernels(module: nn.Module) -> list[nn.Parameter]:
-    """The kernels (O, I, h, w) of convolutions that a module learns."""
-    return [parameter for parameter in module.parameters() if parameter.requires_grad and parameter.ndim == 4]
+def kernels(module: nn.Module) -> list[tuple[nn.Parameter, int]]:
+    """The kernels (O, I, h, w) of convolutions that a module learns, and how many of them one parameter stacks.
+
+    That is one, or what its layer says (`stacked`).
+    """
+    layers = [(layer, getattr(layer, "stacked", 1)) for layer in module.modules()]
+    stacked = {id(parameter): count for layer, count in layers for parameter in layer.parameters(recurse=False)}
+    learned = [parameter for parameter in module.parameters() if parameter.requires_grad and parameter.ndim == 4]
+    return [(kernel, stacked[id(kernel)]) for kernel in learned]
 
 
 def has_norms(module: nn.Module) -> bool:

@@ -89,8 +89,22 @@ def test_a_kernel_has_the_norm_of_an_update_before_each_step_and_so_no_decay() -
 def test_a_tall_kernel_has_the_norm_of_its_update_too() -> None:
     kernel = nn.Parameter(torch.randn(6, 1, 1, 2, generator=torch.Generator().manual_seed(0)))
     kernel.grad = torch.zeros_like(kernel)
-    Muon([kernel], lr=0.1, momentum=0.5).step()
+    Muon([(kernel, 1)], lr=0.1, momentum=0.5).step()
     assert kernel.norm().item() == pytest.approx(2**0.5)  # two orthonormal columns
+
+
+def test_each_of_stacked_kernels_learns_as_it_would_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    alone = [nn.Parameter(torch.randn(4, 2, 3, 3, generator=generator) * size) for size in (1, 3, 0.1)]
+    stacked = nn.Parameter(torch.cat([kernel.detach() for kernel in alone]).to(memory_format=torch.channels_last))
+    optimizers = Muon([(stacked, 3)], 0.1, 0.6), Muon([(kernel, 1) for kernel in alone], 0.1, 0.6)
+    for size in (1, 100):
+        for kernel in alone:
+            kernel.grad = torch.randn(kernel.shape, generator=generator) * size
+        stacked.grad = torch.cat([kernel.grad for kernel in alone]).to(memory_format=torch.channels_last)
+        for optimizer in optimizers:
+            optimizer.step()
+    torch.testing.assert_close(stacked.detach(), torch.cat([kernel.detach() for kernel in alone]))
 
 
 def test_a_schedule_moves_both_rates() -> None:

@@ -24,10 +24,20 @@ def test_mixed_kernels_say_what_the_mixture_of_their_convolutions_does() -> None
     mixed, images = layer(), features()
     weights = mixed.weights(images)
     assert torch.allclose(weights.sum(dim=1), torch.ones(5)) and weights.std(dim=0).min() > 0.05
-    each = torch.stack([nn.functional.conv2d(images, kernel, padding=1) for kernel in mixed.kernels], dim=1)
+    each = torch.stack([nn.functional.conv2d(images, kernel, padding=1) for kernel in mixed.weight.chunk(3)], dim=1)
     expected = (weights[:, :, None, None, None] * each).sum(dim=1)
     torch.testing.assert_close(mixed(images), expected, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(mixed(images), each.mean(dim=1), atol=0.01)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_in_evaluation_they_say_the_same_whatever_the_order_in_memory(order: torch.memory_format) -> None:
+    mixed, images = layer().eval(), features()
+    expected = mixed.weights(images)[:, :, None, None, None] * torch.stack(
+        [nn.functional.conv2d(images, kernel, padding=1) for kernel in mixed.weight.chunk(3)], dim=1
+    )
+    said = mixed.to(memory_format=order)(images.to(memory_format=order))
+    torch.testing.assert_close(said, expected.sum(dim=1), atol=1e-5, rtol=1e-4)
 
 
 def test_a_gate_by_hand() -> None:
@@ -46,10 +56,9 @@ def test_a_gate_by_hand() -> None:
 def test_kernels_that_are_alike_are_one_convolution_however_mixed() -> None:
     # What a gate that says the same of all images would learn: their updates are the same, and they stay alike.
     mixed, images = layer(), features()
-    with torch.no_grad():
-        for kernel in mixed.kernels[1:]:
-            kernel.copy_(mixed.kernels[0])
-    torch.testing.assert_close(mixed(images), nn.functional.conv2d(images, mixed.kernels[0], padding=1))
+    first = mixed.weight.detach().chunk(3)[0].clone()
+    mixed.weight = nn.Parameter(first.repeat(3, 1, 1, 1))
+    torch.testing.assert_close(mixed(images), nn.functional.conv2d(images, first, padding=1))
 
 
 def test_an_image_is_mixed_for_alone() -> None:
@@ -77,7 +86,8 @@ def test_all_groups_but_the_first_are_mixtures_whose_every_kernel_learns_by_muon
     mixtures = [name for name, module in conditional.named_modules() if isinstance(module, CondConv2d)]
     assert mixtures == ["groups.1.convs.0", "groups.1.convs.1", "groups.2.convs.0", "groups.2.convs.1"]
     # 2 in the first group, 4 mixtures of 3; the whitening's is frozen.
-    assert len(kernels(conditional)) == 2 + 4 * 3 and len(kernels(plain)) == 6
+    assert [stacked for _, stacked in kernels(conditional)] == [1, 1, 3, 3, 3, 3]
+    assert [stacked for _, stacked in kernels(plain)] == [1] * 6
     conditional(torch.rand(4, 3, 32, 32)).square().sum().backward()
     idle = [name for name, p in conditional.named_parameters() if p.requires_grad and not p.grad.abs().sum() > 0]
     assert idle == []
@@ -85,10 +95,10 @@ def test_all_groups_but_the_first_are_mixtures_whose_every_kernel_learns_by_muon
 
 def test_each_kernel_starts_by_passing_its_input_on() -> None:
     mixed = networks()[0].groups[1].convs[0]  # type: ignore[union-attr, index]
-    assert isinstance(mixed, CondConv2d) and len(mixed.kernels) == 3
+    assert isinstance(mixed, CondConv2d) and mixed.weight.shape == (3 * 8, 4, 3, 3)
     images = features()
     torch.testing.assert_close(mixed(images)[:, :4], images)
-    assert not torch.equal(mixed.kernels[0][4:], mixed.kernels[1][4:])
+    assert not torch.equal(mixed.weight[4:8], mixed.weight[12:16])
 
 
 def test_one_kernel_is_refused() -> None:
