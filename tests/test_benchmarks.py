@@ -82,6 +82,18 @@ def test_the_whole_mixture_is_told_by_machine_and_size() -> None:
     ]
 
 
+def test_what_memory_gains_is_told_side_by_side() -> None:
+    network = {
+        "milliseconds": {"kept": 1000.4, "anew": 1251.0},
+        "faults": {"kept": 3.0, "anew": 70000.5},
+        "peak memory, bytes": {"kept": 2_010_000_000, "anew": 1_990_000_000},
+        "anew over kept": ratio(1.25),
+    }
+    found = {"machine": "CPU", "load": 0.0, "short": False, "turns": 7, "networks": {"fast_vgg s": network}}
+    line = next(TABLE["memory"](found)).splitlines()[-1]
+    assert line == "| fast_vgg s | 1000 | 1251 | 1.25 (1.24 to 1.26) | 3 | 70000 | 2.01 | 1.99 |"
+
+
 def test_of_a_gpu_there_is_a_table_below_that_of_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"milliseconds an epoch": {}, "over as it is": {}, "repetitions": 2, "epochs": 3, "load": 0.5}
     monkeypatch.setitem(TABLE["table"].__globals__, "HERE", tmp_path)

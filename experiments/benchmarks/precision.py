@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from moe import memory
 from moe.modules.fit import CPU_BF16
 from moe.nets.vgg import VGG
 from moe.training import machine
@@ -54,6 +55,7 @@ def matrix_product(dtype: torch.dtype) -> Callable[[], object]:
 
 
 def main() -> None:
+    memory.keep_freed()  # as every command does
     torch.set_num_threads(1)
     simple, fat = [[32, 32], [64, 64]], [[32, 32], [64, 64], [128, 128, 128]]
     ratios = {

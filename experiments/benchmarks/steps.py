@@ -30,6 +30,7 @@ from torchvision.transforms import v2
 from turns import CLASSES, DEVICE, SHAPE, file_of, over, random_images, seconds
 
 import moe
+from moe import memory
 from moe.data.augment import augment
 from moe.data.batches import Batches, Examples, Pixels
 from moe.modules.expert import Expert
@@ -117,6 +118,7 @@ def parts(config: Config, size: int) -> dict[str, dict[str, Step]]:
 
 
 def main() -> None:
+    memory.keep_freed()  # as every command does
     size, turns = (20, 2) if "--short" in sys.argv else (1000, 5)
     config, load = resolved(moe.compose("base.net.size=s"), say=False), os.getloadavg()[0]
     measured: dict[str, Any] = {}

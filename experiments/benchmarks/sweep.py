@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 import moe
-from moe import assembly, inference
+from moe import assembly, inference, memory
 from moe.data import sources, splits
 from moe.data.batches import Pixels
 from moe.data.module import split_images
@@ -84,6 +84,7 @@ def bare(width: int) -> float:
 def main() -> None:
     if inference.best_device("auto").type != "cpu":
         sys.exit("the bare loops are the CPU's, and so must the sweep be: CUDA_VISIBLE_DEVICES= hides a GPU from both")
+    memory.keep_freed()  # as the command does
     with tempfile.TemporaryDirectory(dir=".") as temporary:
         folder = Path(temporary)
         command(folder / "networks", "gate.width=8", "gate.recipe.epochs=1")

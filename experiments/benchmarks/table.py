@@ -18,6 +18,7 @@ from moe.report.marked import markdown, put
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
+MEASURED = ("milliseconds", "faults", "peak memory, bytes")  # of `memory.py`, each of both sides
 ASKED = {"CPU": 0.95, "GPU": 0.90}  # at least: the Trainer's rate over a bare loop's
 
 
@@ -192,6 +193,21 @@ def steps(found: dict[str, Any]) -> Iterator[str]:
     )
 
 
+def memory(found: dict[str, Any]) -> Iterator[str]:
+    rows = []
+    for name, one in found["networks"].items():
+        times, faults, peaks = ([one[what][way] for way in ("kept", "anew")] for what in MEASURED)
+        numbers = [f"{each:.0f}" for each in (*times, *faults)]
+        rows.append([name, *numbers[:2], fine(one["anew over kept"]), *numbers[2:], *(f"{p / 1e9:.2f}" for p in peaks)])
+    sides = [f"{what}, {way}" for what in ("page faults", "peak, GB") for way in ("kept", "anew")]
+    yield markdown(["a training step of", "ms, kept", "ms, anew", "anew over kept", *sides], rows)
+    short = " **Measured with `--short`, only to see that it works.**" if found["short"] else ""
+    yield (
+        f"Medians of {found['turns']} turns, least and greatest ratio of a turn, on {machine(found)} at a load of "
+        f"{found['load']:.1f}.{short}"
+    )
+
+
 TABLES: dict[str, Callable[[Any], Iterator[str]]] = {
     "sweep": sweep,
     "finished": finished,
@@ -200,6 +216,7 @@ TABLES: dict[str, Callable[[Any], Iterator[str]]] = {
     "throughput": throughput,
     "whole": whole,
     "steps": steps,
+    "memory": memory,
     "overhead": overhead,
 }
 

@@ -34,6 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from turns import CLASSES, DEVICE, SHAPE, file_of, now, over, random_images, seconds
 
 import moe
+from moe import memory
 from moe.data.batches import Pixels
 from moe.data.canonical import DataSet, Images
 from moe.data.module import ImageDataModule
@@ -188,6 +189,7 @@ def start_up(overrides: list[str], folder: Path, turns: int) -> list[float]:
 
 
 def main() -> None:
+    memory.keep_freed()  # as every command does
     given = [argument for argument in sys.argv[1:] if argument != "--short"]
     extent = SHORT if "--short" in sys.argv else WHOLE
     found: dict[str, Any] = {
