@@ -17,12 +17,10 @@ KERNELS = 8  # as CondConv has them
 class CondConv2d(nn.Module):
     """A 3x3 convolution by a kernel that is each image's own mixture of those of M `convs`, which have no biases.
 
-    `weight` (M x O, C, 3, 3) stacks them, as `stacked` says of how many.
-
-    That is the mixture of what M convolutions say, at the cost of one and of mixing their kernels. The gate is a
-    softmax over a linear layer, which sees the mean of each channel, normalised over the images. It starts out by
-    telling images apart, by logits of standard deviation `spread`: kernels that start alike and are mixed alike for
-    all images stay alike.
+    That is the mixture of what M convolutions say, at the cost of one and of mixing their kernels, which are stacked in
+    one `weight` (M x O, C, 3, 3). The gate is a softmax over a linear layer, which sees the mean of each channel,
+    normalised over the images. It starts out by telling images apart, by logits of standard deviation `spread`: kernels
+    that start alike and are mixed alike for all images stay alike.
     Source: Yang et al. 2019, CondConv, arXiv 1904.04971; softmax: Chen et al. 2020, Dynamic convolution, arXiv
     1912.03458.
     """
@@ -46,8 +44,8 @@ class CondConv2d(nn.Module):
         """(B, C, H, W) to (B, O, H, W)."""
         batch, channels, height, width = features.shape
         weights = self.weights(features)
-        # One image's product of patches and kernels, in memory's order: `F.unfold` has the faster backward pass, views
-        # of features whose channels are last the faster forward.
+        # Each image's kernels by its patches: `F.unfold` has the faster backward pass, and views of features whose
+        # channels are last in memory the faster forward.
         if self.training:
             kernels = weights @ self.weight.reshape(self.stacked, -1)
             patches = F.unfold(features, 3, padding=1)  # (B, 9C, HW)
