@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
     [
         ("gate_widths/run.sh", ["0"], [7, 7]),
         ("gate_architectures/run.sh", ["0"], [18]),
-        ("verdict/run.sh", ["0,1,2,3,4"], [70]),
+        ("verdict/run.sh", ["0,1,2,3,4"], [70, 5]),
         ("verdict/narrow.sh", ["0,1,2,3,4"], [70, 5]),
         ("verdict/tried.sh", [], [3, 1]),
         ("verdict/wide.sh", ["s", "0", "rival=hard,cascaded,soft,flat,member,base,ensemble,cascade"], [8]),
