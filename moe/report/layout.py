@@ -5,6 +5,7 @@ Sizes are inches; margins are reckoned here, since matplotlib's own layout draws
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from moe.report.figure import LETTER, MUTED, WIDTH, short
@@ -60,16 +61,28 @@ def add_legend(figure: "Figure", axes: "Axes") -> None:
     )
 
 
-def name_dots(axes: "Axes", points: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
+def name_dots(
+    axes: "Axes",
+    points: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    steps: Sequence[tuple[float, float]] = (),
+) -> None:
     """Write each dot's name beside it, where neither another dot nor a name is; one that had to move has a line to it.
 
-    The axes must hold all else already.
+    Nor are they on a line of `steps`, level from each of its points and then upright to the next. The axes must hold
+    all else already.
     """
     axes.autoscale_view()  # else it comes with the drawing, and no place is known before
     dpi = axes.figure.dpi
     wide, high = axes.bbox.width / dpi, axes.bbox.height / dpi
-    places = [tuple(place) for place in (axes.transData.transform(points) - axes.bbox.min) / dpi]
+
+    def inches(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+        return [(x, y) for x, y in (axes.transData.transform(points) - axes.bbox.min) / dpi] if points else []
+
+    places = inches(points)
     taken = [(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in places]
+    for (x, y), (after, above) in pairwise(inches(steps)):
+        taken += [(x, y, after, y), (after, y, after, above)]
     for (x, y), point, name in zip(places, points, names, strict=True):
         long = LETTER * len(name)
         best = min(_beside(x, y, long, high), key=lambda box: (_covered(box, taken, wide, high), _moved(box, x, y)))

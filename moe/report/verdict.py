@@ -67,6 +67,7 @@ def against_cost(found: Mapping[str, Row], costs: "Mapping[str, float | Spread]"
                 ends = bars[name].least, bars[name].greatest
                 axes.hlines(100 * known[name].mean, *ends, color=colour, linewidth=1.1, alpha=0.4, zorder=2)
     points = [(middle[name], 100 * one.mean) for name, one in known.items()]
+    steps: list[tuple[float, float]] = []
     if not bars:
         front = [points[i] for i in pareto(points)]
         steps = [*front, (max(cost for cost, _ in points), front[-1][1])]  # more cost buys nothing beyond the last
@@ -75,7 +76,7 @@ def against_cost(found: Mapping[str, Row], costs: "Mapping[str, float | Spread]"
     axes.set_axisbelow(True)
     axes.set_xlabel(axis)
     axes.set_ylabel("test accuracy in %")
-    name_dots(axes, points, [f"{name}, n={found[name].n}" if several else name for name in known])
+    name_dots(axes, points, [f"{name}, n={found[name].n}" if several else name for name in known], steps)
     add_legend(figure, axes)
     return figure
 
