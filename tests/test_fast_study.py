@@ -28,7 +28,7 @@ def result(folder: Path, arm: str, seed: int, accuracy: float, *overrides: str) 
         "test": {"accuracy": accuracy},
         "baselines": None,
         "verdict": None,
-        "cost": None,
+        "cost": {"training_flops": {"stages": {"base": 1.8e15}, "total": 1.8e15}},
         "data": {"name": "cifar10", "fingerprint": "f", "protocol": "held_out"},
         "config": moe.compose("experiment=base", *NARROW, views, *overrides, f"seed={seed}").plain(),
         "seconds": {"base": {"seconds": 600.0 * (seed + 1), "machine": "one core", "reused": False}},
@@ -46,9 +46,10 @@ def test_means_spreads_and_paired_differences_by_hand(tmp_path: Path) -> None:
         result(tmp_path, "no_dirac", seed, 0.91, "base.net.dirac=false")
     arms = TABLE["read"](tmp_path)
     sizes, ablation = TABLE["sizes"](arms), TABLE["ablation"](arms)
-    # The standard error of 90 and 92 is 1, Student's t of one degree of freedom 12.706; 10 and 20 minutes are 15.
-    assert "| `s` | 2 | 10 | 91.00 ±12.71 | 92.00 ±12.71 | 15 |" in sizes
-    assert "| `m` | 0 | - | - | - | - |" in sizes
+    # The standard error of 90 and 92 is 1, Student's t of one degree of freedom 12.706; 10 and 20 minutes are 15, in
+    # which 1.8 PFLOP are 2 TFLOP a second.
+    assert "| `s` | 2 | 10 | 91.00 ±12.71 | 92.00 ±12.71 | 1.80 | 15 | 2.00 |" in sizes
+    assert "| `m` | 0 | - | - | - | - | - | - |" in sizes
     assert sizes.endswith("Trained on one core in 32-true.")
     assert "| nothing else | 2 | 91.00 ±12.71 |  | -1.00 |" in ablation  # seeds that agree have no interval
     # Of seed 1 alone, which both have: 91 less 92.

@@ -88,16 +88,28 @@ def origin(found: Iterable[Row]) -> str:
 
 
 def sizes(arms: Arms) -> str:
-    """What each size comes to, and how long it trains."""
+    """What each size comes to, how much it computes in training, and how long that takes."""
     cells = []
     for size in SIZES:
         row, views = arms.get(size), arms.get(f"{size}{VIEWS}")
         epochs = "-" if row is None else str(row.first.config["base.recipe.epochs"])
-        minutes = "-" if row is None else f"{(row.mean('seconds') or 0) / 60:.0f}"
-        cells.append([f"`{size}`", f"{0 if row is None else row.n}", epochs, spread(row), spread(views), minutes])
-    head = ["size", "seeds", "epochs", "test accuracy, %", "with test-time views, %", "minutes of training"]
+        cells.append([f"`{size}`", f"{0 if row is None else row.n}", epochs, spread(row), spread(views), *trained(row)])
+    head = ["size", "seeds", "epochs", "test accuracy, %", "with test-time views, %", "PFLOP of training"]
+    head += ["minutes of it", "TFLOP/s"]
     found = [row for arm, row in arms.items() if arm.removesuffix(VIEWS) in SIZES]
     return f"{markdown(head, cells)}\n\nMean over seeds with half of its 95% interval by Student's t.{origin(found)}"
+
+
+def trained(row: Row | None) -> list[str]:
+    """An arm's training: PFLOP and minutes, means over its seeds, and TFLOP a second, which tells fast machines."""
+    if row is None:
+        return ["-", "-", "-"]
+    flops, seconds = row.mean("training_flops"), row.mean("seconds")
+    return [
+        "-" if flops is None else f"{flops / 1e15:.2f}",
+        "-" if seconds is None else f"{seconds / 60:.0f}",
+        "-" if flops is None or not seconds else f"{flops / 1e12 / seconds:.2f}",
+    ]
 
 
 def ablation(arms: Arms) -> str:
