@@ -1,6 +1,6 @@
 """What networks cost: parameters, and floating-point operations an image, to run and to learn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from moe.inference import Predictions
 from moe.nets.class_expert import ClassExpert
+from moe.nets.cond_vgg import CondConv2d
 from moe.nets.members import Members
 from moe.nets.mixture import Mixture
 from moe.schema import Plain
@@ -62,14 +63,20 @@ def cost(mixture: Mixture, in_shape: tuple[int, int, int], predictions: Predicti
 
 
 def members_cost(members: Members, in_shape: tuple[int, int, int], asked: Tensor) -> Plain:
-    """As `cost`, of bases of which `asked` (N,) ran for each test image."""
+    """As `cost`, of bases of which `asked` (N,) ran for each test image; gates are those that mix kernels."""
     image = torch.rand(1, *in_shape)
     upto = torch.tensor([flops(net, image) for net in members.cpu().eval().nets], dtype=torch.double).cumsum(dim=0)
     return {
         "parameters": sum(parameter.numel() for parameter in members.parameters()),
-        "gate_parameters": 0,
+        "gate_parameters": sum(gate.numel() for gate in _gates_of_kernels(members)),
         "flops_per_image": {"dense": upto[-1].item(), "routed": upto[asked - 1].mean().item()},
     }
+
+
+def _gates_of_kernels(members: Members) -> Iterator[nn.Parameter]:
+    for module in members.modules():
+        if isinstance(module, CondConv2d):
+            yield from module.gate.parameters()
 
 
 def mixture_flops(mixture: Mixture, in_shape: tuple[int, int, int], tree: Tree) -> Flops:

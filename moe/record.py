@@ -90,7 +90,9 @@ def record(
         predictions = inference.Averaged(*members.combine(_said(job, stages, entries, "test", members)))
         found["test"] = measure_classifier(tree, predictions.probabilities, test.labels)
         found["cost"] = cost.members_cost(members, test.shape, predictions.asked)
-        found["cost"]["training_flops"] = training_flops(job, stages, entries)
+        spoke = 0 if temperatures is None else len(_labels(job, "gate"))
+        calibration = spoke * found["cost"]["flops_per_image"]["dense"]
+        found["cost"]["training_flops"] = training_flops(job, stages, entries, calibration=calibration)
     elif config.target == "router":
         found["test"] = measure_router(tree, _route(job, entries), test.labels)
     _finish(job, stages, entries, found, predictions, loggers)

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from moe import assembly, cost
+from moe.data.batches import sizes
 from moe.data.module import ImageDataModule
 from moe.job import Job, datamodule
 from moe.modules.callbacks import early_parameters
+from moe.modules.muon import orthogonal
+from moe.modules.recipe import kernels
 from moe.nets.build import build_network
 from moe.schema import Plain
 from moe.stages import Stage, num_outputs
@@ -18,31 +22,45 @@ from moe.taxonomy import Tree
 
 
 def training_flops(
-    job: Job, stages: Sequence[Stage], entries: Mapping[str, Entry], asked: cost.Flops | None = None
+    job: Job,
+    stages: Sequence[Stage],
+    entries: Mapping[str, Entry],
+    asked: cost.Flops | None = None,
+    calibration: float = 0.0,
 ) -> Plain:
-    """The operations of each of `stages` and their `total`.
+    """The operations of each of `stages`, and the `total`; and of what of it the `optimizer` and `calibration` are.
 
-    A network's are those of a forward and a backward pass an image, times the images it learnt from, times the epochs
-    that it was trained, those of its early stopping included: what the store says of it, so that it costs the same
-    whichever run trained it. Gates also cost what the frozen networks, an image of which takes `asked`, took to speak
-    of the images that they learnt from: once where that is stored, else each epoch. Validation is not counted.
+    A network's are those of a forward and a backward pass an image, times the images it learnt from, and those of its
+    optimiser's steps (`step_flops`), times the epochs that it was trained, those of its early stopping included: what
+    the store says of it, so that it costs the same whichever run trained it. Gates also cost what the frozen networks,
+    an image of which takes `asked`, took to speak of the images that they learnt from: once where that is stored, else
+    each epoch. `calibration` is what it took the members of a cascade to speak of those by which they are calibrated.
+    Validation is not counted.
     """
-    each = {
-        stage.name: _gates(job, stage, entries[stage.name], asked)
-        if stage.kind == "gates"
-        else epoch_flops(job, stage).of(len(entries[stage.name].record["curves"]))
-        for stage in stages
-    }
-    return {"stages": each, "total": sum(each.values())}
+    each, optimizer = {}, 0.0
+    for stage in stages:
+        epochs = len(entries[stage.name].record["curves"])
+        if stage.kind == "gates":
+            each[stage.name], steps = _gates(job, stage, epochs, asked)
+        else:
+            an_epoch = epoch_flops(job, stage)
+            each[stage.name], steps = an_epoch.of(epochs), an_epoch.optimizer * epochs
+        optimizer += steps
+    total = sum(each.values()) + calibration
+    return {"stages": each, "optimizer": optimizer, "calibration": calibration, "total": total}
 
 
 @dataclass(frozen=True)
 class EpochFlops:
-    """What an epoch of a network costs: each of the first `early`, in which all of it learns, and any later one."""
+    """What an epoch of a network costs: each of the first `early`, in which all of it learns, and any later one.
+
+    `optimizer` is what of either its optimiser's steps are.
+    """
 
     first: float
     later: float
     early: int
+    optimizer: float = 0.0
 
     def of(self, epochs: int) -> float:
         """The operations of so many epochs."""
@@ -57,8 +75,10 @@ class EpochFlops:
 
 
 def epoch_flops(job: Job, stage: Stage) -> EpochFlops:
-    """The operations of a forward and a backward pass of a network other than gates, over all that it learns from."""
+    """The operations of an epoch of a network other than gates: passes and steps over all that it learns from."""
     inputs = stage.inputs
+    data: ImageDataModule = datamodule(job, stage, {}, None)
+    count = data.count(data.fit_on)
     channels, height, width = inputs["in_shape"]
     with torch.device("meta"):
         net = build_network(inputs["net"], (channels, height, width), num_outputs(inputs))
@@ -67,22 +87,41 @@ def epoch_flops(job: Job, stage: Stage) -> EpochFlops:
                 layer.requires_grad_(False)
         # Two, since of one image there is no variance to normalise by.
         images = torch.empty(2, channels, height, width)
+        steps = step_flops(net, inputs["recipe"], count)
         first = later = cost.learning_flops(net, images)
         early = inputs["recipe"].get("early_epochs")
         if early is not None:
             for parameter in early_parameters(net):
                 parameter.requires_grad_(False)
             later = cost.learning_flops(net, images)
-    data: ImageDataModule = datamodule(job, stage, {}, None)
-    count = data.count(data.fit_on)
-    return EpochFlops(first * count, later * count, early or 0)
+    return EpochFlops(first * count + steps, later * count + steps, early or 0, steps)
 
 
-def _gates(job: Job, stage: Stage, entry: Entry, asked: cost.Flops | None) -> float:
-    """Under hard routing an image costs what the gate of its true leaf costs, else what all gates do."""
-    epochs, tree, fit_on = len(entry.record["curves"]), job.tree, job.config.gate.fit_on
+def step_flops(module: nn.Module, recipe: Mapping[str, Any], count: int) -> float:
+    """The operations of the optimiser's steps in an epoch over `count` images.
+
+    Those of Muon's matrix products, for each kernel that a module without memory learns. Optimisers that go element by
+    element cost next to nothing beside a pass, and count as activations do, not at all.
+    """
+    if recipe.get("muon") is None:
+        return 0.0
+    with torch.device("meta"):
+        turns = [
+            stacked * cost.flops(orthogonal, torch.empty(len(kernel) // stacked, kernel[0].numel()))
+            for kernel, stacked in kernels(module)
+        ]
+    return float(sum(turns) * len(sizes(count, recipe["batch_size"], bool(recipe.get("even_batches")))))
+
+
+def _gates(job: Job, stage: Stage, epochs: int, asked: cost.Flops | None) -> tuple[float, float]:
+    """What gates cost, and what of it their optimiser's steps are.
+
+    Under hard routing an image costs what the gate of its true leaf costs, else what all gates do. (On a GPU all are
+    asked of each image there too, which is quicker than to wait for who is to be asked; that is not counted.)
+    """
+    tree, fit_on = job.tree, job.config.gate.fit_on
     if not epochs:
-        return 0.0  # nothing to learn
+        return 0.0, 0.0  # nothing to learn
     channels, height, width = stage.inputs["in_shape"]
     sizes = [len(weighed) for weighed in tree.weighed(job.config.mixture.routing)]
     with torch.device("meta"):
@@ -99,7 +138,8 @@ def _gates(job: Job, stage: Stage, entry: Entry, asked: cost.Flops | None) -> fl
         once = sum(each) * len(labels)
     stored = job.config.gate.frozen == "stored"
     said = 0 if asked is None else frozen_flops(asked, tree, labels, job.config.mixture.routing, stored)
-    return once * epochs + said * (1 if stored else epochs)
+    steps = step_flops(gates, stage.inputs["recipe"], len(labels)) * epochs
+    return once * epochs + said * (1 if stored else epochs) + steps, steps
 
 
 def frozen_flops(asked: cost.Flops, tree: Tree, labels: Tensor, routing: str, stored: bool) -> float:

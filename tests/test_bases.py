@@ -93,6 +93,15 @@ def test_its_networks_say_what_the_run_tested_and_left(where: Path, images: Tens
     assert test["accuracy"] > 0.4  # far from chance, so labels and images belong together
 
 
+def test_a_cascades_members_speak_of_the_images_that_calibrate_them(where: Path) -> None:
+    training = {name: results(where / name)["cost"]["training_flops"] for name in RUNS}
+    # Three of tiny_vgg, a pass of 18,432 and 147,456 in convolutions, then of 16,384 and 1,280; 200 images.
+    assert training["cascade"]["calibration"] == 3 * (18_432 + 147_456 + 16_384 + 1_280) * 200
+    assert (training["one"]["calibration"], training["averaged"]["calibration"]) == (0, 0)
+    for found in training.values():
+        assert found["total"] == sum(found["stages"].values()) + found["calibration"]
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_evaluate_gives_what_was_recorded(where: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = command(evaluate.main, capsys, where / name, "--json")

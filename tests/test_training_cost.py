@@ -13,12 +13,13 @@ from moe.cost import Flops, learning_flops, members_cost
 from moe.data import sources, splits
 from moe.data.canonical import assemble
 from moe.job import Job
+from moe.nets.cond_vgg import CondConv2d
 from moe.nets.members import Members
 from moe.sizes import resolved
 from moe.stages import plan
 from moe.store import Store
 from moe.taxonomy import parse
-from moe.training_cost import EpochFlops, epoch_flops, frozen_flops
+from moe.training_cost import EpochFlops, epoch_flops, frozen_flops, step_flops
 
 
 def test_a_pass_back_and_forth_by_hand() -> None:
@@ -28,6 +29,14 @@ def test_a_pass_back_and_forth_by_hand() -> None:
     # Frozen, the first takes no part in the way back, and nothing goes through it.
     net[1].requires_grad_(False)
     assert learning_flops(net, torch.zeros(4, 3, 2, 2)) == 150 + 30
+
+
+def test_gates_of_kernels_count_as_gates() -> None:
+    # Two kernels of a convolution of three channels: 3 * 2 weights and 2 biases say how to mix them.
+    mixed = CondConv2d([nn.Conv2d(3, 4, 3, padding=1, bias=False) for _ in range(2)])
+    net = nn.Sequential(mixed, nn.Flatten(), nn.Linear(16, 5))
+    found = members_cost(Members([net], None), (3, 2, 2), torch.ones(3, dtype=torch.long))
+    assert (found["gate_parameters"], found["parameters"]) == (8, 8 + 2 * 4 * 27 + 16 * 5 + 5)
 
 
 def test_members_cost_what_ran_by_hand() -> None:
@@ -64,6 +73,24 @@ def test_epochs_in_which_less_learns_cost_less() -> None:
     assert [each.epochs(operations) for operations in (0.1, 14.0, 16.0, 49.2, 50.8)] == [1, 1, 2, 5, 6]
 
 
+def test_muons_products_by_hand() -> None:
+    # Of a kernel as a matrix (A, B), A the less, each of five iterations multiplies A x B with its like (2 A A B), what
+    # comes of that with itself (2 A A A), and that with the matrix (2 A A B).
+    def turned(a: int, b: int) -> int:
+        return 5 * (4 * a * a * b + 2 * a**3)
+
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 50, 3), nn.Flatten(), nn.Linear(50, 2)).to("meta")
+    muon = {"muon": {"lr": 0.1, "momentum": 0.6}, "batch_size": 10}
+    # 25 images by ten are three steps. The second has 50 rows of 36, and is turned by its 36 columns.
+    assert step_flops(net, muon, 25) == 3 * (turned(4, 27) + turned(36, 50))
+    assert step_flops(net, {**muon, "muon": None}, 25) == 0
+    net[0].requires_grad_(False)
+    assert step_flops(net, muon, 25) == 3 * turned(36, 50)
+    # Two kernels that one parameter stacks are two matrices.
+    mixed = CondConv2d([nn.Conv2d(3, 4, 3, bias=False) for _ in range(2)]).to("meta")
+    assert step_flops(mixed, muon, 10) == 2 * turned(4, 27)
+
+
 @pytest.mark.parametrize("early", [None, 0, 2])
 def test_once_the_whitenings_bias_has_learnt_nothing_goes_back_to_it(early: int | None) -> None:
     recipe = ["recipe@base.recipe=fast", f"base.recipe.early_epochs={'null' if early is None else early}"]
@@ -81,6 +108,12 @@ def test_once_the_whitenings_bias_has_learnt_nothing_goes_back_to_it(early: int 
     back = 40 * 2 * 24 * 9 * 4 * 31 * 31
     assert found.first - found.later == (0 if early is None else back)
     assert found.early == (early or 0) and found.of(3) == found.later * 3 + (early or 0) * (found.first - found.later)
+    # One step an epoch, in which Muon turns all but the whitening.
+    matrices = [(4, 24 * 9), (4, 4 * 9), (6, 4 * 9), (6, 6 * 9), (8, 6 * 9), (8, 8 * 9)]
+    assert found.optimizer == sum(5 * (4 * a * a * b + 2 * a**3) for a, b in matrices)
+    without = replace(job.config, base=replace(job.config.base, recipe=replace(job.config.base.recipe, muon=None)))
+    (plain,) = plan(without, tree, dataset.fingerprint, (3, 32, 32), "32-true", lambda stage: 40)
+    assert epoch_flops(replace(job, config=without), plain).later == found.later - found.optimizer
 
 
 def test_a_run_says_what_its_training_cost(run: Path, store: Path) -> None:
@@ -108,3 +141,4 @@ def test_a_run_says_what_its_training_cost(run: Path, store: Path) -> None:
     training = found["cost"]["training_flops"]
     assert training["stages"] == pytest.approx(expected)
     assert training["total"] == pytest.approx(sum(expected.values()))
+    assert (training["optimizer"], training["calibration"]) == (0, 0)

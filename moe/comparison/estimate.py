@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import NormalDist, fmean, stdev
 
 from moe.schema import Plain
 
@@ -62,7 +62,7 @@ def wilson(part: float, count: int) -> Estimate:
 
     Source: Wilson 1927, Probable inference, the law of succession, and statistical inference.
     """
-    z2 = 1.959964**2
+    z2 = NormalDist().inv_cdf(0.975) ** 2
     middle, half = part + z2 / (2 * count), math.sqrt(z2 * (part * (1 - part) + z2 / (4 * count)) / count)
     low, high = ((middle + end) / (1 + z2 / count) for end in (-half, half))
     return Estimate(part, (min(low, part), max(high, part)))  # where all are right an end is the part but for rounding

@@ -11,6 +11,7 @@ from moe.errors import ConfigError, StoreError
 from moe.results import RESULTS, read
 from moe.schema import Config, Plain
 from moe.settings import NO_DIFFERENCE, differences, places, settings
+from moe.sweep.record import read_failure
 
 # What a run is compared with, of its results' verdicts.
 AGAINST = ("uniform", "base")
@@ -40,6 +41,7 @@ class Run:
     seconds: float
     config: Mapping[str, Any]
     training_flops: float | None = None
+    optimizer_flops: float | None = None  # what of these the optimiser's are; None where they were not counted
     regret: Mapping[str, float] = field(default_factory=dict)
     # By baseline, its own as `test`: which images were right, see `moe.results.bits`.
     right: Mapping[str, str] = field(default_factory=dict)
@@ -79,7 +81,10 @@ class Run:
 
 
 def collect(given: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """The runs in and below the given places, the best on `val` first, and a sentence for each that is unreadable."""
+    """The runs in and below the given places, the best on `val` first, and a sentence for each that is not one.
+
+    That is what cannot be read, and what a job of a sweep left whose last try, with another config, failed.
+    """
     runs, faults, seen = [], [], set()
     for place in given:
         try:
@@ -92,6 +97,8 @@ def collect(given: Sequence[Path]) -> tuple[list[Run], list[str]]:
                 continue
             seen.add(file.resolve())
             try:
+                if (why := read_failure(file.parent)) is not None:
+                    raise StoreError(f"{file.parent} holds what an earlier try came to; the last one failed: {why}")
                 runs.append(_run(file.parent, read(file)))
             except StoreError as error:
                 faults.append(str(error))
@@ -158,6 +165,7 @@ def _run(path: Path, results: Plain) -> Run:
             config=_trained(results),
             # Runs from before these were recorded have none.
             training_flops=(cost.get("training_flops") or {}).get("total"),
+            optimizer_flops=(cost.get("training_flops") or {}).get("optimizer"),
             regret=test.get("regret") or {},
             right={name: one["right"] for name, one in said.items() if one and one.get("right")},
             images=(results["data"].get("sizes") or {}).get("test", 0),

@@ -1,8 +1,9 @@
 """Whether the mixture pays: the runs of `experiment=verdict` held against each other, with what each costs."""
 
+from moe.verdict.caveats import notes
 from moe.verdict.contests import MIXTURE, Contest, contests, is_mixture, rivals, same
 from moe.verdict.latency import LATENCY, Latency, Spread, measure
-from moe.verdict.tables import contest_columns, headline, notes, plain, regret_columns, rival_columns, text
+from moe.verdict.tables import contest_columns, headline, plain, regret_columns, rival_columns, text
 
 __all__ = [
     "LATENCY",

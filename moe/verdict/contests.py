@@ -9,13 +9,14 @@ from moe.comparison import Row, Run, differing, rows
 from moe.comparison.estimate import Estimate, estimate
 from moe.errors import StoreError
 from moe.results.bits import unpack
+from moe.results.table import SIGNIFICANT
+from moe.schema import CONDITIONAL
 from moe.verdict.significance import holm, paired_t
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MIXTURE, FLAT = "hard", "flat"  # rival=hard is the mixture that the others are rivals of
-SIGNIFICANT = 0.05
 EQUAL = 0.1  # costs are equal that differ by no more than this part of one
 # Questions, each with a family of comparisons to be corrected for: does the mixture pay beside what is none, which
 # mixture is it, if any, does the cheaper one pay beside bases as cheap, and one of kernels beside what is none?
@@ -60,14 +61,14 @@ class Contest:
     def at_equal_cost(self) -> bool:
         """Whether both sides cost the same, or nearly, to run and to train."""
         costs = (self.inference, self.training)
-        return all(cost is not None and 1 - EQUAL <= cost <= 1 / (1 - EQUAL) for cost in costs)
+        return all(cost is not None and 1 - EQUAL <= cost <= 1 + EQUAL for cost in costs)
 
     @property
     def against_cheaper(self) -> bool:
         """Whether the other side costs less to run, and no more to train."""
         if self.inference is None or self.training is None:
             return False
-        return self.inference > 1 / (1 - EQUAL) and self.training >= 1 - EQUAL
+        return self.inference > 1 + EQUAL and self.training >= 1 - EQUAL
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,8 @@ def _same(one: Row, other: Row) -> bool:
 def is_mixture(row: Row) -> bool:
     """Whether a rival is a mixture, of experts or of kernels, with gates, and not a base or several."""
     config = row.first.config
-    return config.get("target") == "gates" or config.get("base.match") == "kernels"
+    kernels = config.get("base.match") == "kernels" or config.get("base.net._target_") == CONDITIONAL
+    return config.get("target") == "gates" or kernels
 
 
 def _family(row: Row) -> str:

@@ -1,16 +1,16 @@
-"""The verdict's tables as columns, what must be said below them, and all of it as plain text."""
+"""The verdict's tables as columns, and all of it as plain text."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from moe.comparison import Row, revisions
+from moe.comparison import Row
 from moe.comparison.columns import Column, difference, numbers, percent, scaled
 from moe.comparison.text import fitted
-from moe.config import CONF
+from moe.results.table import SIGNIFICANT
 from moe.schema import Plain
-from moe.verdict.alike import unlike
-from moe.verdict.contests import EQUAL, FAMILIES, MIXTURE, RIVALS, SIGNIFICANT, WITHIN, Contest, same
+from moe.verdict.caveats import notes
+from moe.verdict.contests import MIXTURE, RIVALS, WITHIN, Contest
 from moe.verdict.latency import Latency
 
 # Where the errors come from, by what `test.regret` calls it.
@@ -142,69 +142,6 @@ def _at_what_cost(own: Sequence[Contest]) -> str:
         names = ", ".join(f"{one.other} ({one.inference:.1f} times cheaper)" for one in level)
         said.append(f"Cheaper to run, no dearer to train, and not shown to be behind it: {names}.")
     return " ".join(said)
-
-
-def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | None) -> Iterator[str]:
-    """What must be said of the tables: what their intervals and costs are of, and what cannot be compared."""
-    if any(row.on_test for row in found.values()):
-        yield "* data.splits.protocol=notebook: choices were made on the test set; these numbers are too good."
-    yield from unlike(found)
-    yield from _missing(found)
-    if by := revisions(list(found.values())):
-        yield by
-    several, single = any(len(one.seeds) > 1 for one in held), any(len(one.seeds) == 1 for one in held)
-    if any(row.n > 1 for row in found.values()):
-        yield (
-            "± and [ ]: 95% interval of the mean over n seeds, Student's t with n - 1 degrees of freedom; differences "
-            "are paired by seed, and p is the paired t-test's. All seeds have the same test images, whose draw is not "
-            "in it."
-        )
-    if single:
-        yield (
-            "Of one seed ± and [ ] are 95% intervals over its test images, Wilson's and the paired one; how another "
-            "seed trains is not in them, "
-            + ("so that there is no p." if several else "nor in p, which is McNemar's exact.")
-        )
-    for family in FAMILIES:
-        if tested := sum(one.p is not None for one in held if one.family == family):
-            count = "one comparison" if tested == 1 else f"{tested} comparisons"
-            yield f"Holm p is corrected for the {count} with {family}."
-    yield (
-        "MFLOP: of one image, test-time views included, a multiplication and an addition being two; routed is the mean "
-        "over the test images of what ran, dense every network. TFLOP to train: forward and backward passes of every "
-        "network that the rival needs, also of those that it shares with others; validation is not counted. x: what "
-        f"the first costs over what the second does; what differs by {EQUAL:.0%} at most is called the same."
-    )
-    if latency is not None:
-        yield from _of_latency(found, latency)
-
-
-def _of_latency(found: Mapping[str, Row], latency: Latency) -> Iterator[str]:
-    """What was clocked and where, and what is not of the runs at hand or may not be."""
-    seeds = sorted({latency.seeds[name] for name in found if name in latency.seeds})
-    load = "" if latency.load is None else f" at a load of {latency.load:.1f}"
-    yield (
-        f"ms an image at a batch of so many: median, least and greatest of {latency.repeats} repeats taken in turn, of "
-        f"seed {', '.join(map(str, seeds))}, on {latency.machine}{load}, torch {latency.torch}; what lies in another's "
-        "spread is not told apart from it, and nothing compares with another machine's."
-    )
-    if other := latency.others(found):
-        yield f"Without ms an image, measured by other runs than these: {', '.join(other)}; see --latency."
-    if not latency.keys:
-        yield "ms an image is from before what was measured was recorded: that it is of these very runs nothing says."
-
-
-def _missing(found: Mapping[str, Row]) -> Iterator[str]:
-    """Which rivals, and which seeds of rivals, are not there, and which are there twice."""
-    if absent := sorted({path.stem for path in (CONF / "rival").glob("*.yaml")} - set(found)):
-        yield f"Not among these, of the rivals in conf/rival: {', '.join(absent)}."
-    seeds = {run.seed for row in found.values() for run in row.runs}
-    lacks = {name: sorted(seeds - {run.seed for run in row.runs}) for name, row in found.items()}
-    if said := [f"{name} lacks {', '.join(map(str, lacking))}" for name, lacking in lacks.items() if lacking]:
-        yield f"Not every rival has every seed: {'; '.join(said)}."
-    for first, *others in same(found):
-        if others:
-            yield f"The very same networks, and so one rival: {', '.join([first, *others])}."
 
 
 def plain(found: Mapping[str, Row], held: Sequence[Contest]) -> Plain:

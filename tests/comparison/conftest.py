@@ -13,11 +13,11 @@ Make = Callable[..., Run]
 
 @pytest.fixture
 def make() -> Make:
-    """Makes a run of seed `seed` whose config holds `config`, dotted keys with `__` for the dot."""
+    """Makes a run of gates of seed `seed` whose config holds what else is given, dotted keys with `__` for the dot."""
 
     def run(seed: int = 0, val: float | None = 0.5, name: str = "run", **given: Any) -> Run:
         fields = {key: given.pop(key) for key in list(given) if key in Run.__dataclass_fields__}
-        config = {key.replace("__", "."): value for key, value in given.items()}
+        config = {"target": "gates", **{key.replace("__", "."): value for key, value in given.items()}}
         whole: dict[str, Any] = {
             "path": Path(f"{name}-{seed}"),
             "experiment": "demo",

@@ -6,6 +6,7 @@ import pytest
 
 from moe.comparison import Run
 from moe.errors import StoreError
+from moe.schema import CONDITIONAL
 from moe.verdict import contests, headline, notes, rivals
 from moe.verdict.contests import CHEAP, KINDS, RIVALS, WITHIN, same
 from tests.verdict.contested import bits, run
@@ -37,6 +38,61 @@ def test_costs_are_of_the_seeds_that_are_compared() -> None:
     one, *_ = contests(rivals([*mixture, *base]))
     assert one.inference == pytest.approx(1 / 1.05) and one.training == pytest.approx(1 / 0.95)
     assert one.at_equal_cost and not one.against_cheaper
+
+
+def test_a_tenth_is_a_tenth_of_what_the_other_costs() -> None:
+    def beside(routed: float, training: float) -> tuple[bool, bool]:
+        one, *_ = contests(
+            rivals(
+                [
+                    run("hard", 0, 8, routed=routed, training_flops=training),
+                    run("base", 0, 7, routed=100.0, training_flops=100.0),
+                ]
+            )
+        )
+        return one.at_equal_cost, one.against_cheaper
+
+    assert beside(110, 110) == beside(90, 90) == (True, False)
+    assert beside(111, 90) == (False, True)  # cheaper to run by more than a tenth, and no dearer to train
+    assert beside(111, 89) == beside(89, 100) == beside(100, 111) == (False, False)
+
+
+def test_networks_of_mixed_kernels_are_mixtures_however_they_were_chosen() -> None:
+    kernels = {"base.net._target_": CONDITIONAL}
+    runs = [run("hard", 0, 8), run("wider", 0, 7), run("base", 0, 7, config=kernels)]
+    families = {one.other: one.family for one in contests(rivals(runs)) if one.one == "hard"}
+    assert families == {"wider": RIVALS, "base": KINDS, "routed uniform": KINDS}
+
+
+def test_what_teaches_mixtures_alone_and_what_is_not_counted_is_said() -> None:
+    mixed = run("hard", 0, 8, config={"gate.fit_on": "gate"}, optimizer_flops=1.0)
+    plain = run("base", 0, 7, optimizer_flops=1.0)
+
+    def said(*runs: Run) -> str:
+        found = rivals(runs)
+        return " ".join(notes(found, contests(found), None))
+
+    teach = "The images held out for gates teach mixtures of experts alone"
+    assert teach in said(mixed, plain)
+    assert teach not in said(plain) and teach not in said(mixed)
+    assert teach not in said(run("hard", 0, 8, config={"gate.fit_on": "train"}), plain)
+    before = "since these runs are from before they were counted: Muon's products, of"
+    assert before not in said(mixed, plain)
+    muon = {"base.recipe.muon.lr": 0.1}
+    older, without = run("base", 0, 7, config=muon), run("base", 0, 7, config={"base.recipe.muon": None})
+    assert f"{before} base." in said(mixed, older) and f"{before} all." in said(older)
+    assert before not in said(mixed, run("base", 0, 7, config=muon, optimizer_flops=1.0)) + said(without)
+
+
+def test_an_interval_of_one_seed_is_said_to_be_of_its_images() -> None:
+    def said(*runs: Run) -> str:
+        found = rivals(runs)
+        return " ".join(notes(found, contests(found), None))
+
+    # Without a contest, too, and of one row among those of several seeds.
+    assert "Wilson's" in said(run("base", 0, 7), run("wider", 0, 7))
+    several = [run("hard", seed, right) for seed, right in enumerate((8, 9, 10))]
+    assert "Wilson's" not in said(*several) and "Wilson's" in said(*several, run("wider", 7, 7))
 
 
 def test_a_single_seed_is_not_judged_where_others_have_several() -> None:
