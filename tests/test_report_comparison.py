@@ -52,7 +52,7 @@ def written(folder: Path, runs: list[Run], failed: list[Failure] | None = None) 
 
 
 def test_what_the_page_says(tmp_path: Path, make: Make) -> None:
-    failure = Failure(["gate.width=-3"], Path("sweep/width--3"), "gate.width must be above 0 <i>")
+    failure = Failure("mlp/width--3", ["gate.width=-3"], Path("sweep/mlp/width--3"), "gate.width must be above 0 <i>")
     page = written(tmp_path, twelve(make), [failure])
     assert page.titles == [
         "Runs by val accuracy",
@@ -69,8 +69,8 @@ def test_what_the_page_says(tmp_path: Path, make: Make) -> None:
     assert table[1][:6] == ["1", "2", "84.50 ±6.35", "71.05 ±0.64", "64", "joint"]
     assert [row[2].split()[0] for row in table[1:]] == ["84.50", "83.50", "82.50", "81.50", "80.50", "79.50"]
     assert table[2][5] == NASTY[:19] + "~"
-    assert failed[1] == ["width--3", "gate.width must be above 0 <i>"]
-    assert "width--3\n  gate.width=-3" in page.text
+    assert failed[1] == ["mlp/width--3", "gate.width must be above 0 <i>"]
+    assert "mlp/width--3\n  gate.width=-3" in page.text
     assert len(runs) == 13 and runs[1] == ["1", "0", "84.00", "71.00", "064-0"]
     # Differences of -.01, 0, .01 and half the interval 12.7062 * .0000707107 / sqrt(2) = .000635, for both weights.
     assert "12 runs of demo in 6 rows. The best on val is width 64, joint: right on 84.50 ±6.35% of val" in page.text
@@ -98,6 +98,35 @@ def test_selection_on_the_test_set_is_said_and_is_never_the_best(tmp_path: Path,
     page = written(tmp_path, runs)
     assert "The best on val is held_out: right on 80.00%" in page.text
     assert "* data.splits.protocol=notebook: val is the test set" in page.text
+
+
+def test_no_row_is_on_the_front_whose_val_is_the_test_set_nor_of_other_images(tmp_path: Path, make: Make) -> None:
+    def front(*runs: Run) -> list[str]:
+        comparison.write(tmp_path / "compare.html", "", rows(runs), differing(runs), [])
+        text = Tables((tmp_path / "compare.html").read_text()).text.replace("\n", " ")
+        return re.findall(r"parameters of the gates alone.*?(\d) width (\d+)[^:]*: ([\d,]+), val", text)
+
+    def widths(**given: Any) -> list[Run]:
+        return [
+            make(val=0.5 + width / 1000, name=f"{width}", gate__width=width, gate_parameters=width)
+            for width in (16, 32)
+        ]
+
+    honest = widths()
+    cheat = make(val=0.9, name="n", gate__width=8, gate_parameters=8, protocol="notebook")
+    alone = front(*honest)
+    assert alone and front(*honest, cheat)[0][1:] == alone[0][1:]
+    other = make(val=0.9, name="o", gate__width=8, gate_parameters=8, fingerprint="beef")
+    assert front(*honest, other) == []
+
+
+def test_a_network_without_gates_has_no_place_among_widths(make: Make) -> None:
+    gates = [make(val=0.5, name=f"{width}", gate__width=width) for width in (16, 32)]
+    base = make(val=0.6, name="base", gate__width=64, target="base", test=0.9, baselines={})
+    drawn = "".join(comparison._width(rows([*gates, base]), ["gate.width", "target"]))
+    # Of the base, whose width is a default, the axis has no tick, and the baselines of the gates keep their lines.
+    assert ">16<" in drawn and ">32<" in drawn and ">64<" not in drawn
+    assert "has no line" not in drawn and "uniform average" in drawn
 
 
 def test_uniform_gates_are_not_counted_among_those_that_try(make: Make) -> None:

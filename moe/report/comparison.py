@@ -101,8 +101,8 @@ def _table(rows: Sequence[Row], differences: Sequence[str]) -> str:
 
 def _failed(failed: Sequence[Failure]) -> Iterator[str]:
     if failed:
-        yield page.table(("job", "why"), [(failure.folder.name, failure.error) for failure in failed], "words")
-        lines = [f"{failure.folder.name}\n  {' '.join(failure.overrides)}" for failure in failed]
+        yield page.table(("job", "why"), [(failure.job, failure.error) for failure in failed], "words")
+        lines = [f"{failure.job}\n  {' '.join(failure.overrides)}" for failure in failed]
         yield page.details("Their overrides", page.code("\n".join(lines)))
 
 
@@ -129,7 +129,8 @@ def _differences(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
 def _width(rows: Sequence[Row], differences: Sequence[str]) -> Iterator[str]:
     others = [key for key in differences if key != WIDTH]
     kinds: dict[str, list[Row]] = {}
-    wide = [row for row in rows if isinstance(row.first.config.get(WIDTH), int | float) and row.test]
+    gates = [row for row in rows if row.first.config.get("target") == "gates"]  # without gates a width says nothing
+    wide = [row for row in gates if isinstance(row.first.config.get(WIDTH), int | float) and row.test]
     for row, name in zip(wide, row_names(wide, others), strict=True) if wide else ():
         kinds.setdefault(name, []).append(row)
     if not any(len({row.first.config[WIDTH] for row in kind}) > 1 for kind in kinds.values()):
@@ -165,12 +166,15 @@ def _level(rows: Sequence[Row], baseline: str) -> Estimate | None:
 
 
 def _cost(rows: Sequence[Row], names: Sequence[str]) -> Iterator[str]:
+    if len({row.first.fingerprint for row in rows}) > 1:
+        return  # of other images, which no front compares
     drawings, listed = {}, {}
     for key, caption, scale in (
         ("routed", "MFLOP an image as routed", 1e6),
         ("gate_parameters", "parameters of the gates alone", 1),
     ):
-        known = [i for i, row in enumerate(rows) if row.val and row.mean(key) is not None]
+        # A row whose val is the test set is on no front: its choices were made on what the others never saw.
+        known = [i for i, row in enumerate(rows) if row.val and not row.on_test and row.mean(key) is not None]
         costs = [(rows[i].mean(key) or 0) / scale for i in known]
         if len(set(costs)) < 2:
             continue
