@@ -34,16 +34,13 @@ class GridSweeper(Sweeper):
         """Run every job of the grid that has no results yet; a job's failure ends nothing."""
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-        from moe.errors import StoreError
-        from moe.sweep.callback import begun
+        from moe.sweep.callback import opened
 
         parser = OverridesParser.create(config_loader=self._context.config_loader)
         given = [f"{key}={value}" for key, value in self.params.items()]
         overrides = parser.parse_overrides([*given, *arguments])
         batches = BasicSweeper.split_arguments(overrides, self.max_batch_size)
-        sweep = begun()
-        if sweep is None:  # Hydra only warns of what its callbacks raise
-            raise StoreError(f"hydra.sweep.dir={self._config.hydra.sweep.dir} cannot be written")
+        sweep = opened(self._config.hydra.sweep.dir)
         open_jobs = [[job for job in batch if self._is_open(sweep, job)] for batch in batches]
         sweep.write()
         total, left = len(sweep.jobs), sum(map(len, open_jobs))

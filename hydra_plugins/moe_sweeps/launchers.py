@@ -103,6 +103,7 @@ class ProcessLauncher(_CommandLauncher):
         """Run the jobs and wait for all of them. Ctrl-C or SIGTERM ends those that run."""
         from moe import cpus
         from moe.checks import check_whole
+        from moe.errors import UserError
         from moe.sweep import gpus, jobs, record
 
         for key, value in (("n_jobs", self.n_jobs), ("threads", self.threads)):
@@ -125,7 +126,13 @@ class ProcessLauncher(_CommandLauncher):
                 print(f"{head}  started{f' on GPU {gpu}' if gpu is not None else ''}  {command.folder}", flush=True)
 
             head = f"job {number:>{len(str(initial_job_idx + len(commands)))}}"
-            jobs.run(command, devices, environment, started, stop.is_set)
+            try:
+                jobs.run(command, devices, environment, started, stop.is_set)
+            except Exception as error:  # of this job's folder, say, that cannot be written: the others go on
+                with suppress(UserError, OSError):
+                    record.write_failure(command.folder, error)
+                print(f"{head}  failed: {record.line(error)}", flush=True)
+                return
             if stop.is_set():
                 return
             if self.said_plan(command):

@@ -40,7 +40,7 @@ class WandbSweeper(Sweeper):
         import yaml
 
         from moe.errors import ConfigError
-        from moe.sweep import record
+        from moe.sweep.callback import opened
 
         parser = OverridesParser.create(config_loader=self.loader)
         given = [f"{key}={value}" for key, value in self.params.items()]
@@ -55,8 +55,7 @@ class WandbSweeper(Sweeper):
         # Each run is one of the sweep's, not a sweep.
         alone = [text for text in fixed if not text.startswith("sweep=")]
 
-        sweep = record.read_sweep(Path(str(self.composed.hydra.sweep.dir)))
-        assert sweep is not None
+        sweep = opened(self.composed.hydra.sweep.dir)
         replace(sweep, swept=list(searched)).write()
         said = {
             "name": sweep.name,

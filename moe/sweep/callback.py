@@ -8,6 +8,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from moe.errors import StoreError
 from moe.sweep import names
 from moe.sweep.jobs import hydra_flags
 from moe.sweep.record import Sweep
@@ -31,3 +32,11 @@ class SweepCallback(Callback):
 def begun() -> Sweep | None:
     """The sweep that this process began, or None where its command is a single run."""
     return _begun[-1] if _begun else None
+
+
+def opened(folder: object) -> Sweep:
+    """The sweep that this process began in `folder`. Raises StoreError where that cannot be written."""
+    sweep = begun()
+    if sweep is None:  # Hydra only warns of what its callbacks raise
+        raise StoreError(f"hydra.sweep.dir={folder} cannot be written")
+    return sweep

@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import sys
+import traceback
 from typing import TYPE_CHECKING
 
 from moe.errors import UserError
@@ -33,6 +34,8 @@ def end(sweep: Sweep, error: Exception | None) -> int:
     if failed:
         print(f"\n{_failures(failed)}", file=sys.stderr)
     if error is not None:
+        if not isinstance(error, UserError | OSError):  # nothing that a user can mend
+            traceback.print_exception(error)
         print(f"moe: {record.line(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, UserError) else 1
     return 1 if failed else 0

@@ -78,6 +78,7 @@ def run(
             # The numbers are nvidia-smi's, which has that order.
             inherited.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     command.folder.mkdir(parents=True, exist_ok=True)
+    before = _written(command.folder)
     try:
         with (command.folder / OUTPUT).open("ab") as output:
             if not taken(command.folder):
@@ -104,14 +105,26 @@ def run(
         with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
         raise
-    without = code != 0 or not (command.folder / RESULTS).is_file()
+    after = _written(command.folder)
+    # Results are the last that a run writes: what ends it then, while W&B is still told of it, takes nothing from them.
+    without = after is None or (code != 0 and after == before)
     silent = without and read_failure(command.folder) in (None, SILENT)
     if silent and not stopped() and not (code == 0 and planned(command.folder)):
         write_failure(command.folder, _why(code, command.folder / OUTPUT))
 
 
+def _written(run: Path) -> tuple[int, int] | None:
+    """What tells a run's results from those of another try; None without any."""
+    try:
+        found = (run / RESULTS).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def _why(code: int, output: Path) -> str:
     if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
+        known = -code in {*signal.Signals}  # some real-time ones have no name
+        return f"killed by {signal.Signals(-code).name if known else f'signal {-code}'}"
     said = [line for line in output.read_text(errors="replace").splitlines() if line.strip()]
     return f"exit code {code}: {said[-1].removeprefix('moe: ')}" if said else f"exit code {code}"

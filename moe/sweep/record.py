@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from moe.errors import ConfigError, StoreError, UserError
-from moe.results.files import RESULTS
+from moe.results.files import RESULTS, SCHEMA
 from moe.schema import Config, Plain
 from moe.settings import differences, places
 from moe.store import write_whole
@@ -49,8 +49,9 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that has no results: its overrides, its folder, why in one line, and Hydra's options for it."""
+    """A job that has no results: its name in its sweep, overrides, folder, why in one line, Hydra's options for it."""
 
+    job: str
     overrides: list[str]
     folder: Path
     error: str
@@ -108,7 +109,9 @@ def finished(run: Path, config: Config) -> Plain | None:
     found, plain = results(run), config.plain()
     try:
         # Mostly they are the very same, which is seen much sooner.
-        if found is None or (found["config"] != plain and any(differences(found["config"], plain, places(plain)))):
+        if found is None or found["schema"] != SCHEMA:
+            return None
+        if found["config"] != plain and any(differences(found["config"], plain, places(plain))):
             return None
         return found
     except (KeyError, TypeError, AttributeError):  # not the results of a run
@@ -171,7 +174,7 @@ def failures(sweep: Sweep) -> list[Failure]:
         run = sweep.folder / name
         if failed(run):
             silent = SILENT if run.is_dir() else NOT_STARTED
-            found.append(Failure(list(overrides), run, read_failure(run) or silent, sweep.flags))
+            found.append(Failure(name, list(overrides), run, read_failure(run) or silent, sweep.flags))
     return found
 
 

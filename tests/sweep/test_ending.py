@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from moe import compare
+from moe.errors import StoreError
 from moe.report import comparison
 from moe.sweep import ending
 from moe.sweep.record import Sweep
@@ -158,6 +159,19 @@ def test_a_page_that_cannot_be_drawn_takes_nothing_else_away(
     said = capsys.readouterr()
     assert said.out.lstrip().startswith("#  experiment  n") and "page" not in said.out
     assert said.err == f"moe: {folder / 'compare.html'} could not be drawn: RuntimeError: no ink\n"
+
+
+def test_an_error_that_no_user_can_mend_shows_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def raised(error: Exception) -> str:
+        try:
+            raise error
+        except Exception as caught:
+            assert ending.end(Sweep(tmp_path, [], []), caught) == 1
+        return capsys.readouterr().err
+
+    said = raised(KeyError("x"))
+    assert said.startswith("Traceback") and "in raised" in said and said.endswith("moe: KeyError: 'x'\n")
+    assert raised(StoreError("a sentence")) == "moe: a sentence\n"
 
 
 def test_runs_that_cannot_be_read_are_told_and_the_others_compared(

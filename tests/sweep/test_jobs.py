@@ -42,6 +42,7 @@ def test_why_a_job_ended_is_its_signal_or_the_last_line_it_printed(tmp_path: Pat
     output = tmp_path / "output.txt"
     output.write_text("training\nmoe: gate.width must be above 0\n\n")
     assert _why(-signal.SIGKILL, output) == "killed by SIGKILL"
+    assert _why(-(signal.SIGRTMIN + 1), output) == f"killed by signal {signal.SIGRTMIN + 1}"  # which has no name
     assert _why(2, output) == "exit code 2: gate.width must be above 0"
     output.write_text("")
     assert _why(3, output) == "exit code 3"
@@ -69,6 +70,20 @@ def test_what_a_job_says_that_is_still_at_work_stays(tmp_path: Path, monkeypatch
         assert output.read_text() == f"epoch 1\n{said}"
     run(command)
     assert output.read_text() == said
+
+
+def test_what_ends_a_job_after_its_results_takes_nothing_from_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\n[ -n \"$DIES\" ] || echo '{{}}' > {tmp_path}/results.json\nkill -9 $$\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    run(Command([], tmp_path))
+    assert read_failure(tmp_path) is None
+    # The same results, of that try, do not stand for another that is killed before it has its own.
+    run(Command([], tmp_path), environment={"DIES": "1"})
+    assert read_failure(tmp_path) == "killed by SIGKILL"
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ def test_a_finished_job_is_known_wherever_its_networks_are(run: Path) -> None:
 
 def test_what_is_no_results_of_a_run_is_not_finished(run: Path, tmp_path: Path) -> None:
     config = from_plain(json.loads((run / "results.json").read_text())["config"])
-    for text in ("{}", "[]", '{"config": 3}', '{"config": {"taxonomy": 3}}', "{"):
+    older = {**json.loads((run / "results.json").read_text()), "schema": 0}
+    for text in (json.dumps(older), "{}", "[]", '{"config": 3}', '{"config": {"taxonomy": 3}}', "{"):
         (tmp_path / "results.json").write_text(text)
         assert record.finished(tmp_path, config) is None
 

@@ -5,6 +5,7 @@ All read the tiny networks of `store`, so that a job trains its gates alone.
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.utils import JobStatus
 
 from hydra_plugins.moe_sweeps.launchers import ProcessLauncher
-from moe.errors import ConfigError
+from moe.errors import ConfigError, StoreError
+from moe.sweep import callback
+from moe.sweep.jobs import Command
 from moe.sweep.record import alone
 from tests.commands import Commands
 from tests.sweep.running import ENVIRONMENT, Sweep, arguments, jobs, processes, results, wait
@@ -159,6 +163,29 @@ def test_a_launcher_is_told_what_it_cannot_do(settings: dict[str, Any]) -> None:
     (key,) = settings
     with pytest.raises(ConfigError, match=rf"^hydra\.launcher\.{key} must be a whole number above 0, not "):
         ProcessLauncher(**settings).launch([], 0)
+
+
+def test_a_job_whose_folder_cannot_be_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    commands = [Command([], tmp_path / "file" / "job"), Command([], tmp_path / "other")]
+    launcher = ProcessLauncher()
+    monkeypatch.setattr(launcher, "commands", lambda overrides: commands)
+    monkeypatch.setattr(sys, "executable", shutil.which("true"))
+    ended = launcher.launch([[], []], 0)
+    said = [line.split(" after ")[0] for line in capsys.readouterr().out.splitlines() if "started" not in line]
+    assert said == [
+        f"job 1  failed: NotADirectoryError: [Errno 20] Not a directory: '{tmp_path}/file/job'",
+        "job 2  failed: exit code 0",
+    ]
+    assert [one.status for one in ended] == [JobStatus.FAILED, JobStatus.FAILED]
+
+
+def test_a_sweep_that_could_not_be_begun_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callback, "_begun", [])
+    with pytest.raises(StoreError, match=r"^hydra\.sweep\.dir=there cannot be written$"):
+        callback.opened("there")
 
 
 def test_a_sweeper_of_hydras_own_is_told_of_folders_that_its_sweep_would_not_see(sweep: Sweep, tmp_path: Path) -> None:
