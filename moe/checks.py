@@ -212,7 +212,9 @@ def _check_devices(devices: Any, strategy: Any) -> None:
         raise ConfigError(
             f"trainer.devices must be 1 or a list of one device, not {devices!r}; trainer=ddp trains over several"
         )
-    if count != "auto" and (not POSITIVE_INT[0](count) or isinstance(count, bool)):
+    numbers = devices if isinstance(devices, list) else []
+    wrong = any(not NATURAL[0](number) or isinstance(number, bool) for number in numbers)
+    if wrong or (count != "auto" and (not POSITIVE_INT[0](count) or isinstance(count, bool))):
         raise ConfigError(
             f"trainer.devices must be auto (all), a whole number above 0 or a list of devices' numbers, not {devices!r}"
         )

@@ -10,6 +10,7 @@ from moe import assembly, inference
 from moe.data.batches import Pixels
 from moe.data.canonical import Images
 from moe.data.splits import folds
+from moe.nets.class_expert import class_probabilities
 from moe.nets.mixture import Frozen
 from moe.nets.routing import hard_route, leaf_probabilities, route_by_base
 from moe.schema import Config
@@ -100,10 +101,8 @@ def outputs(
             experts[:, place, node.labels[0]] = 1.0
             continue
         temperature = 1.0 if temperatures is None else temperatures[place]
-        probabilities = (say(node.name) / temperature).softmax(dim=1)
-        labels = network.record["inputs"]["outputs"]
-        # What an expert says of all other classes together, in a last output, is no class's.
-        experts[:, place, labels] = probabilities[:, : len(labels)]
+        labels = torch.tensor(network.record["inputs"]["outputs"])
+        experts[:, place] = class_probabilities(say(node.name), labels, len(tree.classes), temperature)
     if config.mixture.routing == "none":
         none = torch.full((count,), -1)
         return Frozen(experts, torch.zeros(count, len(tree.leaves)), none)

@@ -18,15 +18,21 @@ from moe.nets.mixture import Frozen, Mixed, Mixture
 
 
 @contextmanager
-def exact() -> Iterator[None]:
-    """Without gradients and in fp32: cuDNN would otherwise round what 32-bit convolutions take to TensorFloat-32."""
+def full_precision() -> Iterator[None]:
+    """With 32-bit convolutions that are such: cuDNN would otherwise round what they take to TensorFloat-32."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Without gradients and in fp32."""
+    with full_precision(), torch.inference_mode():
+        yield
 
 
 def batches(images: Tensor) -> tuple[Tensor, ...]:

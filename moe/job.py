@@ -86,11 +86,16 @@ def planned(job: Job) -> list[Stage]:
     """The stages of the job's config."""
     dataset, precision = job.dataset, precision_for(job.config.trainer)
     return plan(
-        job.config, job.tree, dataset.fingerprint, dataset.train.shape, precision, lambda stage: images(job, stage)
+        job.config,
+        job.tree,
+        dataset.fingerprint,
+        dataset.train.shape,
+        precision,
+        lambda stage: count_images(job, stage),
     )
 
 
-def images(job: Job, stage: Stage) -> int:
+def count_images(job: Job, stage: Stage) -> int:
     """How many images a stage learns from."""
     if stage.kind == "gates":
         return len(job.indices.gate if job.config.gate.fit_on == "gate" else job.indices.train)

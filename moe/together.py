@@ -98,7 +98,7 @@ def _train_company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None
         return
     keys = list(members)
     of_all = {"code": _code(), "with": keys}
-    key_of_all = f"together-{digest(keys)[:16]}"
+    key_of_all = f"together-{digest(of_all)[:16]}"
     with job.store.lock(key_of_all, f"{len(keys)} jobs' gates"):
         if stage.key in _together(job):
             return  # another process has trained them while this one waited

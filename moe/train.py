@@ -4,6 +4,7 @@ Torch is imported late, so that a wrong config fails at once.
 """
 
 import errno
+import gc
 import json
 import logging
 import os
@@ -103,6 +104,7 @@ def _composed(composed: DictConfig) -> float | None:
         # Hydra keeps the error to the end, and with it all that the job held: on a GPU the others would lack memory.
         traceback.clear_frames(error.__traceback__)
         if "torch" in sys.modules:
+            gc.collect()
             sys.modules["torch"].cuda.empty_cache()
         raise
     return None if results is None else sweeps.objective(results)

@@ -1,5 +1,6 @@
 """Each stage trained or, where the store has it, reused."""
 
+import gc
 import logging
 import platform
 import sys
@@ -16,7 +17,7 @@ from torch import Tensor
 from moe import assembly
 from moe.data.module import ImageDataModule
 from moe.errors import DeviceMemoryError, NonFiniteError
-from moe.job import Job, datamodule, images, module, recipe
+from moe.job import Job, count_images, datamodule, module, recipe
 from moe.modules.checkpoint import Checkpoints
 from moe.modules.fit import Fitted, fit
 from moe.modules.place import Place
@@ -37,7 +38,7 @@ def warn_of_few_steps(job: Job, stages: Sequence[Stage]) -> None:
     """
     fewest: dict[str, tuple[int, str]] = {}
     for stage in (stage for stage in stages if stage.kind != "gates"):
-        count, own, name = images(job, stage), stage.inputs["recipe"], section(stage)
+        count, own, name = count_images(job, stage), stage.inputs["recipe"], section(stage)
         size, epochs = own["batch_size"], own["epochs"]
         batches = -(-count // size)
         if batches < FEW_BATCHES and batches * epochs < min(FEW_STEPS, fewest.get(name, (FEW_STEPS, ""))[0]):
@@ -60,7 +61,7 @@ def enough_memory(stage: Stage | None = None) -> Iterator[None]:
         said = f"{name}: {str(error).partition('GPU ')[0].strip().rstrip('.')}"
         size = 1 if stage is None else stage.inputs["recipe"]["batch_size"]
         if stage is not None and size > 1:
-            said += f"; {section(stage)}.recipe.batch_size={size // 2} takes half as much at once in training"
+            said += f"; with {section(stage)}.recipe.batch_size={size // 2} a step of training takes half as much"
         raise DeviceMemoryError(f"{said}; nvidia-smi shows what else has the memory") from None
 
 
@@ -102,6 +103,7 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry,
             log.info("%s: there was nothing to learn", stage.name)
         entry = job.store.publish(stage.key, record, fitted.weights)
         _checkpoints(job, stage).drop()
+        collect(job.device)
         return entry, False
 
 
@@ -137,8 +139,16 @@ def peak_gpu_memory(device: torch.device) -> int | None:
 
 def begin_peak(device: torch.device) -> None:
     """Let `peak_gpu_memory` forget what jobs before this one, in the same process, held of a GPU."""
-    if device.type == "cuda":
+    begun = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    if device.type == "cuda" and begun:  # else they held none, and torch knows no GPU by its number yet
+        collect(device)
         torch.cuda.reset_peak_memory_stats(device)
+
+
+def collect(device: torch.device) -> None:
+    """Give back what training that is over holds of a GPU: a Trainer, its loops and data refer to each other."""
+    if device.type == "cuda":
+        gc.collect()
 
 
 def _begin(
@@ -173,11 +183,13 @@ def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
 
 def fit_at(place: Place, job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
     """A stage trained by this process together with others, each at a place of its own."""
-    learner, _, data, _ = _begin(job, stage, entries)
+    learner, prefix, data, _ = _begin(job, stage, entries)
     # All begin with the same weights, and then draw their dropout apart.
     seed_everything((stage.seed + place.rank) % 2**32, verbose=False)
     trainer = job.config.trainer
     if place.rank > 0:
         trainer = {**trainer, "enable_progress_bar": False}
     checkpoints, learns = _checkpoints(job, stage), recipe(job, stage)
-    return fit(stage.name, learner, data, learns, trainer, job.logger(stage), job.folder, place, checkpoints)
+    fitted = fit(stage.name, learner, data, learns, trainer, job.logger(stage), job.folder, place, checkpoints)
+    # Frozen networks beside what learnt may be one and the same in part, which no file of weights can say.
+    return replace(fitted, weights={name: w for name, w in fitted.weights.items() if name.startswith(prefix)})

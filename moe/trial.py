@@ -8,7 +8,7 @@ from torch import nn
 from moe import assembly, ddp
 from moe.data.batches import least
 from moe.errors import ConfigError
-from moe.job import Job, images
+from moe.job import Job, count_images
 from moe.modules.fit import synchronised
 from moe.modules.recipe import build_optimizer, has_norms, kernels
 from moe.nets.build import build_network
@@ -71,7 +71,7 @@ def _check_pixels(config: Config, section: str, inputs: Plain) -> None:
 
 def _check_least(job: Job, stage: Stage, net: nn.Module, world: int) -> None:
     """Of one image a network that has come down to a pixel by then has nothing to normalise by."""
-    learns, count = stage.inputs["recipe"], images(job, stage)
+    learns, count = stage.inputs["recipe"], count_images(job, stage)
     if least(count, learns["batch_size"], bool(learns.get("even_batches")), world) > 1:
         return
     why = _refusal(net, 1, stage.inputs["in_shape"])

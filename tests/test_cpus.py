@@ -17,9 +17,22 @@ from moe.sweep.jobs import Command
 def test_they_are_those_that_this_process_may_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 5, 7}, raising=False)
+    monkeypatch.setattr(cpus, "QUOTA", Path("nowhere"))
     assert cpus.granted() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     assert cpus.granted() == 64
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"), [("max 100000", 3), ("400000 100000", 3), ("150000 100000", 2), ("1000 100000", 1)]
+)
+def test_a_containers_part_of_their_time_is_as_many(
+    quota: str, expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 5, 7}, raising=False)
+    monkeypatch.setattr(cpus, "QUOTA", tmp_path / "cpu.max")
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    assert cpus.granted() == expected  # a part of one is one
 
 
 def test_jobs_at_once_share_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -142,6 +142,8 @@ def test_copies_that_a_launcher_has_started_are_refused(variable: str, launcher:
     [
         (("trainer.devices=2",), "trainer.devices must be 1 or a list of one device, not 2; trainer=ddp trains over"),
         (("trainer=ddp", "trainer.devices=0"), "trainer.devices must be auto (all), a whole number above 0"),
+        (("trainer.devices=[a]",), "whole number above 0 or a list of devices' numbers, not ['a']"),
+        (("trainer=ddp", "trainer.devices=[0,-1]"), "or a list of devices' numbers, not [0, -1]"),
         (("trainer=ddp", "trainer.strategy=fsdp"), "trainer.strategy must be ddp (trainer=ddp) or, for one device, a"),
         (("trainer=ddp", "+trainer.num_nodes=2"), "trainer.num_nodes cannot be set: one machine trains a network"),
         (("trainer=ddp", "+trainer.use_distributed_sampler=true"), "a batch is dealt to the devices by the command"),

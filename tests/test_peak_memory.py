@@ -5,6 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from moe.training import begin_peak
 
 # The peak, the peak while 256 MiB more are held than ever before, and that which Linux says then.
 PEAKS = """
@@ -27,3 +30,15 @@ def test_peak_memory_is_what_linux_says_and_grows_with_what_is_held() -> None:
     before, after, said, _ = map(int, ended.stdout.split())
     assert before + 2**27 < after < before + 2**29
     assert after == pytest.approx(said, rel=0.02)
+
+
+def test_of_a_gpu_that_nothing_has_used_there_is_nothing_to_forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reset(device: torch.device) -> None:
+        raise RuntimeError(f"{device}: did you call init?")  # as torch does of a device by number before CUDA has begun
+
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    begin_peak(torch.device("cuda", 1))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with pytest.raises(RuntimeError, match=r"^cuda:1: "):
+        begin_peak(torch.device("cuda", 1))

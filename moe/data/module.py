@@ -50,16 +50,22 @@ class ImageDataModule(LightningDataModule):
 
     def examples(self, split: str) -> Examples:
         """The images of one split (train, gate, val or test) whose labels are in `targets`."""
-        images = split_images(self.dataset, self.indices, split)
-        index, targets = self._chosen(split, images)
-        return Examples(images.images[index], targets, tuple(t[index] for t in self.along.get(split, ())))
+        index, targets = self._chosen(split)
+        return Examples(self._images(split, index), targets, tuple(t[index] for t in self.along.get(split, ())))
 
     def count(self, split: str) -> int:
         """How many `examples` a split has."""
-        return len(self._chosen(split, _without_pixels(self.dataset, self.indices, split))[0])
+        return len(self._chosen(split)[0])
 
-    def _chosen(self, split: str, images: Images) -> tuple[Tensor, Tensor]:
+    def _images(self, split: str, index: Tensor) -> Tensor:
+        """Those of a split's images, copied once: a data set may be half of what memory there is."""
+        if split == "test":
+            return self.dataset.test.images[index]
+        return self.dataset.train.images[getattr(self.indices, split)[index]]
+
+    def _chosen(self, split: str) -> tuple[Tensor, Tensor]:
         """Which of a split's images are examples, and their targets."""
+        images = _without_pixels(self.dataset, self.indices, split)
         index, targets = filter_labels(images.labels, self.targets)
         others = torch.ones(len(images.labels), dtype=torch.bool)
         others[index] = False
@@ -76,8 +82,8 @@ class ImageDataModule(LightningDataModule):
         """Show a network that starts from the data (`prepare`) the first images that it will learn from."""
         prepare: Any = getattr(net, "prepare", None)
         if prepare is not None:
-            images = self.examples(self.fit_on).images
-            prepare(self.pixels(images[: at_once(PREPARED, images.shape[-2:])]))
+            count = at_once(PREPARED, self.dataset.train.shape[-2:])
+            prepare(self.pixels(self._images(self.fit_on, self._chosen(self.fit_on)[0][:count])))
 
     def train_dataloader(self) -> Batches:
         trainer: Any = self.trainer

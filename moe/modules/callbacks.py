@@ -45,7 +45,9 @@ class FiniteGuard(Callback):
         assert self._loss is not None
         # The gradients are those of all processes together, the loss is this one's: one that is bad is bad for all.
         bad = (~(torch.isfinite(norm) & torch.isfinite(self._loss))).float()
-        finite = trainer.strategy.reduce(bad, reduce_op="sum") == 0
+        if trainer.world_size > 1:
+            torch.distributed.all_reduce(bad)  # Lightning's own waits at a barrier first, and so for the device
+        finite = bad == 0
         if self.clip is not None:
             clip_grads_with_norm_(learned, self.clip, norm)
         step = torch.full_like(norm, trainer.global_step, dtype=torch.long)
@@ -139,13 +141,13 @@ class EarlyParameters(Callback):
 class KeepBest(Callback):
     """Keeps, in memory, the weights of the epoch with the lowest `val/nll`, and which epoch it was.
 
-    The weights are copied before averaged ones are swapped out again (callbacks run in their order, this one
-    first) and judged once the epoch's metrics are known. Raises NonFiniteError where the loss on `val` is NaN
-    or infinite: the weights have grown without bound.
+    Without `keep` it only looks on. The weights are copied before averaged ones are swapped out again (callbacks run in
+    their order, this one first) and judged once the epoch's metrics are known. Raises NonFiniteError where the loss on
+    `val` is NaN or infinite: the weights have grown without bound.
     """
 
-    def __init__(self, stage: str) -> None:
-        self.stage = stage
+    def __init__(self, stage: str, keep: bool = True) -> None:
+        self.stage, self.keep = stage, keep
         self.best = float("inf")
         self.epoch = -1
         self.weights: dict[str, Tensor] = {}
@@ -158,7 +160,8 @@ class KeepBest(Callback):
         self.best, self.epoch, self.weights = state_dict["best"], state_dict["epoch"], state_dict["weights"]
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._current = {k: v.detach().clone() for k, v in pl_module.state_dict().items()}
+        if self.keep:
+            self._current = {k: v.detach().clone() for k, v in pl_module.state_dict().items()}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         nll = float(trainer.callback_metrics["val/nll"])

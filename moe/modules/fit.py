@@ -102,7 +102,7 @@ def fit(
     NonFiniteError where a loss or gradient is NaN.
     """
     bar = shows_bar(trainer)
-    best, curves = KeepBest(stage), Curves(stage, say=not bar)
+    best, curves = KeepBest(stage, keep=recipe.select != "last"), Curves(stage, say=not bar)
     callbacks: list[Callback] = [FiniteGuard(stage, trainer["log_every_n_steps"], recipe.clip), best, curves]
     if recipe.early_epochs is not None:
         callbacks.append(EarlyParameters(recipe.early_epochs))
@@ -142,7 +142,18 @@ def run(lightning: Trainer, module: RecipeModule, data: ImageDataModule, checkpo
         # is no library that is there, and so is searched for each time anew.
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     newest = checkpoints.newest() if checkpoints is not None else None
-    lightning.fit(module, datamodule=data, ckpt_path=newest, weights_only=True)
+    try:
+        # Autocast says itself in what it multiplies.
+        with inference.full_precision():
+            lightning.fit(module, datamodule=data, ckpt_path=newest, weights_only=True)
+    except RuntimeError as error:
+        said = str(error).partition(" does not have a deterministic implementation")
+        if not said[1]:
+            raise
+        what = f"{said[0]}, which this network needs on this device, gives no reproducible numbers"
+        raise ConfigError(
+            f"trainer.deterministic=true: {what}; set it to false or warn, or take another network"
+        ) from None
 
 
 def make_trainer(

@@ -85,8 +85,9 @@ class GatesTogether(RecipeModule):
         if self._resumed:
             log.info("%s: goes on after epoch %d", self.stage, self._resumed["epochs"])
             self._first_bad = self._resumed["first_bad"].to(self.device)
-            for generator, state in zip(self.generators, self._resumed["generators"], strict=True):
-                generator.set_state(state)
+            if self._resumed["device"] == self.device.type:  # a state is of one kind of device
+                for generator, state in zip(self.generators, self._resumed["generators"], strict=True):
+                    generator.set_state(state)
             for end, state in zip(self.ends, self._resumed["ends"], strict=True):
                 end.load_state_dict(state)
 
@@ -94,6 +95,7 @@ class GatesTogether(RecipeModule):
         checkpoint["together"] = {
             "epochs": self.current_epoch,
             "first_bad": self._first_bad,
+            "device": self.device.type,
             "generators": [generator.get_state() for generator in self.generators],
             "ends": [end.state_dict() for end in self.ends],
         }

@@ -48,6 +48,13 @@ class ClassExpert(nn.Module):
         return self._probabilities(self.net.branch(features))  # type: ignore[operator]
 
     def _probabilities(self, logits: Tensor) -> Tensor:
-        labels = self.get_buffer("labels")
-        said = (logits.float() / self.temperature).softmax(dim=1)[:, : len(labels)]
-        return torch.zeros(len(logits), self.num_classes, device=logits.device).index_copy_(1, labels, said)
+        return class_probabilities(logits, self.get_buffer("labels"), self.num_classes, self.temperature)
+
+
+def class_probabilities(logits: Tensor, labels: Tensor, num_classes: int, temperature: float | Tensor = 1.0) -> Tensor:
+    """A network's logits (B, outputs) to probabilities (B, K) in fp32 of all classes, by its outputs' `labels`.
+
+    What it says of all other classes together, in a last output beyond those, is no class's.
+    """
+    said = (logits.float() / temperature).softmax(dim=1)[:, : len(labels)]
+    return torch.zeros(len(logits), num_classes, device=logits.device).index_copy_(1, labels, said)

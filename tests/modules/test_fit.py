@@ -2,7 +2,8 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 
 from moe.data.batches import Pixels
 from moe.data.module import ImageDataModule
-from moe.errors import NonFiniteError
+from moe.errors import ConfigError, NonFiniteError
+from moe.modules.callbacks import KeepBest
 from moe.modules.expert import Expert
-from moe.modules.fit import Fitted, fit
+from moe.modules.fit import Fitted, fit, run
 from moe.modules.recipe import RecipeModule
 from moe.modules.router import Router
 from moe.nets.fast_vgg import whitening_filters
@@ -147,6 +149,33 @@ def test_the_last_epochs_weights_are_those_after_the_last_step(tmp_path: Path) -
     fitted, module = train(recipe(), tmp_path)
     assert (fitted.epoch, len(fitted.curves), len(module.seen)) == (1, 2, 8)
     assert torch.equal(vector(fitted.weights), vector(module.seen[-1]))
+
+
+def test_where_the_last_epochs_weights_are_kept_no_others_are_held() -> None:
+    net = nn.Linear(2, 1)
+    looks, keeps = KeepBest("base", keep=False), KeepBest("base")
+    for best in (looks, keeps):
+        best.on_validation_epoch_end(None, net)  # type: ignore[arg-type]
+        trainer = SimpleNamespace(callback_metrics={"val/nll": 0.5}, current_epoch=3)
+        best.on_validation_end(trainer, net)  # type: ignore[arg-type]
+    assert (looks.epoch, looks.weights) == (3, {}) and keeps.weights.keys() == {"weight", "bias"}
+
+
+def test_what_a_device_cannot_do_the_same_twice_is_one_sentence() -> None:
+    def fails(*given: Any, **named: Any) -> None:
+        assert not torch.backends.cudnn.allow_tf32  # 32-bit convolutions are such
+        raise RuntimeError(said)
+
+    said = "adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation, but you set 'torch.use_"
+    lightning: Any = SimpleNamespace(fit=fails)
+    module, images = cast(Any, None), cast(Any, None)
+    before = torch.backends.cudnn.allow_tf32
+    with pytest.raises(ConfigError, match=r"^trainer\.deterministic=true: adaptive_avg_pool2d_backward_cuda, which "):
+        run(lightning, module, images, None)
+    said = "another"
+    with pytest.raises(RuntimeError, match=r"^another$"):
+        run(lightning, module, images, None)
+    assert torch.backends.cudnn.allow_tf32 == before
 
 
 def test_kept_weights_are_the_networks_alone_and_on_the_cpu(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from moe.errors import NonFiniteError
 from moe.modules.checkpoint import Checkpoints, VerifiedCheckpointIO
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.fit import fit
-from moe.modules.together import GatesTogether, fit_together
+from moe.modules.together import End, GatesTogether, fit_together
 from moe.schema import Lookahead, Recipe
 
 
@@ -99,6 +99,20 @@ def test_gates_trained_together_go_on_too(tmp_path: Path, monkeypatch: pytest.Mo
     for mine, other in zip(goes_on[:2], whole[:2], strict=True):
         assert mine.epoch == other.epoch and len(mine.curves) == len(other.curves)
         assert all(torch.equal(weight, other.weights[name]) for name, weight in mine.weights.items())
+
+
+def test_gates_trained_together_on_another_kind_of_device_go_on_with_draws_of_their_own() -> None:
+    # A state of a CPU's generator is none of a GPU's, and the other way about.
+    recipe = slow()
+    module = GatesTogether("gates", [ensemble(3, 0.5, recipe).mixture], [torch.get_rng_state()], 7, asdict(recipe))
+    checkpoint: dict[str, Any] = {"together": {"epochs": 2, "first_bad": torch.tensor([-1]), "device": "cuda"}}
+    checkpoint["together"] |= {"generators": [torch.zeros(16, dtype=torch.uint8)], "ends": [End("gates").state_dict()]}
+    module.on_load_checkpoint(checkpoint)
+    module.on_fit_start()
+    assert torch.equal(module.generators[0].get_state(), module.random[0])
+    checkpoint["together"]["device"] = "cpu"
+    with pytest.raises(RuntimeError, match="size"):
+        module.on_fit_start()
 
 
 @pytest.mark.fault("NaN or infinite loss or gradient")
