@@ -34,7 +34,7 @@ def job(*overrides: str) -> Job:
 
 def test_each_stage_learns_from_the_images_of_its_labels() -> None:
     rest = job("data.splits.gate=0", "gate.fit_on=folds", "gate.folds=4", "expert.outputs=rest", "expert.rest=0.5")
-    counts = {stage.name: jobs.images(rest, stage) for stage in planned(rest)}
+    counts = {stage.name: jobs.count_images(rest, stage) for stage in planned(rest)}
     # Nine of each class are left: four classes of them and half as many of the others; six classes likewise.
     own = {name: counts[name] for name in ("base", "artificial", "natural", "gates")}
     assert own == {"base": 90, "artificial": 36 + 18, "natural": 54 + 27, "gates": 90}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from moe.config import compose
+from moe.results.files import SCHEMA
 from moe.sizes import anywhere
 from moe.sweep.record import failed, write_failure
 from tests.conftest import TINY, Process
@@ -44,7 +45,7 @@ def test_a_job_on_another_machine_is_known_by_what_auto_became_there(process: Pr
     there, here = anywhere(compose(*TINY, *own))
     assert (there.base.net["size"], here.base.net["size"]) == ("m", "s")
     (tmp_path / "sweep" / "of-0").mkdir(parents=True)
-    (tmp_path / "sweep" / "of-0" / "results.json").write_text(json.dumps({"config": there.plain()}))
+    (tmp_path / "sweep" / "of-0" / "results.json").write_text(json.dumps({"schema": SCHEMA, "config": there.plain()}))
     for launcher, said in (("slurm", "1 jobs, 0 left to run\n"), ("basic", "1 jobs\n")):
         launched = (f"hydra/launcher={launcher}", "hydra.sweep.subdir=of-${seed}", "seed=0")
         done = process("moe.train", *arguments(tmp_path, *own, *launched), cwd=tmp_path)

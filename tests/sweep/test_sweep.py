@@ -91,7 +91,7 @@ def test_a_job_out_of_memory_gives_back_what_it_held(sweep: Sweep, commands: Com
     (tmp_path / "fails.py").write_text(FAILS)
     done = commands.run([tmp_path / "fails.py", *arguments(tmp_path, "gate.width=4,8")], tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
-    said = "gates: CUDA out of memory. Tried to allocate 2.00 GiB; gate.recipe.batch_size="
+    said = "gates: CUDA out of memory. Tried to allocate 2.00 GiB; with gate.recipe.batch_size="
     assert said in done.stderr and "1 failed" in done.stderr and "Traceback" not in done.stderr
     assert [job.name for job in (tmp_path / "sweep").glob("*/")] and len(results(tmp_path / "sweep")) == 1
     assert "still there" not in done.stdout
