@@ -1,0 +1,33 @@
+"""What must be said below the tables of a verdict."""
+
+from moe.comparison import Run
+from moe.verdict import contests, notes, rivals
+from tests.verdict.contested import run
+
+
+def said(*runs: Run) -> str:
+    found = rivals(runs)
+    return " ".join(notes(found, contests(found), None))
+
+
+def test_what_teaches_mixtures_alone_and_what_is_not_counted_is_said() -> None:
+    mixed = run("hard", 0, 8, config={"gate.fit_on": "gate"}, optimizer_flops=1.0)
+    plain = run("base", 0, 7, optimizer_flops=1.0)
+
+    teach = "The images held out for gates teach mixtures of experts alone"
+    assert teach in said(mixed, plain)
+    assert teach not in said(plain) and teach not in said(mixed)
+    assert teach not in said(run("hard", 0, 8, config={"gate.fit_on": "train"}), plain)
+    before = "since these runs are from before they were counted: Muon's products, of"
+    assert before not in said(mixed, plain)
+    muon = {"base.recipe.muon.lr": 0.1}
+    older, without = run("base", 0, 7, config=muon), run("base", 0, 7, config={"base.recipe.muon": None})
+    assert f"{before} base." in said(mixed, older) and f"{before} all." in said(older)
+    assert before not in said(mixed, run("base", 0, 7, config=muon, optimizer_flops=1.0)) + said(without)
+
+
+def test_an_interval_of_one_seed_is_said_to_be_of_its_images() -> None:
+    # Without a contest, too, and of one row among those of several seeds.
+    assert "Wilson's" in said(run("base", 0, 7), run("wider", 0, 7))
+    several = [run("hard", seed, right) for seed, right in enumerate((8, 9, 10))]
+    assert "Wilson's" not in said(*several) and "Wilson's" in said(*several, run("wider", 7, 7))
