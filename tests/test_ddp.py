@@ -137,6 +137,15 @@ def test_copies_that_a_launcher_has_started_are_refused(variable: str, launcher:
         ddp.world_size(compose(*TWO).trainer, {variable: "4"})
 
 
+def test_frozen_networks_that_share_a_trunk_do_not_keep_gates_from_their_weights(
+    tmp_path: Path, commands: Commands
+) -> None:
+    shared = ("expert.init=base", "expert.trunk=shared", "router.source=base", "gate.frozen=live")
+    trained(commands, tmp_path, *TWO, *shared, "gate.recipe.select=last", "gate.recipe.epochs=1")
+    gates = entries(tmp_path)["gates"].tensors()
+    assert gates and all(name[0].isdigit() or name == "temperatures" for name in gates)
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [

@@ -5,9 +5,12 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 import moe
-from moe.results import SCHEMA
+from moe.nets.build import build_network
+from moe.results import SCHEMA, read
+from moe.training_cost import step_flops
 
 STUDY = Path(__file__).parents[1] / "experiments" / "kernels"
 TABLE = runpy.run_path(str(STUDY / "table.py"))
@@ -50,6 +53,19 @@ def test_differences_are_paired_by_seed_and_costs_side_by_side(tmp_path: Path) -
     # 1 and 3 points: 2, give or take 12.706; t = 2 of one degree of freedom, p = 1 - 2 atan(2) / pi = 0.295.
     cells = "+2.00 [-10.71, +14.71] | 0.3 | 0.3 | 0.90 | 0.90 | 6.00 | 10.5 (10.0 to 11.0) | 10.5 (10.0 to 11.0) |"
     assert f"| [8,32,32] | [8,29,29] | 10.0 | 2 | 81.00 ±12.71 | 83.00 ±25.41 | {cells}" in TABLE["table"](pairs)
+
+
+def test_what_muon_would_add_is_what_the_readme_says() -> None:
+    most = 0.0
+    for file in sorted((STUDY / "results").glob("kernels-*/0/results.json")):
+        found = read(file)
+        base = found["config"]["base"]
+        with torch.device("meta"):
+            net = build_network(base["net"], (3, 32, 32), 10)
+        steps = base["recipe"]["epochs"] * step_flops(net, base["recipe"], found["data"]["sizes"]["train"])
+        most = max(most, 100 * steps / found["cost"]["training_flops"]["total"])
+    said = " ".join((STUDY / "README.md").read_text().split())
+    assert f"they are up to {most:.0f} % of it for mixed kernels" in said
 
 
 def test_runs_of_other_configs_are_refused(tmp_path: Path) -> None:

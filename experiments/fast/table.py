@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from moe.comparison import Row, collect, differing, revisions, rows
+from moe.comparison import Row, collect, differing, revisions, rows, uncounted
 from moe.comparison.columns import difference, percent
 from moe.comparison.estimate import estimate
 from moe.provenance import in_words
@@ -96,8 +96,10 @@ def sizes(arms: Arms) -> str:
         cells.append([f"`{size}`", f"{0 if row is None else row.n}", epochs, spread(row), spread(views), *trained(row)])
     head = ["size", "seeds", "epochs", "test accuracy, %", "with test-time views, %", "PFLOP of training"]
     head += ["minutes of it", "TFLOP/s"]
+    said = "Mean over seeds with half of its 95% interval by Student's t."
     found = [row for arm, row in arms.items() if arm.removesuffix(VIEWS) in SIZES]
-    return f"{markdown(head, cells)}\n\nMean over seeds with half of its 95% interval by Student's t.{origin(found)}"
+    before = uncounted({size: arms[size] for size in SIZES if size in arms})
+    return f"{markdown(head, cells)}\n\n{said}{origin(found)}" + (f" {before}" if before else "")
 
 
 def trained(row: Row | None) -> list[str]:

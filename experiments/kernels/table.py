@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from statistics import median
 
-from moe.comparison import Row, collect, revisions, rows
+from moe.comparison import Row, collect, revisions, rows, uncounted
 from moe.comparison.columns import difference, percent
 from moe.comparison.estimate import Estimate, estimate
 from moe.provenance import in_words
@@ -103,8 +103,13 @@ def table(pairs: dict[int, Pair]) -> str:
         f"in bold where p, the paired t-test's, is below 0.05 by Holm's correction over the {len(known)} widths. "
         "x: of mixed kernels over one network, in operations or parameters. Minutes of training: median, least and "
         "greatest, other work beside them. "
-        f"Trained on {'; '.join(sorted(machines))} in bf16. {revisions(every) or ''}".rstrip()
+        f"Trained on {'; '.join(sorted(machines))} in bf16."
     )
+    arms = (
+        f"{arm} {channels(row)}" for pair in pairs.values() for arm, row in zip(("one", "mixed"), pair, strict=True)
+    )
+    before = uncounted(dict(zip(arms, every, strict=True)))
+    said = " ".join(filter(None, [said, revisions(every), before]))
     return "\n\n".join([markdown(head, lines, (0, 1)), said, f"![{TITLE}]({PLOT})"])
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -157,6 +157,18 @@ def revisions(rows: Sequence[Row]) -> str | None:
         return f"The runs are by different revisions of the code: {', '.join(said)}."
     changed = [one for one in by if one is not None and "-" in one]
     return f"The runs are by revision {short_revision(changed[0])}." if changed else None
+
+
+def uncounted(named: Mapping[str, Row]) -> str | None:
+    """A sentence about the rows, by name, in whose training the optimiser's products were not counted yet, or None."""
+    before = [name for name, row in named.items() if any(run.leaves_out_optimizer for run in row.runs)]
+    if not before:
+        return None
+    whose = "all" if len(before) == len(named) else ", ".join(before)
+    return (
+        "Not in the operations of training, since these runs are from before they were counted: Muon's products, of "
+        f"{whose}."
+    )
 
 
 def short_revision(recorded: str | None) -> str:

@@ -50,6 +50,12 @@ class Run:
     matched: Mapping[str, Any] = field(default_factory=dict)  # what `base.match` made of the base
     revision: str | None = None  # the commit of the code, with -dirty where it had changes
 
+    @property
+    def leaves_out_optimizer(self) -> bool:
+        """Whether `training_flops` is from before Muon's products were counted, which took part."""
+        muon = any(".recipe.muon" in key and value is not None for key, value in self.config.items())
+        return muon and self.training_flops is not None and self.optimizer_flops is None
+
     def accuracies(self) -> tuple[object, ...]:
         """All that was measured of it: two runs of one config and seed that agree in this are the same run twice."""
         return self.val, self.test, self.router, dict(self.branches), dict(self.verdict)

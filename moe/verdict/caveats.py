@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from moe.comparison import Row, Run, revisions
+from moe.comparison import Row, revisions, uncounted
 from moe.config import CONF
 from moe.verdict.alike import unlike
 from moe.verdict.contests import EQUAL, FAMILIES, Contest, same
@@ -48,9 +48,8 @@ def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | 
         "validation is not counted. x: what the first costs over what the second does; what differs by "
         f"{EQUAL:.0%} at most is called the same."
     )
-    if before := [name for name, row in found.items() if any(_optimizer_not_counted(run) for run in row.runs)]:
-        whose = "all" if len(before) == len(found) else ", ".join(before)
-        yield f"Not in TFLOP to train, since these runs are from before they were counted: Muon's products, of {whose}."
+    if before := uncounted(found):
+        yield before
     if latency is not None:
         yield from _of_latency(found, latency)
 
@@ -68,11 +67,6 @@ def _of_latency(found: Mapping[str, Row], latency: Latency) -> Iterator[str]:
         yield f"Without ms an image, measured by other runs than these: {', '.join(other)}; see --latency."
     if not latency.keys:
         yield "ms an image is from before what was measured was recorded: that it is of these very runs nothing says."
-
-
-def _optimizer_not_counted(run: Run) -> bool:
-    muon = any(".recipe.muon" in key and value is not None for key, value in run.config.items())
-    return muon and run.training_flops is not None and run.optimizer_flops is None
 
 
 def _missing(found: Mapping[str, Row]) -> Iterator[str]:
