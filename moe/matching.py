@@ -55,14 +55,14 @@ def matched(job: Job) -> Config:
 
     net = conditional(base.net) if base.match == "kernels" else base.net
 
-    def of_base(narrowest: int) -> int:
-        return base.members * _of_base(config, wider(net, narrowest), shape, tree)
+    def of_base(widest: int) -> int:
+        return base.members * _of_base(config, wider(net, widest), shape, tree)
 
-    least = _narrowest(_channels(net))
+    least = _widest(_channels(net))
     above = bisect_left(range(MOST * least), wanted, lo=least, key=of_base)
-    narrowest = min(max(least, above - 1), above, key=lambda width: abs(of_base(width) - wanted))
-    nearest = wider(net, narrowest)
-    share = of_base(narrowest) / wanted
+    widest = min(max(least, above - 1), above, key=lambda width: abs(of_base(width) - wanted))
+    nearest = wider(net, widest)
+    share = of_base(widest) / wanted
     log.info("base.match=%s: %s costs %.3g times what the mixture does", base.match, _channels(nearest), share)
     return replace(config, base=replace(base, net=nearest))
 
@@ -79,13 +79,13 @@ def _as_long(job: Job, config: Config) -> Config:
     return replace(config, base=replace(base, recipe=replace(base.recipe, epochs=epochs)))
 
 
-def wider(net: Mapping[str, Any], narrowest: int) -> Plain:
-    """A network with more channels everywhere, by the factor that gives its narrowest layer so many.
+def wider(net: Mapping[str, Any], widest: int) -> Plain:
+    """A network with more channels everywhere, by the factor that gives its widest layer so many.
 
     Raises ConfigError where its channels are not known.
     """
     channels = _channels(net)
-    factor = narrowest / _narrowest(channels)
+    factor = widest / _widest(channels)
     return {**net, **{key: _times(value, factor) for key, value in channels.items()}}
 
 
@@ -146,11 +146,11 @@ def _channels(net: Mapping[str, Any]) -> Plain:
     )
 
 
-def _narrowest(channels: Any) -> int:
-    """The least of nested numbers."""
+def _widest(channels: Any) -> int:
+    """The greatest of nested numbers."""
     if isinstance(channels, int):
         return channels
-    return min(_narrowest(part) for part in (channels.values() if isinstance(channels, dict) else channels))
+    return max(_widest(part) for part in (channels.values() if isinstance(channels, dict) else channels))
 
 
 def _times(channels: Any, factor: float) -> Any:

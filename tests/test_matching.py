@@ -41,10 +41,10 @@ def test_as_many_members_or_as_wide_as_the_mixture_costs() -> None:
     # tiny_vgg: convolutions 2*9*16*64 + 2*9*16*32*16, then 2*128*64 + 2*64*10: 183,552. The mixture: that, a router
     # with 2 outputs 182,528, a specialist with 5 182,912, a gate 2*64*512 + 2*512*20 = 86,016: 635,008, 3.46 bases.
     assert base("base.match=members").base.members == 3
-    # With n and 2n channels it is 576 n^2 + 2,176 n + 1,280: 622,272 for 31, 660,736 for 32.
+    # With n and m channels it is 1,152 n + 288 nm + 512 m + 1,280: 622,272 for 31 and 62, 651,008 for 32 and 63.
     assert base("base.match=width").base.net["blocks"] == [[31], [62]]
-    # Two of it, each of half that: 2 * 300,992 for 21, 2 * 327,936 for 22.
-    assert base("base.match=width", "base.members=2").base.net["blocks"] == [[22], [44]]
+    # Two of it, each of half that: 2 * 300,992 for 21 and 42, 2 * 321,088 for 22 and 43, 2 * 327,936 for 22 and 44.
+    assert base("base.match=width", "base.members=2").base.net["blocks"] == [[22], [43]]
 
 
 def test_views_and_soft_routing_count() -> None:
@@ -56,10 +56,11 @@ def test_views_and_soft_routing_count() -> None:
 
 def test_a_specialist_on_the_bases_trunk_costs_its_branch_alone() -> None:
     # Its last block and head for 5 classes: 2*9*16*32*16 + 2*128*64 + 2*64*5 = 164,480; with the base as router no
-    # network beside: 183,552 + 164,480 + 86,016 = 434,048, 2.36 bases. For 25 channels 415,680, for 26 447,232.
+    # network beside: 183,552 + 164,480 + 86,016 = 434,048, 2.36 bases. For 25 and 50 channels 415,680, for 26 and 51
+    # 439,232.
     shared = ("expert.init=base", "expert.trunk=shared", "router.source=base")
     assert base("base.match=members", *shared).base.members == 2
-    assert base("base.match=width", *shared).base.net["blocks"] == [[26], [52]]
+    assert base("base.match=width", *shared).base.net["blocks"] == [[26], [51]]
 
 
 def test_as_long_as_all_the_mixtures_networks_learn() -> None:
@@ -123,9 +124,10 @@ def test_a_trunk_to_share_is_asked_for_before_it_is_reckoned(monkeypatch: pytest
 
 
 def test_a_base_of_mixed_kernels_is_as_wide_as_the_mixture_costs() -> None:
-    # FastVGG with n, 2n and 2n channels, of an image twice as high and wide as the digits: whitening 2*4*8*225; in the
-    # groups 2*9*8*n*225 + 2*9*n^2*49, 2*9*2n^2*49 + 2*9*4n^2*9, 2*9*4n^2*9 + 2*9*4n^2; the head 2*2n*10:
-    # 14,400 + 32,440 n + 4,014 n^2. For n = 2 95,336, of 5 outputs 95,296: the mixture costs 190,632.
+    # FastVGG with n, m and m channels, of an image twice as high and wide as the digits: whitening 2*4*8*225; in the
+    # groups 2*9*8*n*225 + 2*9*n^2*49, 2*9*nm*49 + 2*9*m^2*9, 2*9*m^2*9 + 2*9*m^2; the head 2*m*10:
+    # 14,400 + 32,400 n + 20 m + 882 (n^2 + nm) + 342 m^2. For 2 and 4 95,336, of 5 outputs 95,296: the mixture costs
+    # 190,632.
     digits_job = job(
         "net@base.net=fast_vgg",
         "base.net.size=s",
@@ -142,9 +144,9 @@ def test_a_base_of_mixed_kernels_is_as_wide_as_the_mixture_costs() -> None:
         asked = replace(whole.config, base=replace(whole.config.base, match=match))
         return dict(matched(replace(whole, config=asked)).base.net)
 
-    # 147,846 for 3, 208,384 for 4.
-    assert as_dear("width")["widths"] == [4, 8, 8]
-    # Of 8 kernels gates cost 2*n*8 + 3 * 2*2n*8, mixing 2*8*9*2n^2 + 3 * 2*8*9*4n^2: 166,326 for 3, 241,088 for 4.
+    # 147,846 for 3 and 6, 199,706 for 4 and 7.
+    assert as_dear("width")["widths"] == [4, 7, 7]
+    # Of 8 kernels gates cost 2*8 (n + 3m), mixing 2*8*9 (nm + 3m^2): 166,326 for 3 and 6, 225,306 for 4 and 7.
     found = as_dear("kernels")
     assert found["widths"] == [3, 6, 6] and found["kernels"] == 8
     assert found["_target_"] == "moe.nets.cond_vgg.CondVGG"
@@ -163,9 +165,10 @@ def test_none_is_the_config_itself() -> None:
 
 
 def test_widths_keep_their_proportions() -> None:
-    assert wider({"_target_": "moe.nets.fast_vgg.FastVGG", "size": "s", "widths": None}, 96)["widths"] == [96, 384, 384]
-    assert wider({"_target_": "x", "size": "s", "widths": [10, 15, 25]}, 11)["widths"] == [11, 16, 28]
-    assert wider({"_target_": "x", "blocks": [[32, 32], [64]]}, 33)["blocks"] == [[33, 33], [66]]
+    fast = {"_target_": "moe.nets.fast_vgg.FastVGG", "size": "s", "widths": None}
+    assert wider(fast, 384)["widths"] == [96, 384, 384]
+    assert wider({"_target_": "x", "size": "s", "widths": [10, 15, 25]}, 28)["widths"] == [11, 17, 28]
+    assert wider({"_target_": "x", "blocks": [[32, 32], [64]]}, 66)["blocks"] == [[33, 33], [66]]
 
 
 def test_a_network_of_unknown_channels_is_refused() -> None:
