@@ -5,10 +5,11 @@ Nothing in this file imports torch, so that a wrong config fails at once.
 
 import copy
 import functools
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -22,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from moe import checks
 from moe.errors import ConfigError, DataError, UserError
 from moe.overrides import AS_BASE, as_base, config_error, misplaced
-from moe.schema import Config, Gate, Plain
+from moe.schema import Config, Gate, Paths, Plain
 
 PACKAGE = Path(__file__).parent
 # An installed package carries conf/ inside itself; a checkout has it beside the package.
@@ -109,7 +110,8 @@ def from_plain(values: Plain) -> Config:
         raise config_error(error) from None
     assert isinstance(config, Config)
     checks.check(config.plain())
-    return config
+    store, data = (os.path.expanduser(path) for path in (config.paths.store, config.paths.data))
+    return replace(config, paths=Paths(store, data))
 
 
 def _check_sections(values: Plain, schema: Any, key: str = "") -> None:

@@ -49,7 +49,7 @@ def matched(job: Job) -> Config:
     if base.match in ("members", "members_epochs"):
         count = max(2, round(wanted / own))
         share = count * own / wanted
-        log.info("base.match=%s: %d members cost %.3g times what the mixture does", base.match, count, share)
+        log.info("base.match=%s: %d members cost %.2f times what the mixture does", base.match, count, share)
         several = replace(config, base=replace(base, members=count))
         return _as_long(job, several) if base.match == "members_epochs" else several
 
@@ -63,7 +63,8 @@ def matched(job: Job) -> Config:
     widest = min(max(least, above - 1), above, key=lambda width: abs(of_base(width) - wanted))
     nearest = wider(net, widest)
     share = of_base(widest) / wanted
-    log.info("base.match=%s: %s costs %.3g times what the mixture does", base.match, _channels(nearest), share)
+    (key, channels), *_ = _channels(nearest).items()
+    log.info("base.match=%s: base.net.%s=%s costs %.2f times what the mixture does", base.match, key, channels, share)
     return replace(config, base=replace(base, net=nearest))
 
 
@@ -75,7 +76,7 @@ def _as_long(job: Job, config: Config) -> Config:
     own = epoch_flops(job, networks[0])
     epochs = own.epochs(wanted / base.members)
     share = base.members * own.of(epochs) / wanted
-    log.info("base.match=%s: %d epochs cost %.3g times what the mixture's do", base.match, epochs, share)
+    log.info("base.match=%s: %d epochs cost %.2f times what the mixture's do", base.match, epochs, share)
     return replace(config, base=replace(base, recipe=replace(base.recipe, epochs=epochs)))
 
 

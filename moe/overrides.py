@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -40,6 +40,8 @@ def config_error(error: Exception) -> ConfigError:
     first = text.splitlines()[0] if text else type(error).__name__
     cause = error.__cause__
     full_key = getattr(error, "full_key", None) or getattr(cause, "full_key", None)
+    if isinstance(error, OverrideParseException):
+        return ConfigError(_unread(" ".join(error.override.split())[:200]))
     if match := re.match(r"Could not override '([^']+)'", first):
         return ConfigError(_of_the_base(error, match[1]) or _no_such_key(match[1]))
     if match := re.match(r"Ambiguous value for argument '([^']+)'", first):
@@ -48,7 +50,7 @@ def config_error(error: Exception) -> ConfigError:
     if match := re.match(r"Could not delete from config\. The value of '([^']+)' is .* and not (.*)\.$", first):
         key, said = match.groups()  # Hydra quotes the value, which may be a whole section
         return ConfigError(f"~{key}={said[:200]} deletes nothing: {key} has another value")
-    if match := re.search(r"Could not find '([^']+)/([^'/]+)'", first):
+    if match := re.search(r"Could not find '([^']+)/([^'/]*)'", first):
         group, option = match.groups()
         options = _options(text)
         if f"{group}={option}" in PLUGINS:
@@ -68,6 +70,19 @@ def config_error(error: Exception) -> ConfigError:
         return ConfigError(_no_such_key(full_key))
     detail = str(cause).splitlines()[0] if cause and full_key else first
     return ConfigError(f"{full_key}: {detail}" if full_key else detail)
+
+
+def _unread(override: str) -> str:
+    """What is said of an override that Hydra's grammar does not know."""
+    key, is_set, value = override.partition("=")
+    if not is_set:
+        return f"{override} is no override; one is KEY=VALUE, as experiment=demo"
+    if value.startswith("~"):
+        return f"{override}: write $HOME in place of ~, which the shell leaves there as it is"
+    return (
+        f"{override} cannot be read; the shell takes quotes, braces and commas away unless all of it is quoted, "
+        f"'{key}=VALUE', and a text with spaces, brackets or = wants quotes of its own, '{key}=\"TEXT\"'"
+    )
 
 
 def _being_applied(error: Exception) -> str | None:

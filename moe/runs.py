@@ -185,14 +185,18 @@ def _entries(run: str | Path, found: Plain, config: Config) -> dict[str, Entry]:
     """The run's networks by stage."""
     with _of_this_version(run):
         keys = {name: stage["key"] for name, stage in found["stages"].items()}
-    moved, said = os.environ.get("MOE_STORE"), []  # where it has been moved to; or that of other runs
+    moved = os.environ.get("MOE_STORE")  # where it has been moved to; or that of other runs
+    lacking: dict[Path, list[str]] = {}
     for root in dict.fromkeys([*([Path(moved)] if moved else []), seen(run, Path(config.paths.store))]):
         found_there = {name: Store(root).get(key) for name, key in keys.items()}
-        gone = [keys[name] for name, entry in found_there.items() if entry is None]
-        if not gone:
+        lacking[root] = [keys[name] for name, entry in found_there.items() if entry is None]
+        if not lacking[root]:
             return {name: entry for name, entry in found_there.items() if entry is not None}
-        said.append(f"the store {root} no longer holds {', '.join(gone)}")
-    raise StoreError(f"{', and '.join(said)}; MOE_STORE=DIR says where it is now, else train the run again")
+    fewest = min(lacking.values(), key=len)
+    raise StoreError(
+        f"{run}: its networks {', '.join(fewest)} are not in {', nor in '.join(map(str, lacking))}; "
+        "MOE_STORE=DIR says where the store is, else train the run again"
+    )
 
 
 def seen(run: str | Path, path: Path) -> Path:

@@ -23,7 +23,7 @@ from hydra_plugins import moe_sweeps
 from moe import command, command_line, help
 from moe.config import CONF, hydra_errors, parse
 from moe.data.sources import class_names
-from moe.errors import DataError
+from moe.errors import ConfigError, DataError
 from moe.results.files import RESULTS
 from moe.schema import Config, Plain
 from moe.sizes import resolved
@@ -90,7 +90,11 @@ def _composed(composed: DictConfig) -> float | None:
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     if hydra_config.mode == RunMode.RUN:
+        # As it is given: a preset's own is there in each of its jobs, too.
+        launcher = next((said for said in hydra_config.overrides.hydra if said.startswith("hydra/launcher=")), None)
         with command.sentences(GOES_ON):
+            if launcher not in (None, "hydra/launcher=basic"):
+                raise ConfigError(f"{launcher} runs the jobs of a sweep; add -m, for one job, too")
             _run(composed, folder)
         return None
     log.info("\njob %d  %s", hydra_config.job.num + 1, folder)
@@ -112,9 +116,9 @@ def _composed(composed: DictConfig) -> float | None:
 
 def _run(composed: DictConfig, folder: Path) -> Plain | None:
     """`train`; a job of a sweep is trained once, and where it fails it leaves why."""
-    if sweeps.sweep_of(folder) is None:
-        return train(resolved(parse(composed)), folder)
     with sweeps.alone(folder):
+        if sweeps.sweep_of(folder) is None:
+            return train(resolved(parse(composed)), folder)
         try:
             return _job(resolved(parse(composed)), folder)
         except Exception as error:
@@ -158,6 +162,8 @@ def train(config: Config, folder: Path) -> Plain | None:
     for node in tree.experts[1:]:
         if len(node.labels) == 1:
             log.info("%s holds one class: no expert is trained for it, its specialist is constant", node.name)
+    if config.router.source == "base" and config.router.net != config.base.net:
+        log.info("router.net is not used: the base routes, unless router.source=network")
 
     from moe import ddp, record
     from moe.comparison.runs import refuse_other

@@ -170,6 +170,8 @@ def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
     logger = job.logger(stage)
     try:
         if job.team is not None:
+            if job.device.type == "cuda":
+                torch.cuda.empty_cache()  # the first process of the team is another, on this GPU
             fitted = job.team.fit(stage.name, stage.key, job.config.plain(), logger, job.folder)
         else:
             places = (job.folder, None, _checkpoints(job, stage))

@@ -152,6 +152,9 @@ def test_folders_name_their_own_store_and_data_by_the_environment(monkeypatch: p
     monkeypatch.delenv("MOE_DATA", raising=False)
     config = compose()
     assert (config.paths.store, config.paths.data) == ("elsewhere/store", "data")
+    monkeypatch.setenv("HOME", "/home/someone")
+    config = compose('paths.store="~/store"', 'paths.data="~/data"')
+    assert (config.paths.store, config.paths.data) == ("/home/someone/store", "/home/someone/data")
 
 
 def test_branches_on_the_command_line_replace_the_whole_tree() -> None:

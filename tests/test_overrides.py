@@ -97,6 +97,20 @@ def test_what_is_like_no_key_is_answered_with_none(override: str) -> None:
     assert sentence(override) == f"{key}: there is no such key"
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("demo", "demo is no override; one is KEY=VALUE, as experiment=demo"),
+        ("data.root=~/cifar", "data.root=~/cifar: write $HOME in place of ~, which the shell leaves there as it is"),
+        ("taxonomy.branches={a:[0,1", "taxonomy.branches={a:[0,1 cannot be read; the shell takes quotes, braces and "),
+        ("data.root=/a (1)", "data.root=/a (1) cannot be read; "),
+        ("experiment=", "experiment=: there is no such option"),
+    ],
+)
+def test_what_is_no_override_is_named_whole(override: str, expected: str) -> None:
+    assert sentence(override).startswith(expected)
+
+
 @pytest.mark.parametrize("sign", ["", "+"])
 @pytest.mark.parametrize(("section", "own"), [("expert", "expert.init=scratch"), ("router", "router.source=network")])
 def test_of_a_network_that_is_the_bases_no_key_is_set(section: str, own: str, sign: str) -> None:

@@ -32,7 +32,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (folder / "moe" / "conf").exists():
         shutil.copytree(CONF, folder / "conf")
     for block in blocks("python") + blocks("yaml"):
-        if path := re.match(r"# ((?:moe|conf)/\S+)\n", block):
+        if path := re.search(r"^# ((?:moe|conf)/\S+)", block, flags=re.MULTILINE):
             (folder / path[1]).write_text(block)
     generator = torch.Generator().manual_seed(0)
     for split, count in (("train", 16), ("test", 4)):
@@ -42,6 +42,14 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 pixels = torch.randint(bright, bright + 60, (8, 8, 3), generator=generator, dtype=torch.uint8)
                 Image.fromarray(pixels.numpy()).save(folder / "images" / split / name / f"{number}.png")
     return folder
+
+
+def test_an_experiment_of_ones_own_composes(changed: Path, commands: Commands) -> None:
+    asked = ["-m", "moe.train", "experiment=mine", "--cfg", "job"]
+    ran = commands.run(asked, changed, {**os.environ, "PYTHONPATH": str(changed)})
+    assert ran.returncode == 0, ran.stderr
+    assert "\nexperiment: mine\n" in f"\n{ran.stdout}" and "_target_: moe.nets.gates.MLPGate" in ran.stdout
+    assert re.search(r"\n  weights: per_class\n", ran.stdout) and re.search(r"\n  width: 64\n", ran.stdout)
 
 
 @pytest.mark.parametrize("command", re.findall(r"python -m moe\.train experiment=demo [^`\n]+", README))
@@ -62,7 +70,8 @@ def test_extensions_train(changed: Path, tmp_path: Path, command: str, commands:
         assert found["data"]["sizes"] == {"train": 36, "gate": 6, "val": 6, "test": 12}
         assert set(found["test"]["branch"]) == {"animals", "vehicles"}
     elif "taxonomy" in command:
-        assert set(found["test"]["branch"]) == {"one", "two", "none"}
+        ends = {"loose", "round", "tailed"} if "taxonomy=ends" in command else {"one", "two", "none"}
+        assert set(found["test"]["branch"]) == ends
 
 
 def test_extensions_are_shown() -> None:

@@ -120,7 +120,10 @@ def _warn_of_test_copies(name: str, count: int) -> None:
 def _counts(key: str, total: int, classes: tuple[str, ...], sizes: list[int]) -> list[int]:
     """Images of each class in a split of `total`, at least one each, or none at all for total 0."""
     if not 0 <= total < sum(sizes):
-        raise ConfigError(f"data.splits.{key}={total} must be from 0 to below the {sum(sizes)} training images")
+        raise ConfigError(
+            f"data.splits.{key}={total} must be a part of the {sum(sizes)} training images, of which most "
+            "are to be left to train on"
+        )
     counts = largest_remainder(total, sizes)
     if total and 0 in counts:
         raise ConfigError(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from moe.comparison import Run
 
 PAGE = "compare.html"
+NO_TRIAL = "No trials are completed yet."  # so optuna ends where all its jobs failed, or were only planned
 
 
 def end(sweep: Sweep, error: Exception | None) -> int:
@@ -24,6 +25,8 @@ def end(sweep: Sweep, error: Exception | None) -> int:
 
     `error` is what ended the sweep itself, if anything did.
     """
+    if isinstance(error, ValueError) and str(error) == NO_TRIAL:
+        error = None
     # By what this process asked for: another may have begun a sweep in the same folder.
     failed = record.failures(sweep)
     if error is not None:  # that says why

@@ -58,10 +58,12 @@ def _of_latency(found: Mapping[str, Row], latency: Latency) -> Iterator[str]:
     """What was clocked and where, and what is not of the runs at hand or may not be."""
     seeds = sorted({latency.seeds[name] for name in found if name in latency.seeds})
     load = "" if latency.load is None else f" at a load of {latency.load:.1f}"
+    each = "" if latency.alone is None else f", at a batch of 1 each of {latency.alone} other images"
     yield (
-        f"ms an image at a batch of so many: median, least and greatest of {latency.repeats} repeats taken in turn, of "
-        f"seed {', '.join(map(str, seeds))}, on {latency.machine}{load}, torch {latency.torch}; what lies in another's "
-        "spread is not told apart from it, and nothing compares with another machine's."
+        f"ms an image at a batch of so many: median, least and greatest of {latency.repeats} repeats taken in turn"
+        f"{each}, of seed {', '.join(map(str, seeds))}, on {latency.machine}{load}, "
+        f"torch {latency.torch}; what lies in another's spread is not told apart from it, and "
+        "nothing compares with another machine's."
     )
     if other := latency.others(found):
         yield f"Without ms an image, measured by other runs than these: {', '.join(other)}; see --latency."

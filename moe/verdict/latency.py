@@ -26,7 +26,7 @@ from moe.verdict.contests import same
 
 LATENCY = "latency.json"
 LARGE = 1024  # images in the larger batch
-ALONE = 32  # images one after another that are one repeat at batch 1
+ALONE = 32  # images one after another that are one repeat at batch 1, each time others
 
 
 class Spread(NamedTuple):
@@ -46,8 +46,8 @@ class Latency:
 
     `seconds` of one machine say nothing beside those of another. `seeds`, `keys` and `routed` say of which networks
     they are, and how much of them an image asks: of each rival the run's seed, key and FLOPs. `load` is the machine's
-    before it began, the mean number of processes that want to run. Files from before these were recorded have neither
-    keys, FLOPs nor load.
+    before it began, the mean number of processes that want to run. `alone` is how many images a repeat at batch 1 has,
+    each time others. Files from before these were recorded have none of them.
     """
 
     machine: str
@@ -58,6 +58,7 @@ class Latency:
     keys: dict[str, str | None] = field(default_factory=dict)
     routed: dict[str, float | None] = field(default_factory=dict)
     load: float | None = None
+    alone: int | None = None
 
     @property
     def batches(self) -> list[int]:
@@ -111,8 +112,9 @@ def measure(found: Mapping[str, Row], repeats: int = 9) -> Latency:
 
     What is timed begins with uint8 images on the device and ends with probabilities, for each batch by itself. The
     images are real, since how many networks run depends on them, and the same for all; every repeat begins with another
-    rival. Of rivals that are the very same networks only the first is run. Raises StoreError where a run's networks are
-    gone, DataError where its images are.
+    rival, and has other images at batch 1, so that its spread has in it how many networks those ask. Of rivals that are
+    the very same networks only the first is run. Raises StoreError where a run's networks are gone, DataError where its
+    images are.
     """
     measured = {names[0]: found[names[0]].first for names in same(found)}
     opened = {name: runs.load(run.path) for name, run in measured.items()}
@@ -120,11 +122,11 @@ def measure(found: Mapping[str, Row], repeats: int = 9) -> Latency:
     device, load = best_device(config.trainer["accelerator"]), os.getloadavg()[0]
     images = _dataset(next(iter(measured.values())).path, config).test.images[:LARGE].to(device)
     networks = {name: _classifier(one, device) for name, one in opened.items()}
-    batches = {1: list(torch.split(images[:ALONE], 1)), len(images): [images]}
-    seconds: dict[str, dict[str, list[float]]] = {name: {str(b): [] for b in batches} for name in networks}
+    each = [torch.split(some, 1) for some in torch.split(images, ALONE)]
+    seconds: dict[str, dict[str, list[float]]] = {name: {"1": [], str(len(images)): []} for name in networks}
     names = list(networks)
     for repeat in range(-1, repeats):  # the first warms up and is not kept
-        for batch, parts in batches.items():
+        for batch, parts in {1: each[repeat % len(each)], len(images): [images]}.items():
             for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
                 spent = clocked(networks[name], parts, _waiter(device))
                 if repeat >= 0:
@@ -138,6 +140,7 @@ def measure(found: Mapping[str, Row], repeats: int = 9) -> Latency:
         {name: run.key for name, run in measured.items()},
         {name: run.routed for name, run in measured.items()},
         load,
+        ALONE,
     )
 
 

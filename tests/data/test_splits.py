@@ -101,9 +101,9 @@ def test_notebook_trains_on_everything() -> None:
 @pytest.mark.parametrize(
     ("splits", "sentence"),
     [
-        (held_out(-1, 9), r"data\.splits\.gate=-1 must be from 0"),
-        (held_out(6, -1), r"data\.splits\.val=-1 must be from 0"),
-        (held_out(6, 60), r"data\.splits\.val=60 must be from 0 to below the 60 training images"),
+        (held_out(-1, 9), r"data\.splits\.gate=-1 must be a part of the 60 "),
+        (held_out(6, -1), r"data\.splits\.val=-1 must be a part of the 60 "),
+        (held_out(6, 60), r"data\.splits\.val=60 must be a part of the 60 training images"),
         (held_out(1, 9), r"data\.splits\.gate=1 leaves no image for class c1"),
         (held_out(6, 1), r"data\.splits\.val=1 leaves no image for class c1"),
         # gate 30 = 20 + 10 and val 30 = 20 + 10 leave nothing of class 0's 40 images.

@@ -143,6 +143,16 @@ def test_jobs_that_are_only_planned_have_not_failed(sweep: Sweep, tmp_path: Path
         assert not list((tmp_path / launcher).rglob("failure.json"))
 
 
+def test_optuna_ends_in_no_traceback_where_no_trial_is_done(sweep: Sweep, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    asked = ("sweep=optuna_gates", "hydra.sweeper.n_trials=2")
+    planned, failed = sweep(*asked, "plan=true", folder="planned"), sweep(*asked, "gate.recipe.epochs=-1")
+    assert planned.returncode == 0 and failed.returncode == 1, planned.stderr + failed.stderr
+    assert "2 failed; " in failed.stderr and "failed; " not in planned.stderr
+    for done in (planned, failed):
+        assert not any(word in done.stderr for word in ("moe: ", "Traceback", "No trials"))
+
+
 def test_jobs_without_an_accuracy_to_search_by_are_done_and_wandbs_trouble_is_said_first(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ WRONG = {
     "+router.recipe.optimizer.foo=3": (2, "is removed with ~router.recipe.optimizer.foo"),
     "net@expert.net=fat_vgg expert.net.blocks=[[1],[1],[1],[1]]": (2, "too small for 4 blocks"),
     "data.splits.gate=1500": (2, "data.splits.gate"),
+    "hydra/launcher=processes": (2, "hydra/launcher=processes runs the jobs of a sweep; add -m"),
     "data.fingerprint=abc": (1, "data.fingerprint=null"),
 }
 

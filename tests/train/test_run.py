@@ -96,6 +96,24 @@ def test_plan_says_what_would_be_trained_and_trains_nothing(
     assert gates[:2] == ["gates", "train"] and gates[2] != own["gates"]
 
 
+def test_a_presets_launcher_is_no_matter_to_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # So each job of its sweep is begun.
+    (tmp_path / "conf" / "sweep").mkdir(parents=True)
+    preset = "# @package _global_\ndefaults:\n  - override /hydra/launcher: processes\n"
+    (tmp_path / "conf" / "sweep" / "mine.yaml").write_text(preset)
+    asked = ("sweep=mine", f"--config-dir={tmp_path / 'conf'}")
+    assert train(tmp_path, "logger=none", "plan=true", *asked)[0] == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[:2] == ["gates", "train"]
+
+
+def test_plan_says_that_a_routers_network_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = "router.net is not used: the base routes, unless router.source=network"
+    assert train(tmp_path, "logger=none", "plan=true", "net@router.net=simple_vgg", "router.source=base")[0] == 0
+    assert said in capsys.readouterr().out.splitlines()
+    assert train(tmp_path, "logger=none", "plan=true", "router.source=base")[0] == 0
+    assert said not in capsys.readouterr().out.splitlines()
+
+
 @pytest.mark.parametrize("target", ["base", "router", "experts"])
 def test_other_targets_train_only_what_they_need(trained: Path, tmp_path: Path, target: str) -> None:
     copy_of(trained, tmp_path)

@@ -39,6 +39,8 @@ def test_a_figure_has_two_digits_and_its_spread() -> None:
     assert cells["ms at 1"] == {"hard": "7.2 (6.2 to 11)", "ensemble": "10 (9.5 to 127)"}
     (said,) = (note for note in notes(found, [], measured()) if note.startswith("ms an image"))
     assert "least and greatest of 3 repeats taken in turn, of seed 0, on a CPU at a load of 0.5, torch 2.15;" in said
+    (said,) = (note for note in notes(found, [], measured(alone=7)) if note.startswith("ms an image"))
+    assert " repeats taken in turn, at a batch of 1 each of 7 other images, of seed 0, on a CPU" in said
 
 
 def test_the_very_same_networks_have_one_figure() -> None:

@@ -1,6 +1,7 @@
 """A real `experiment=verdict` on digits, two seeds of four rivals, whose table and page are read back."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+import moe
 from moe import runs
 from moe.calibration import fit_temperature
 from moe.comparison import collect
@@ -17,7 +19,7 @@ from moe.data.module import split_images
 from moe.data.splits import split
 from moe.inference import logits
 from moe.results.bits import unpack
-from moe.verdict import LATENCY, Latency, rivals
+from moe.verdict import LATENCY, Latency, latency, rivals
 from moe.verdict.__main__ import main
 
 QUICK = [
@@ -147,6 +149,24 @@ def test_latency_is_measured_kept_and_shown(verdict: tuple[Path, str], capsys: p
     code, _, err = judged(capsys, folder)
     assert code == 1 and err.strip() == f"moe: {folder / LATENCY} is damaged: measure again with --latency"
     (folder / LATENCY).unlink()
+
+
+def test_each_repeat_has_other_images_and_they_are_all_rivals(
+    verdict: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def clocked(classify: object, parts: Sequence[torch.Tensor], wait: object) -> float:
+        seen.extend([torch.cat(list(parts))] if len(parts) > 1 else [])  # one after another
+        return 1.0
+
+    monkeypatch.setattr(latency, "clocked", clocked)
+    kept = latency.measure(rivals(collect([verdict[0]])[0]), repeats=2)
+    assert len(seen) == 3 * len(kept.seconds)  # once to warm up
+    images = sources.load(moe.compose("experiment=demo").data, Path()).test.images
+    for repeat in range(2):
+        of_repeat = seen[(repeat + 1) * len(kept.seconds) : (repeat + 2) * len(kept.seconds)]
+        assert all(torch.equal(one, images[32 * repeat : 32 * (repeat + 1)]) for one in of_repeat)
 
 
 def test_one_seed_is_judged_by_its_images(verdict: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
