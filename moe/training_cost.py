@@ -34,14 +34,15 @@ def training_flops(
     optimiser's steps (`step_flops`), times the epochs that it was trained, those of its early stopping included: what
     the store says of it, so that it costs the same whichever run trained it. Gates also cost what the frozen networks,
     an image of which takes `asked`, took to speak of the images that they learnt from: once where that is stored, else
-    each epoch. `calibration` is what it took the members of a cascade to speak of those by which they are calibrated.
-    Validation is not counted.
+    each epoch. `calibration` is what it took the members of a cascade to speak of those by which they are calibrated;
+    that of a mixture's experts (`calibration_flops`) is added to it. Validation is not counted.
     """
     each, optimizer = {}, 0.0
     for stage in stages:
         epochs = len(entries[stage.name].record["curves"])
         if stage.kind == "gates":
             each[stage.name], steps = _gates(job, stage, epochs, asked)
+            calibration += 0 if asked is None else calibration_flops(job, asked, epochs)
         else:
             an_epoch = epoch_flops(job, stage)
             each[stage.name], steps = an_epoch.of(epochs), an_epoch.optimizer * epochs
@@ -117,7 +118,8 @@ def _gates(job: Job, stage: Stage, epochs: int, asked: cost.Flops | None) -> tup
     """What gates cost, and what of it their optimiser's steps are.
 
     Under hard routing an image costs what the gate of its true leaf costs, else what all gates do. (On a GPU all are
-    asked of each image there too, which is quicker than to wait for who is to be asked; that is not counted.)
+    asked of each image there too, which is quicker than to wait for who is to be asked; that is not counted.) What a
+    cascade spares is not taken off, so that of one this is the most that it cost.
     """
     tree, fit_on = job.tree, job.config.gate.fit_on
     if not epochs:
@@ -140,6 +142,18 @@ def _gates(job: Job, stage: Stage, epochs: int, asked: cost.Flops | None) -> tup
     said = 0 if asked is None else frozen_flops(asked, tree, labels, job.config.mixture.routing, stored)
     steps = step_flops(gates, stage.inputs["recipe"], len(labels)) * epochs
     return once * epochs + said * (1 if stored else epochs) + steps, steps
+
+
+def calibration_flops(job: Job, asked: cost.Flops, epochs: int) -> float:
+    """What the experts take to speak of the images by which they are calibrated, where gates do not learn from that.
+
+    So it is where gates learn from other images, from live networks or, in no epoch, not at all.
+    """
+    gate = job.config.gate
+    if not gate.calibrate or (gate.fit_on != "train" and gate.frozen == "stored" and epochs):
+        return 0.0
+    count = len(job.images("train" if gate.fit_on == "folds" else "gate").labels)
+    return float((sum(asked.experts) + sum(asked.trunks)) * count)
 
 
 def frozen_flops(asked: cost.Flops, tree: Tree, labels: Tensor, routing: str, stored: bool) -> float:

@@ -19,7 +19,7 @@ from moe.sizes import resolved
 from moe.stages import plan
 from moe.store import Store
 from moe.taxonomy import parse
-from moe.training_cost import EpochFlops, epoch_flops, frozen_flops, step_flops
+from moe.training_cost import EpochFlops, calibration_flops, epoch_flops, frozen_flops, step_flops
 
 
 def test_a_pass_back_and_forth_by_hand() -> None:
@@ -46,6 +46,30 @@ def test_members_cost_what_ran_by_hand() -> None:
     found = members_cost(Members([small, large], 0.5), (3, 2, 2), torch.tensor([1, 1, 2]))
     assert found["flops_per_image"] == {"dense": 290.0, "routed": pytest.approx((120 + 120 + 290) / 3)}
     assert found["parameters"] == 65 + 65 + 30
+
+
+@pytest.mark.parametrize(
+    ("overrides", "epochs", "images"),
+    [
+        ((), 2, 0),  # gates learn from what the experts said of these 200
+        ((), 0, 200),  # uniform gates do not learn
+        (("gate.calibrate=false",), 0, 0),
+        (("gate.frozen=live",), 2, 200),
+        (("gate.fit_on=train",), 2, 200),
+        (("gate.fit_on=folds", "data.splits.gate=0"), 2, 0),
+    ],
+)
+def test_experts_that_are_calibrated_speak_of_the_images_for_it(
+    overrides: tuple[str, ...], epochs: int, images: int
+) -> None:
+    config = resolved(compose("experiment=demo", "gate.calibrate=true", *overrides), say=False)
+    dataset = sources.load(config.data, Path())
+    tree = parse(config.taxonomy.branches, dataset.classes)
+    indices = splits.split(dataset, config.data.splits)
+    job = Job(config, tree, dataset, indices, Store(Path("nowhere")), Path(), lambda stage: None)
+    # Three experts, of which two share a trunk of 7, routers and gates, which take no part.
+    asked = Flops([100, 10, 20], [1], [5000, 6000], trunks=[0, 7, 7])
+    assert calibration_flops(job, asked, epochs) == images * (100 + 10 + 20 + 7 + 7)
 
 
 def test_frozen_networks_that_speak_live_cost_what_is_on_the_way_by_hand() -> None:
