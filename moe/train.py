@@ -116,9 +116,9 @@ def _composed(composed: DictConfig) -> float | None:
 
 def _run(composed: DictConfig, folder: Path) -> Plain | None:
     """`train`; a job of a sweep is trained once, and where it fails it leaves why."""
+    if sweeps.sweep_of(folder) is None:
+        return train(resolved(parse(composed)), folder)
     with sweeps.alone(folder):
-        if sweeps.sweep_of(folder) is None:
-            return train(resolved(parse(composed)), folder)
         try:
             return _job(resolved(parse(composed)), folder)
         except Exception as error:
@@ -205,6 +205,8 @@ def train(config: Config, folder: Path) -> Plain | None:
         for number, stage in enumerate(stages):
             with enough_memory(stage):
                 stages[number], entries[stage.name], reused[stage.name] = obtain(job, stage, entries)
+        if sweeps.sweep_of(folder) is None:
+            refuse_other(folder, config)  # again: another run may have ended here meanwhile
         with enough_memory():
             results = record.record(job, stages, entries, reused, loggers)
     except BaseException:

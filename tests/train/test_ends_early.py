@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import moe
+from moe import together
 from moe.errors import StoreError
 from moe.store import Store
 from tests.train.command import QUICK, copy_of, train
@@ -53,6 +55,22 @@ def test_bad_input_gets_one_sentence_and_no_results(
     assert said.startswith("moe: ") and said.count("\n") == 1 and sentence in said
     assert "Traceback" not in said
     assert not (run / "results.json").exists()
+
+
+def test_what_another_run_left_meanwhile_stays(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = (trained / "run" / "results.json").read_bytes()
+    obtain = together.obtain
+
+    def meanwhile(*arguments: Any) -> Any:
+        (tmp_path / "run" / "results.json").write_bytes(others)
+        return obtain(*arguments)
+
+    monkeypatch.setattr(together, "obtain", meanwhile)
+    code, run = train(tmp_path, "logger=none", "report=false", "seed=1", "target=base")
+    assert code == 2 and "holds a finished run that differs in " in capsys.readouterr().err
+    assert (run / "results.json").read_bytes() == others
 
 
 def test_output_folder_that_cannot_be_written_is_found_before_training(
