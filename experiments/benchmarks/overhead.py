@@ -23,6 +23,7 @@ import torch
 from pytorch_lightning import Callback
 from together import BATCH, CLASSES, DEVICE, bare, config_of, data, ensemble
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 from turns import file_of
@@ -72,11 +73,19 @@ class Metrics(Callback):
         self.accuracy.update(self.said, batch[1])
 
 
+class Normed(Callback):
+    """Takes the norm of all gradients at every step, as the guard did beside what it now does."""
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
+
+
 PUT_BACK: dict[str, Callable[[], list[Callback]]] = {
     "as it is": lambda: [],
     "a progress bar without a terminal": lambda: [fitting.StageProgress(leave=False)],
     "a search for NVML at every step": lambda: [Searched()],
     "three metrics updated at every step": lambda: [Metrics()],
+    "the gradients' norm at every step": lambda: [Normed()],
 }
 
 
