@@ -63,7 +63,7 @@ class Extent:
     sizes: tuple[int, ...]
 
 
-WHOLE = Extent(3, 100_000 if DEVICE.type == "cuda" else 3000, 1000, (1, 32, 1024))
+WHOLE = Extent(7, 100_000 if DEVICE.type == "cuda" else 3000, 1000, (1, 32, 1024))
 SHORT = Extent(2, 50, 25, (1, 32))
 
 

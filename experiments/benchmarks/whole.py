@@ -25,6 +25,7 @@ import moe
 from moe.data import sources
 from moe.inference import best_device
 from moe.modules.fit import precision_for
+from moe.provenance import git_revision
 from moe.sizes import resolved
 from moe.training import machine
 
@@ -76,11 +77,12 @@ def measured(size: str, seed: int, given: list[str]) -> dict[str, Any]:
         "peak memory, bytes": results["peak_gpu_memory_bytes"] or results["peak_memory_bytes"],
         "test": {"mixture": results["test"]["accuracy"], "base": results["baselines"]["base"]["accuracy"]},
         "versions": results["versions"],
-        "git": results["git"],
+        "git": git_revision(),
     }
 
 
 def main() -> None:
+    git_revision()  # before whole.json is written, which is a change of the checkout that the commands would see
     given = [word for word in sys.argv[1:] if "=" in word and not word.startswith("--")]
     seeds = next((word.partition("=")[2] for word in sys.argv[1:] if word.startswith("--seeds=")), "0,1,2")
     config = resolved(moe.compose("experiment=gates"), say=False)
