@@ -136,21 +136,25 @@ def training(overrides: tuple[str, ...], extent: Extent, folder: Path) -> dict[s
     with FlopCounterMode(display=False) as counter:
         step()
     product()
+    # Lightning gives a GPU's memory back after each training, which the next side would have to ask for again.
+    again = 3 if DEVICE.type == "cuda" else 0
+    turns: dict[str, list[float]] = {"trainer": [], "bare": [], "matrix": []}
+    for _ in range(extent.turns):
+        turns["trainer"].append(trained(config, images, folder) / steps)
+        for _ in range(again):
+            step()
+        turns["bare"].append(seconds(step, steps))
+        turns["matrix"].append(seconds(product, 10))
     others = {"compiled": bare(config.base, images, precision, compiled=True)}
     learned = [torch.nn.Parameter(torch.empty(1))]
     if not build_optimizer(asdict(config.base.recipe)["optimizer"], learned).defaults.get("fused"):
         others["fused"] = bare(config.base, images, precision, fused=True)
     first = {name: seconds(other, 1) for name, other in others.items()}
-    # Lightning gives a GPU's memory back after each training, which the next side would have to ask for again.
-    again = 3 if DEVICE.type == "cuda" else 0
-    turns: dict[str, list[float]] = {"trainer": [], "bare": [], "matrix": [], **{name: [] for name in others}}
+    # In turns of their own, so that nothing of theirs is in the Trainer's.
+    beside: dict[str, list[float]] = {"bare": [], **{name: [] for name in others}}
     for _ in range(extent.turns):
-        turns["trainer"].append(trained(config, images, folder) / steps)
         for name, side in {"bare": step, **others}.items():
-            for _ in range(again):
-                side()
-            turns[name].append(seconds(side, steps))
-        turns["matrix"].append(seconds(product, 10))
+            beside[name].append(seconds(side, steps))
     rates = {"bare": [counter.get_total_flops() / s for s in turns["bare"]]}
     rates["matrix"] = [2 * MATRIX**3 / s for s in turns["matrix"]]
     return {
@@ -158,8 +162,8 @@ def training(overrides: tuple[str, ...], extent: Extent, folder: Path) -> dict[s
         "precision": precision,
         "images a second": {side: size / statistics.median(turns[side]) for side in ("trainer", "bare")},
         "trainer over bare": over(turns["bare"], turns["trainer"]),
-        "bare over compiled": {**over(turns["bare"], turns["compiled"]), "first step, s": first["compiled"]},
-        "bare over fused": over(turns["bare"], turns["fused"]) if "fused" in turns else None,
+        "bare over compiled": {**over(beside["bare"], beside["compiled"]), "first step, s": first["compiled"]},
+        "bare over fused": over(beside["bare"], beside["fused"]) if "fused" in others else None,
         "flops a second": {side: statistics.median(rate) for side, rate in rates.items()},
         "bare over matrix product": over(rates["bare"], rates["matrix"]),
     }
