@@ -7,6 +7,7 @@ trained for one epoch only: what they know changes no time.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -87,11 +88,13 @@ def main() -> None:
     memory.keep_freed()  # as the command does
     with tempfile.TemporaryDirectory(dir=".") as temporary:
         folder = Path(temporary)
+        os.environ["MOE_STORE"] = str(folder.absolute() / "store")  # one with nothing in it that a sweep could reuse
         command(folder / "networks", "gate.width=8", "gate.recipe.epochs=1")
         widths = f"gate.width={','.join(map(str, WIDTHS))}"
         loops = [bare(width) for width in WIDTHS]
         sweep, jobs = command(folder / "sweep", widths, f"gate.recipe.epochs={EPOCHS}", many=True)
-        assert len(jobs) == len(WIDTHS) and all(job["seconds"]["base"]["reused"] for job in jobs)
+        reused = [(job["seconds"]["base"]["reused"], job["seconds"]["gates"]["reused"]) for job in jobs]
+        assert reused == [(True, False)] * len(WIDTHS)
         one = ("gate.width=128", "gate.recipe.epochs=10")
         stored, (cheap,) = command(folder / "stored", *one)
         live, (dear,) = command(folder / "live", *one, "gate.frozen=live")

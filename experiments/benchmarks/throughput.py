@@ -206,6 +206,7 @@ def main() -> None:
         "start-up": {},
     }
     with tempfile.TemporaryDirectory() as temporary:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{temporary}/compiled"  # what was compiled before is compiled anew
         for name, overrides in NETWORKS.items():
             found["training"][name] = training(overrides, extent, Path(temporary))
             found["evaluation"][name] = evaluation(overrides, extent.sizes, extent.turns)
