@@ -1,6 +1,7 @@
 """The memory in which this process's tensors lie."""
 
 import ctypes
+from contextlib import suppress
 
 # What malloc.h calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, and what they are to be: never, and the largest int.
 KEPT = {-1: -1, -3: 2**31 - 1}
@@ -18,3 +19,13 @@ def keep_freed() -> bool:
     except (AttributeError, OSError, TypeError):  # musl and macOS; Windows
         return False
     return all(mallopt(which, value) == 1 for which, value in KEPT.items())
+
+
+def give_back() -> None:
+    """Give the system what is free of the memory that is kept, where the C library is glibc.
+
+    Tensors of many sizes leave gaps between them that no other fits, so that of itself what is kept goes on growing
+    while a network learns, in minutes to twice what a step needs. Source: malloc_trim(3).
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning import seed_everything
 from torch import Tensor
 
-from moe import assembly
+from moe import assembly, memory
 from moe.data.module import ImageDataModule
 from moe.errors import DeviceMemoryError, NonFiniteError
 from moe.job import Job, count_images, datamodule, module, recipe
@@ -146,9 +146,10 @@ def begin_peak(device: torch.device) -> None:
 
 
 def collect(device: torch.device) -> None:
-    """Give back what training that is over holds of a GPU: a Trainer, its loops and data refer to each other."""
+    """Give back what training that is over holds: on a GPU a Trainer, its loops and data refer to each other."""
     if device.type == "cuda":
         gc.collect()
+    memory.give_back()
 
 
 def _begin(

@@ -21,6 +21,7 @@ from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
 from moe.modules.callbacks import AveragedWeights, Curves, EarlyParameters, FiniteGuard, KeepBest
 from moe.modules.checkpoint import Checkpoints, SaveProgress, VerifiedCheckpointIO
+from moe.modules.freed import GivesBack
 from moe.modules.lookahead import Lookahead
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
@@ -103,7 +104,8 @@ def fit(
     """
     bar = shows_bar(trainer)
     best, curves = KeepBest(stage, keep=recipe.select != "last"), Curves(stage, say=not bar)
-    callbacks: list[Callback] = [FiniteGuard(stage, trainer["log_every_n_steps"], recipe.clip), best, curves]
+    guard = FiniteGuard(stage, trainer["log_every_n_steps"], recipe.clip)
+    callbacks: list[Callback] = [guard, best, curves, GivesBack()]
     if recipe.early_epochs is not None:
         callbacks.append(EarlyParameters(recipe.early_epochs))
     if recipe.lookahead is not None:
