@@ -9,18 +9,27 @@ from moe import memory
 
 
 class GivesBack(Callback):
-    """Gives back freed memory that is kept (see `moe.memory`), once in so many seconds.
+    """Gives back freed memory that is kept (see `moe.memory`) when the process has `growth` times what a step needs.
 
-    The step after it asks for all that it needs anew, which takes it a tenth longer: of a minute next to nothing.
+    That is what it has after the first step, and after the first since memory was last given back, which asks for all
+    that it needs anew and so takes longer. It looks once in so many seconds.
     """
 
-    def __init__(self, seconds: float = 60.0) -> None:
-        self.seconds = seconds
-        self._last = time.monotonic()
+    def __init__(self, growth: float = 1.4, seconds: float = 1.0) -> None:
+        self.growth, self.seconds = growth, seconds
+        self._needed: int | None = None
+        self._looked = 0.0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if time.monotonic() - self._last >= self.seconds:
+        now = time.monotonic()
+        if self._needed is not None and now - self._looked < self.seconds:
+            return
+        self._looked = now
+        resident = memory.resident() or 0
+        if self._needed is not None and resident > self.growth * self._needed:
             memory.give_back()
-            self._last = time.monotonic()
+            self._needed = None
+        elif self._needed is None:
+            self._needed = resident

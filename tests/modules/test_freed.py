@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from moe import memory
@@ -6,25 +8,38 @@ from tests.modules.scripts import Line, plain_recipe, rows, trained
 
 # What Lightning 2.6.6 asks of torch 2.15 and what torch says of it; moe.modules.fit keeps it from users.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec")
+GB = 10**9
 
 
-@pytest.mark.parametrize(("seconds", "times"), [(0.0, 6), (1000.0, 0)])
-def test_freed_memory_is_given_back_when_its_time_has_come(
-    seconds: float, times: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def given_back(sizes: list[float | None], monkeypatch: pytest.MonkeyPatch, clock: list[float] | None = None) -> int:
+    """How often memory is given back in six steps where the process has so many GB whenever it is asked."""
     given: list[int] = []
+    asked = iter(sizes)
+
+    def resident() -> int | None:
+        size = next(asked)
+        return None if size is None else round(size * GB)
+
+    monkeypatch.setattr(memory, "resident", resident)
     monkeypatch.setattr(memory, "give_back", lambda: given.append(1))
-    trained(Line(plain_recipe("Adam")), rows(3), GivesBack(seconds), epochs=2)
-    assert len(given) == times  # after each of three steps, twice; or never in so short a training
+    if clock is not None:
+        monkeypatch.setattr("moe.modules.freed.time", SimpleNamespace(monotonic=iter(clock).__next__))
+    trained(Line(plain_recipe("Adam")), rows(3), GivesBack(1.5, 0.0 if clock is None else 10.0), epochs=2)
+    assert next(asked, "all") == "all"
+    return len(given)
 
 
-def test_its_time_begins_anew_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[float] = []
-    clock = iter([0.0, 10.0, 25.0, 25.0, 30.0, 44.0, 46.0, 46.0])
-    monkeypatch.setattr("moe.modules.freed.time.monotonic", lambda: next(clock))
-    monkeypatch.setattr(memory, "give_back", lambda: given.append(1))
-    callback = GivesBack(20.0)
-    for _ in range(5):
-        callback.on_train_batch_end(None, None, None, None, 0)  # type: ignore[arg-type]
-    # Made at 0; steps end at 10, 25 (given back, at 25 again), 30, 44 and 46 (given back).
-    assert len(given) == 2
+def test_freed_memory_is_given_back_where_it_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A step needs 2 GB: 3 are half more, which is allowed, 3.1 are not.
+    assert given_back([2.0, 3.0, 3.1, 2.5, 3.7, 3.0], monkeypatch) == 1
+    # After that a step needs 2.5: 3.7 are allowed, then. Where it needed 2 again, 3.7 would not be.
+    assert given_back([2.0, 3.0, 3.1, 2.0, 3.7, 2.0], monkeypatch) == 2
+
+
+def test_where_the_system_does_not_say_nothing_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert given_back([None] * 6, monkeypatch) == 0
+
+
+def test_it_looks_once_in_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Steps end at these seconds; it looks at 0, 10 and 20, finds too much at 10, and looks at once after that, at 11.
+    assert given_back([2.0, 4.0, 2.0, 2.0], monkeypatch, [0.0, 9.0, 10.0, 11.0, 20.0, 21.0]) == 1
