@@ -41,5 +41,6 @@ def test_where_the_system_does_not_say_nothing_is_given_back(monkeypatch: pytest
 
 
 def test_it_looks_once_in_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Steps end at these seconds; it looks at 0, 10 and 20, finds too much at 10, and looks at once after that, at 11.
+    # Steps end at these seconds. It looks at 0, not at 9, at 10, which is too much, so at once after that, at 11, and
+    # not before 21.
     assert given_back([2.0, 4.0, 2.0, 2.0], monkeypatch, [0.0, 9.0, 10.0, 11.0, 20.0, 21.0]) == 1
