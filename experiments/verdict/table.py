@@ -19,7 +19,7 @@ from moe.report.figure import style
 from moe.report.marked import markdown, put
 from moe.results import read as results
 from moe.verdict import Contest
-from moe.verdict.contests import KERNELS, KINDS, RIVALS, SPECIALISTS, UNIFORM
+from moe.verdict.contests import KERNELS, SPECIALISTS, UNIFORM
 
 HERE = Path(__file__).parent
 TOP = HERE.parent.parent
@@ -115,11 +115,10 @@ def summary(folder: Path) -> str:
         cells = [cell for contests in ours.values() for cell in _beside(contests.get(name))]
         own = percent(found[verdict.MIXTURE].baseline(baseline))
         lines.append([f"{name} of `{verdict.MIXTURE}`", own, *cells, "", ""])
-    plain, others = (sum(one.family == family and one.p is not None for one in held) for family in (RIVALS, KINDS))
     said = (
         f"Means over seeds {', '.join(map(str, sorted({run.seed for run in runs})))} with 95% intervals (Student's t, "
-        "differences paired by seed), in bold where the Holm-corrected p is below 0.05: corrected, for each of the "
-        f"mixtures, over the {plain} rivals that are none and, for other mixtures, over {others} other comparisons. "
+        "differences paired by seed), in bold where p is below 0.05 when corrected by Holm for all "
+        f"{sum(one.p is not None for one in held)} comparisons of the verdict, these and others. "
         f"On {'; '.join(machines(runs))}."
     )
     return "\n\n".join([markdown(head, lines), said])
@@ -157,7 +156,7 @@ def tried() -> str:
     _, *tables, _ = judged(found, verdict.contests(found), None)
     said = (
         f"Of seed {', '.join(map(str, sorted(seeds)))} alone: intervals are over its test images, p is McNemar's "
-        "exact, corrected by Holm over what is no mixture and over all else."
+        "exact, corrected by Holm for all of the comparisons."
     )
     return "\n\n".join([*tables, " ".join([said, *filter(None, [revisions(list(found.values()))])])])
 

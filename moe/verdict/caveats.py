@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from moe.comparison import Row, revisions, uncounted
 from moe.config import CONF
 from moe.verdict.alike import unlike
-from moe.verdict.contests import EQUAL, FAMILIES, Contest, same
+from moe.verdict.contests import EQUAL, Contest, same
 from moe.verdict.latency import Latency
 
 
@@ -37,10 +37,8 @@ def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | 
             "The images held out for gates teach mixtures of experts alone; what is not one learns nothing from them, "
             "but for how sure the members of a cascade are."
         )
-    for family in FAMILIES:
-        if tested := sum(one.p is not None for one in held if one.family == family):
-            count = "one comparison" if tested == 1 else f"{tested} comparisons"
-            yield f"Holm p is corrected for the {count} with {family}."
+    if (tested := sum(one.p is not None for one in held)) > 1:
+        yield f"Holm p is corrected for all {tested} comparisons."
     yield (
         "MFLOP: of one image, test-time views included, a multiplication and an addition being two; routed is the mean "
         "over the test images of what ran, dense every network. TFLOP to train: forward and backward passes of every "

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 MIXTURE, FLAT = "hard", "flat"  # rival=hard is the mixture that the others are rivals of
 EQUAL = 0.1  # costs are equal that differ by no more than this part of one
-# Questions, each with a family of comparisons to be corrected for: does the mixture pay beside what is none, which
-# mixture is it, if any, does the cheaper one pay beside bases as cheap, and one of kernels beside what is none?
-FAMILIES = RIVALS, KINDS, CHEAP, WITHIN = (
+# What is asked: does the mixture pay beside what is none, which mixture is it, if any, does the cheaper one pay beside
+# bases as cheap, and one of kernels beside what is none?
+QUESTIONS = RIVALS, KINDS, CHEAP, WITHIN = (
     "rivals that are no mixture",
     "other mixtures and free baselines",
     "rivals of the cascaded mixture",
@@ -36,11 +36,11 @@ class Contest:
     """One side's test accuracy less another's, paired by seed.
 
     `p` is that of the paired t-test over the seeds or, where all contests are of one seed, McNemar's, and `corrected`
-    the same by Holm's correction over its family; `inference` and `training` are what one side costs over what the
-    other does in the same seeds. None where it is not known.
+    the same by Holm's correction over all of them, whatever is asked; `inference` and `training` are what one side
+    costs over what the other does in the same seeds. None where it is not known.
     """
 
-    family: str
+    question: str
     one: str
     other: str
     seeds: tuple[int, ...]
@@ -123,7 +123,7 @@ def contests(found: Mapping[str, Row]) -> list[Contest]:
         mixture = found[MIXTURE]
         others = [(name, found[name]) for name in distinct]
         own = _own(mixture)
-        made += [_contest(_family(row), (MIXTURE, own, mixture), (name, _own(row), row)) for name, row in others]
+        made += [_contest(_question(row), (MIXTURE, own, mixture), (name, _own(row), row)) for name, row in others]
         for name, baseline in ((SPECIALISTS, "specialists"), (UNIFORM, "uniform")):
             made.append(_contest(KINDS, (MIXTURE, own, mixture), (name, _baseline(mixture, baseline), None)))
     if FLAT in found:
@@ -146,7 +146,8 @@ def contests(found: Mapping[str, Row]) -> list[Contest]:
     if any(len(one.seeds) > 1 for one in held):
         # One seed says how images scatter and not how training does: its small p would pass for the surest of all.
         held = [replace(one, p=None) if len(one.seeds) == 1 else one for one in held]
-    return [one for family in FAMILIES for one in _corrected([one for one in held if one.family == family])]
+    # All that is looked at is corrected for: whoever asked of a second mixture until one is ahead would find one.
+    return _corrected([one for question in QUESTIONS for one in held if one.question == question])
 
 
 def same(found: Mapping[str, Row]) -> list[list[str]]:
@@ -183,7 +184,7 @@ def is_mixture(row: Row) -> bool:
     return config.get("target") == "gates" or kernels
 
 
-def _family(row: Row) -> str:
+def _question(row: Row) -> str:
     return KINDS if is_mixture(row) else RIVALS
 
 
@@ -209,7 +210,7 @@ def _baseline(row: Row, name: str) -> dict[int, _Said]:
 _Side = tuple[str, Mapping[int, _Said], Row | None]
 
 
-def _contest(family: str, one: _Side, other: _Side) -> Contest | None:
+def _contest(question: str, one: _Side, other: _Side) -> Contest | None:
     """Of two sides, each with a name, what it said by seed and what it cost; None where no seed is in both."""
     (name, ones, row), (against, others, beside) = one, other
     seeds = tuple(sorted(set(ones) & set(others)))
@@ -229,7 +230,7 @@ def _contest(family: str, one: _Side, other: _Side) -> Contest | None:
             if compared.ci95 is not None:
                 difference = Estimate(difference.mean, (compared.ci95[0], compared.ci95[1]))
     inference, training = (_ratio(row, beside, seeds, cost) for cost in ("routed", "training_flops"))
-    return Contest(family, name, against, seeds, difference, p, inference=inference, training=training)
+    return Contest(question, name, against, seeds, difference, p, inference=inference, training=training)
 
 
 def _ratio(row: Row | None, beside: Row | None, seeds: Sequence[int], cost: str) -> float | None:

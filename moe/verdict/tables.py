@@ -62,7 +62,7 @@ def _matched(row: Row) -> str:
 
 
 def contest_columns(held: Sequence[Contest]) -> list[Column]:
-    """Each comparison, one family below the other; the first column says who is compared with whom."""
+    """Each comparison, one question below the other; the first column says who is compared with whom."""
     names = [f"{one.one} - {one.other}" for one in held]
     differences = [difference(one.difference) for one in held]
     return [
@@ -98,11 +98,11 @@ def headline(held: Sequence[Contest]) -> str:
     The same of the mixture of kernels, where there is one.
     """
     own = [one for one in held if one.one == MIXTURE]
-    within = [one for one in held if one.family == WITHIN]
+    within = [one for one in held if one.question == WITHIN]
     if not own:
         said = f"There is no run of rival={MIXTURE} that shares a seed with another rival: nothing to judge."
     else:
-        said = _of_one("The mixture", own, [one for one in own if one.family == RIVALS])
+        said = _of_one("The mixture", own, [one for one in own if one.question == RIVALS])
     return f"{said} {_of_one('The mixture of kernels', within, within)}" if within else said
 
 
