@@ -31,7 +31,10 @@ DEALT = {
     "use_distributed_sampler": "a batch is dealt to the devices by the command itself; remove it",
 }
 NEEDED = ("accelerator", "precision", "enable_progress_bar", "log_every_n_steps")  # read by the command, too
-COMMAND_OWNS = ("callbacks", "default_root_dir", "enable_checkpointing", "fast_dev_run", "logger", "plugins")
+COMMAND_OWNS = (
+    *("callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary", "fast_dev_run", "logger"),
+    "plugins",
+)
 
 CHOICES = {
     "target": ("base", "router", "experts", "gates"),

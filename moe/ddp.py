@@ -11,7 +11,6 @@ import logging
 import os
 import queue
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 from pytorch_lightning.loggers import Logger
 
 from moe import cpus, errors
-from moe.errors import ConfigError, RankError, UserError
+from moe.errors import ConfigError, RankError, UserError, signal_name
 from moe.modules.fit import Fitted, make_trainer
 from moe.modules.place import Place
 from moe.schema import Plain
@@ -171,7 +170,7 @@ class Team:
         killed = [rank for rank, code in ended.items() if code < 0 and rank not in failures]
         if killed:
             rank = killed[0]
-            what = f"was killed by {signal.Signals(-ended[rank]).name}"
+            what = f"was killed by {signal_name(-ended[rank])}"
         else:
             rank = next(iter(failures or ended))
             what = f"failed: {failures.get(rank, 'it ended without a word')}"

@@ -1,6 +1,7 @@
 """Errors that a user can mend: one sentence, an exit code, no traceback."""
 
 import difflib
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -40,6 +41,11 @@ class DeviceMemoryError(UserError):
 
 class RankError(UserError):
     """One of the processes that train a network together failed or was killed."""
+
+
+def signal_name(number: int) -> str:
+    """A signal by its name, as SIGKILL; some real-time ones have none."""
+    return signal.Signals(number).name if number in {*signal.Signals} else f"signal {number}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

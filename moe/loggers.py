@@ -19,7 +19,7 @@ from moe.schema import Plain
 from moe.stages import Stage
 from moe.sweep import names
 from moe.sweep.callback import begun
-from moe.sweep.record import Sweep, sweep_of
+from moe.sweep.record import Sweep, sweep_of, within
 from moe.wandb_session import AgentRun, offline_lines, wandb_mode
 
 log = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ class StageLoggers:
 def swept_values(sweep: Sweep, folder: Path, config: Plain) -> Iterator[tuple[str, Any]]:
     """What a job of a sweep has for each key that is swept: the config's value, or the option of a group."""
     known, said = dict(scalars(config)), folder / "hydra" / "overrides.yaml"
-    overrides: Any = sweep.jobs.get(folder.name) or (OmegaConf.load(said) if said.is_file() else [])
+    overrides: Any = sweep.jobs.get(within(sweep.folder, folder)) or (OmegaConf.load(said) if said.is_file() else [])
     given = {key: value for key, _, value in (override.partition("=") for override in overrides)}
     for key in sweep.swept:
         if key.lstrip("+") in known or key in given:

@@ -12,9 +12,9 @@ AUTO = "auto"
 GPU_SIZE, CPU_SIZE = "m", "s"
 # A base of CIFAR-10 sees its 45,000 images an epoch, and specialists that go on from it see them again, in a third as
 # many. At 0.71, 1.81 and 2.71 GFLOP an image and step (torch.utils.flop_counter) that is 0.6, 1.7 and 6.5 PFLOP. An
-# hour of two CPU cores is half a PFLOP to one; a minute of a modern GPU, at a fifth of an A100's matrix rate, four; l
-# is for who asks for it. Those of m and l are about as many as Jordan 2024 (arXiv 2404.00498) has for 95 and 96 %;
-# what s needs on fewer images, with Muon, for 94 % was measured (experiments/fast).
+# hour of two CPU cores that multiply in bf16 is one to two (experiments/fast); a minute of a modern GPU, at a fifth of
+# an A100's matrix rate, four; l is for who asks for it. Those of m and l are about as many as Jordan 2024 (arXiv
+# 2404.00498) has for 95 and 96 %; what s needs on fewer images, with Muon, for 94 % was measured, too.
 EPOCHS = {"s": 14, "m": 16, "l": 40}
 
 Part = TypeVar("Part", bound=Network)

@@ -80,7 +80,7 @@ def _named(error: OSError) -> Exception:
         return DataError(f"the run's folder cannot be written: {error.strerror}; make room, or set hydra.run.dir=DIR")
     if error.errno in NO_FOLDER:
         place = "hydra.run.dir=DIR (hydra.sweep.dir=DIR with -m)"
-        return DataError(f"{error.filename} cannot be written: {error.strerror}; set {place}")
+        return DataError(f"{error.filename or 'a folder'} cannot be written: {error.strerror}; set {place}")
     return error
 
 

@@ -158,6 +158,7 @@ def test_max_epochs_is_refused_however_it_is_written(prefix: str) -> None:
         "callbacks",
         "default_root_dir",
         "enable_checkpointing",
+        "enable_model_summary",
         "fast_dev_run",
         "logger",
         "plugins",

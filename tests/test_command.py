@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from moe import command_line
+from moe.errors import signal_name
 
 PROGRAM = """
 import sys, time
@@ -81,3 +82,7 @@ def test_what_a_shell_in_the_background_ignores_stays_ignored() -> None:
 )
 def test_overrides_stand_before_flags_and_each_flag_keeps_its_value(given: str, expected: str) -> None:
     assert command_line.ordered(given.split()) == expected.split()
+
+
+def test_a_signal_is_named_where_it_has_a_name() -> None:
+    assert signal_name(9) == "SIGKILL" and signal_name(signal.SIGRTMIN + 1) == f"signal {signal.SIGRTMIN + 1}"

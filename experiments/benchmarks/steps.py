@@ -100,7 +100,7 @@ def parts(config: Config, size: int) -> dict[str, dict[str, Step]]:
     """Each part of a step on batches of `size`, as it is and as it is commonly written."""
     # As many as CIFAR-10 has to learn from: of fewer, all would be normalised once.
     found, pixels = random_images(45 * size), Pixels(tuple(config.data.mean), tuple(config.data.std))
-    examples = Examples(found.images, found.labels).to(DEVICE)
+    examples = Examples(found.images.contiguous(memory_format=torch.channels_last), found.labels).to(DEVICE)
     images, labels = pixels(examples.images[:size]), examples.targets[:size]
     how, drawn = config.base.recipe.augment, Generator(DEVICE).manual_seed(0)
     mirrored = torch.arange(size, device=DEVICE) % 2 == 0

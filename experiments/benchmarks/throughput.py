@@ -9,8 +9,8 @@ greatest ratio of a turn:
 - training: a network by its recipe through the project's Trainer, data and augmentation, beside a bare loop of the same
   network on one batch that stays; that loop's FLOP/s beside the machine's matrix product in the same precision; and the
   same loop with the network compiled by `torch.compile`, or with a fused optimiser where the recipe's is none
-- evaluation: every network on every image (dense) beside those on its way (routed), and beside the same where the base
-  speaks alone for the half of the images of which it is surest (cascade)
+- evaluation: every network on every image (dense) beside those on its way (routed), where half of the images
+  go each way, and beside the same where the base speaks alone for the half of which it is surest (cascade)
 - start-up: seconds from the command to the first training step, with all data cached, of digits and, where KEY=VALUE
   name its folder, of CIFAR-10
 
@@ -42,6 +42,7 @@ from moe.data.splits import SplitIndices
 from moe.modules.expert import Expert
 from moe.modules.fit import fit, precision_for
 from moe.modules.recipe import build_optimizer, optimizer_of
+from moe.provenance import git_revision
 from moe.schema import Classifier, Config
 from moe.sizes import resolved
 from moe.training import machine
@@ -63,7 +64,8 @@ class Extent:
     sizes: tuple[int, ...]
 
 
-WHOLE = Extent(7, 100_000 if DEVICE.type == "cuda" else 3000, 1000, (1, 32, 1024))
+# More images than would be normalised once (`moe.data.batches.RESIDENT_BYTES`), as CIFAR-10's 45,000 are not.
+WHOLE = Extent(7, 100_000 if DEVICE.type == "cuda" else 12_000, 1000, (1, 32, 1024))
 SHORT = Extent(2, 50, 25, (1, 32))
 
 
@@ -198,6 +200,7 @@ def main() -> None:
     extent = SHORT if "--short" in sys.argv else WHOLE
     found: dict[str, Any] = {
         "machine": machine(DEVICE),
+        "git": git_revision(),
         "load": os.getloadavg()[0],
         "short": extent is SHORT,
         "turns": extent.turns,

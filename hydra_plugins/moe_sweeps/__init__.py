@@ -70,6 +70,8 @@ class GridSweeper(Sweeper):
                 found = anywhere(asked) if elsewhere(self._launcher) else [resolved(asked, say=False)]
         except UserError as error:
             wrong = error
+        if sweep.jobs.get(name) == list(job):
+            return False  # named twice, as by seed=0,0: it is one job
         if name in sweep.jobs:
             one, other = ([o for o in said if o.split("=")[0] in sweep.swept] for said in (sweep.jobs[name], job))
             both = f"{' '.join(one)} and {' '.join(other)}"

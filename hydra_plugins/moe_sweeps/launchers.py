@@ -200,7 +200,7 @@ class SubmititLauncher(_CommandLauncher):
                 error = job.exception()
                 self.said_plan(command)
                 if error is not None and record.failed(command.folder):
-                    why = f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
+                    why = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]}"
                     record.write_failure(command.folder, why)
         except (KeyboardInterrupt, SystemExit):
             # Left alone they would hold the jobs' folders, and those of the next command wait for them on GPUs.

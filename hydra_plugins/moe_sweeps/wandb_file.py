@@ -3,6 +3,7 @@
 Hydra imports this at every start, so that anything slow is imported late.
 """
 
+import os
 import re
 import shlex
 from dataclasses import replace
@@ -71,9 +72,8 @@ class WandbSweeper(Sweeper):
         path.write_text(yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=120))
         print("nothing is trained yet; this begins the sweep, and on each machine works for it:")
         print(f"  wandb sweep {shlex.quote(str(path))}")
-        print(
-            f"  wandb agent {config.logger.entity or 'ENTITY'}/{config.logger.project}/ID   # which the first line says"
-        )
+        entity = config.logger.entity or os.environ.get("WANDB_ENTITY") or "ENTITY"
+        print(f"  wandb agent {entity}/{config.logger.project}/ID   # which the first line says")
 
     def _command(self, folder: Path, fixed: list[str]) -> list[str]:
         """What W&B's agent runs: `${env}` and `${args_no_hyphens}` (KEY=VALUE each) are its own words."""

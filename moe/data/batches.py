@@ -143,7 +143,7 @@ class Batches:
 
     def _images(self, index: Tensor) -> Tensor:
         """Some images as fp32 (B, C, H, W) in channels-last memory, the same whichever way they are made."""
-        if self._normalised is None:
-            return self.pixels(self.examples.images.index_select(0, index))
+        images = self.examples.images if self._normalised is None else self._normalised
         # Whole rows of memory are picked twice as fast as by [index], of uint8 images ten times.
-        return self._normalised.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
+        picked = images.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
+        return self.pixels(picked) if self._normalised is None else picked

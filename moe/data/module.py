@@ -58,10 +58,15 @@ class ImageDataModule(LightningDataModule):
         return len(self._chosen(split)[0])
 
     def _images(self, split: str, index: Tensor) -> Tensor:
-        """Those of a split's images, copied once: a data set may be half of what memory there is."""
+        """Those of a split's images, copied for it alone: a data set may be half of what memory there is.
+
+        In channels-last memory, in which batches are picked and made fp32 more than twice as fast.
+        """
         if split == "test":
-            return self.dataset.test.images[index]
-        return self.dataset.train.images[getattr(self.indices, split)[index]]
+            picked = self.dataset.test.images[index]
+        else:
+            picked = self.dataset.train.images[getattr(self.indices, split)[index]]
+        return picked.contiguous(memory_format=torch.channels_last)
 
     def _chosen(self, split: str) -> tuple[Tensor, Tensor]:
         """Which of a split's images are examples, and their targets."""

@@ -56,7 +56,7 @@ class StageProgress(RichProgressBar):
 
 
 def shows_bar(trainer: Plain) -> bool:
-    """Whether there is a progress bar: where there is no terminal it would cost a gate a sixth of its time, unseen."""
+    """Whether there is a progress bar: where there is no terminal it would be laid out for nobody."""
     return bool(trainer["enable_progress_bar"] and sys.stdout.isatty())
 
 

@@ -1,8 +1,10 @@
 """The page's HTML: one file, styled within, for light and dark, for a phone and a desk."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
+
+from moe.checks import scalars
 
 REPORT = "report.html"  # the page of a run, in its folder
 STYLE = """
@@ -112,12 +114,4 @@ def details(summary: str, content: str, is_open: bool = False) -> str:
 
 def facts(values: Mapping[str, Any]) -> str:
     """Nested plain values as a table of dotted names."""
-    return table(("", ""), [(name, str(value)) for name, value in _flat("", values)], "words")
-
-
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from _flat(f"{name}.{key}".lstrip("."), part)
-    elif value is not None:
-        yield name, value
+    return table(("", ""), [(name, str(value)) for name, value in scalars(values) if value is not None], "words")

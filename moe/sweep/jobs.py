@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from moe.errors import signal_name
 from moe.results.files import RESULTS
 from moe.sweep import gpus
 from moe.sweep.record import SILENT, planned, read_failure, taken, write_failure
@@ -124,7 +124,6 @@ def _written(run: Path) -> tuple[int, int] | None:
 
 def _why(code: int, output: Path) -> str:
     if code < 0:
-        known = -code in {*signal.Signals}  # some real-time ones have no name
-        return f"killed by {signal.Signals(-code).name if known else f'signal {-code}'}"
+        return f"killed by {signal_name(-code)}"
     said = [line for line in output.read_text(errors="replace").splitlines() if line.strip()]
     return f"exit code {code}: {said[-1].removeprefix('moe: ')}" if said else f"exit code {code}"

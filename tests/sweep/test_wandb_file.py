@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 def written(process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Runs `python -m moe.train sweep=wandb OVERRIDES...`; the file that it wrote."""
     monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    monkeypatch.setenv("WANDB_ENTITY", "somebody")
 
     def write(*overrides: str) -> Path:
         done = process("moe.train", "sweep=wandb", *overrides, cwd=tmp_path)
@@ -37,7 +38,9 @@ def written(process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         (path,) = tmp_path.glob("multirun/*/wandb_sweep.yaml")
         begin, work = (line.strip() for line in done.stdout.splitlines() if line.startswith("  "))
         assert begin == f"wandb sweep {path.relative_to(tmp_path)}"
-        assert work.startswith("wandb agent ")
+        # A team that the config names goes before the variable's.
+        entity = "team" if "logger.entity=team" in overrides else "somebody"
+        assert work.startswith(f"wandb agent {entity}/")
         return Path(path)
 
     return write
