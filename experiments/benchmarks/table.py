@@ -44,7 +44,7 @@ def sweep(found: dict[str, Any]) -> Iterator[str]:
             ["whole command over bare loops", f"{raw:.2f}", ""],
             ["the same, less 20 s and 3 s a job", f"{found['sweep_less_start_up_over_bare']:.2f}", "1.5 at most"],
             ["gates on live networks over stored outputs", f"{live['gate training']:.1f}", "20 at least"],
-            ["whole commands of these", f"{live['whole command']:.1f}", ""],
+            ["the same of whole commands", f"{live['whole command']:.1f}", ""],
         ],
     )
     yield f"Widths {', '.join(map(str, found['widths']))}, {found['epochs']} epochs each. " + (

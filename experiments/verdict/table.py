@@ -170,10 +170,6 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
-# And those of the README at the top.
-SUMMARIES = {"": RESULTS, "narrow": NARROW}
-
-
 def marks(name: str = "") -> tuple[str, str]:
     """What stands in a README before a table and after it."""
     return f"<!-- table: experiments/verdict/table.py{', ' if name else ''}{name} -->", "<!-- end of table -->"
@@ -190,8 +186,7 @@ def main() -> None:
                 draw(folder)
         for name, text in made.items():
             put(HERE / "README.md", marks(name), text)
-        for name, folder in SUMMARIES.items():
-            put(TOP / "README.md", marks(name), summary(folder))
+        put(TOP / "README.md", marks(), summary(RESULTS))
     except StoreError as error:  # results that do not go together
         sys.exit(str(error))
 

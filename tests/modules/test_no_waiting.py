@@ -4,9 +4,11 @@ The steps run on torch's `meta` device, which holds no values: whatever needs on
 a choice of rows by a mask, is an error there. What is brought from the CPU, which on a GPU is waited for too, is noted.
 """
 
+import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,11 +19,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import moe
+from moe.data.augment import augment, normalise
+from moe.modules.callbacks import AveragedWeights, FiniteGuard
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.expert import Expert
+from moe.modules.recipe import optimizer_of
 from moe.nets import mixture, stacked
 from moe.nets.mixture import Frozen
 from moe.nets.stacked import StackedMixture
+from moe.schema import Augment
 
 B, K, E = 6, 10, 3
 META = torch.device("meta")
@@ -121,6 +127,44 @@ def test_an_experts_step_waits_for_nothing(net: dict[str, Any]) -> None:
     module.train_means.begin(META)
     assert brought(lambda: module.training_step(batch(), 0).backward()) == []
     assert module.train_means._count == B
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+@pytest.mark.parametrize("overrides", [(), ("base.recipe.muon=null",)], ids=["muon", "sgd"])
+def test_guard_optimiser_and_average_wait_for_nothing(overrides: tuple[str, ...], clip: float | None) -> None:
+    recipe = asdict(moe.compose(*overrides).base.recipe)
+    module = Expert(NETS[0], [3, 32, 32], K, recipe).to(META).train()
+    module.train_means.begin(META)
+    optimizer, guard, average = optimizer_of(module, recipe), FiniteGuard("base", 100, clip), AveragedWeights(0.9)
+    average._average_model = SimpleNamespace(module=copy.deepcopy(module))  # type: ignore[assignment]
+    trainer: Any = SimpleNamespace(world_size=1, global_step=0, is_last_batch=False)
+
+    def step() -> None:
+        trainer.global_step += 1
+        loss = module.training_step(batch(), 0)
+        guard.on_before_backward(trainer, module, loss)
+        loss.backward()
+        guard.on_before_optimizer_step(trainer, module, optimizer)
+        optimizer.step()
+        for callback in (guard, average):
+            callback.on_train_batch_end(trainer, module, None, None, 0)
+
+    # The first step takes the weights as they are, the second makes an average.
+    assert brought(step) == [] and brought(step) == []
+    assert average._latest_update_step == 2
+
+
+@pytest.mark.parametrize("flip", [True, "alternating"])
+def test_images_are_made_without_waiting(flip: bool | str) -> None:
+    mirrored = torch.empty(B, dtype=torch.bool, device=META) if flip == "alternating" else None
+    drawn: Any = None  # a generator is of a device that holds values
+
+    def make() -> Tensor:
+        images = normalise(batch()[0].byte(), (0.5, 0.4, 0.3), (0.2,))
+        return augment(images, Augment(flip=flip, shift=2, cutout=8), drawn, mirrored)
+
+    make()  # what the images are normalised by is sent there once
+    assert brought(make) == []
 
 
 @pytest.mark.parametrize("gate", ["MLPGate", "ConvGate", "LinearGate", "ConfidenceGate", "ConstantGate"])
