@@ -7,7 +7,7 @@ from statistics import fmean, median
 import pytest
 
 from moe import verdict
-from moe.verdict import Latency
+from moe.verdict import Contest, Latency
 
 STUDY = Path(__file__).parents[1] / "experiments" / "verdict"
 TABLE = runpy.run_path(str(STUDY / "table.py"))
@@ -55,3 +55,72 @@ def test_every_rival_of_the_sweep_is_explained() -> None:
     said = (STUDY / "README.md").read_text()
     for path in sorted((STUDY.parents[1] / "conf" / "rival").glob("*.yaml")):
         assert f"`{path.stem}`" in said, path.stem
+
+
+def compared(folder: Path) -> dict[tuple[str, str], Contest]:
+    return {(one.one, one.other): one for one in verdict.contests(verdict.rivals(TABLE["read"](folder)))}
+
+
+def points(one: Contest, digits: int = 1) -> str:
+    return f"{abs(100 * one.difference.mean):.{digits}f}"
+
+
+def between(one: Contest) -> str:
+    assert one.difference.ci95 is not None
+    return "[{:.1f}, {:.1f}]".format(*sorted(abs(100 * end) for end in one.difference.ci95))
+
+
+def test_what_the_readme_at_the_top_says_of_specialists() -> None:
+    held, narrow = compared(TABLE["RESULTS"]), compared(TABLE["NARROW"])
+    hard = {other: one for (name, other), one in held.items() if name == "hard"}
+    cascades = sorted(held["cascaded", other].difference.mean for other in ("cascade", "tuned_cascade"))
+    said = " ".join(TOP.read_text().split())
+    for sentence in (
+        f"are {points(hard['ensemble'])} points ahead of an average of two bases, and {points(hard['tuned'])} ahead of",
+        f"they are {100 * cascades[0]:.1f} to {100 * cascades[1]:.1f} ahead of cascades of bases",
+        f"one network with more channels is {points(hard['wider'])} ahead at the same cost {between(hard['wider'])}: "
+        f"within chance once all comparisons are corrected for, but in networks half as wide it is "
+        f"{points(narrow['hard', 'wider'])} ahead, beyond it",
+        f"these are {points(hard['routed uniform'])} ahead of a plain average of base and specialist",
+        f"the routed specialist alone is {points(hard['routed specialists'])} ahead of them, within chance",
+    ):
+        assert sentence in said
+    ahead = [hard["ensemble"], hard["tuned"], hard["routed uniform"]]
+    ahead += [held["cascaded", "cascade"], held["cascaded", "tuned_cascade"]]
+    assert {one.sign for one in ahead} == {1} and narrow["hard", "wider"].sign == -1
+    assert [hard[name].sign for name in ("wider", "longer", "routed specialists")] == [0, 0, 0]
+
+
+def test_what_the_readme_at_the_top_says_of_mixed_kernels() -> None:
+    held, narrow = compared(TABLE["RESULTS"]), compared(TABLE["NARROW"])
+    said = " ".join(TOP.read_text().split())
+    tuned, ensemble, wider = (held["kernels", other] for other in ("tuned", "ensemble", "wider"))
+    assert (
+        f"It is ahead of averages of two networks by {points(tuned)} and {points(ensemble)} points and of the mixture "
+        f"of specialists by {points(held['hard', 'kernels'])}; its {points(wider)} on one network with more channels "
+        f"{between(wider)} are within chance once all comparisons are corrected for."
+    ) in said
+    assert (tuned.sign, ensemble.sign, held["hard", "kernels"].sign, wider.sign) == (1, 1, -1, 0)
+    own = [one for (name, _), one in narrow.items() if name == "kernels"]
+    tuned, ensemble, wider = (narrow["kernels", other] for other in ("tuned", "ensemble", "wider"))
+    assert {one.sign for one in own} == {1}  # of every rival
+    assert (
+        f"it is ahead of every rival: of those averages by {points(tuned)} and {points(ensemble)}, of the mixture of "
+        f"specialists by {points(narrow['hard', 'kernels'])}, and of one network with more channels by {points(wider)} "
+        f"{between(wider)}."
+    ) in said
+
+
+def test_what_the_readme_at_the_top_says_of_wide_networks() -> None:
+    held = compared(STUDY / "s")
+    base, ensemble = held["hard", "base"], held["hard", "ensemble"]
+    assert base.difference.ci95 is not None and ensemble.difference.ci95 is not None
+    low, high = (100 * end for end in base.difference.ci95)
+    less, more = sorted(-100 * end for end in ensemble.difference.ci95)
+    said = " ".join(TOP.read_text().split())
+    assert (
+        f"over three seeds the mixture is {points(base, 2)} points above its base [{low:+.2f}, {high:+.2f}], and an "
+        f"average of two bases, at the same cost to run, {points(ensemble, 2)} above the mixture [{less:+.2f}, "
+        f"{more:+.2f}]; both are within chance."
+    ) in said
+    assert (base.sign, ensemble.sign) == (0, 0)
