@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from moe.errors import StoreError
 from moe.store.entry import CHECKSUM, RECORD, TENSORS, Entry, digest, read
-from moe.store.files import sweep, write_durably, write_whole
+from moe.store.files import held, sweep, write_durably, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,15 +115,8 @@ class Store:
         """
         self._locks.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._locks / f"{key}.lock", is_singleton=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info("%s: another process is at work on %s; waiting for it", what, key)
-            lock.acquire()
-        try:
+        with held(lock, f"{what}: another process is at work on {key}"):
             yield
-        finally:
-            lock.release()
 
     def present(self) -> list[str]:
         """The key of every entry, damaged ones included."""

@@ -1,12 +1,18 @@
-"""Files written whole or not at all, whatever ends the process or fills the disk meanwhile."""
+"""Files written whole or not at all, whatever ends the process or fills the disk meanwhile, and waited for in turn."""
 
+import logging
 import os
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from moe.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 # A write takes moments: what is older was left by a process that was killed.
 ABANDONED_SECONDS = 3600.0
@@ -42,3 +48,17 @@ def sweep(path: Path, seconds: float) -> None:
         with suppress(OSError):
             if time.time() - left.stat().st_mtime >= seconds:
                 left.unlink()
+
+
+@contextmanager
+def held(lock: FileLock, busy: str) -> Iterator[None]:
+    """Hold a lock alone among all processes; says so once, by `busy`, where another has it."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("%s; waiting for it", busy)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,7 +1,6 @@
 """What a sweep and its jobs leave beside their results: `sweep.json`, and `failure.json` where a job failed."""
 
 import json
-import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +14,8 @@ from moe.results.files import RESULTS, SCHEMA
 from moe.schema import Config, Plain
 from moe.settings import differences, places
 from moe.store import write_whole
+from moe.store.files import held
 
-log = logging.getLogger(__name__)
 SWEEP, FAILURE = "sweep.json", "failure.json"
 DEEPEST = 2  # so many folders below its sweep's a job's is at most
 NOT_STARTED, SILENT = "it was not started", "it ended without a word"
@@ -201,13 +200,5 @@ def taken(run: Path) -> bool:
 def alone(run: Path) -> Iterator[None]:
     """Hold a run's folder alone among all processes; says so once where another has it."""
     run.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("another process is at work on %s; waiting for it", run)
-        lock.acquire()
-    try:
+    with held(FileLock(run / ".lock"), f"another process is at work on {run}"):
         yield
-    finally:
-        lock.release()
