@@ -16,6 +16,7 @@ NO_DIFFERENCE = (
     *("experiment", "seed", "plan", "report", "checkpoint_seconds", "paths.", "logger."),
     *("data.name", "data.root", "data.download", "data.fingerprint"),
     *("trainer.enable_progress_bar", "trainer.log_every_n_steps"),
+    "taxonomy.name",  # its tree is told apart, whatever that is called
 )
 
 

@@ -30,6 +30,13 @@ def test_other_data_and_other_protocols_have_seeds_of_their_own(make: Make) -> N
     assert not any("seed lost" in note for note in notes(rows(runs), differing(runs)))
 
 
+def test_one_tree_by_two_names_is_one_row(make: Make) -> None:
+    runs = [make(0, taxonomy__name="mine"), make(1, taxonomy__name="cifar10")]
+    assert [row.n for row in rows(runs)] == [2] and differing(runs) == []
+    runs.append(make(0, taxonomy__name="mine", taxonomy__branches={"a": [0], "b": [1]}))
+    assert sorted(row.n for row in rows(runs)) == [1, 2]
+
+
 def test_a_row_for_each_run_lacks_no_seed(make: Make) -> None:
     made = [rows([make(seed, name="a")])[0] for seed in (0, 1)]
     assert not any("seed lost" in note for note in notes(made, []))
