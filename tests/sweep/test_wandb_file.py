@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 def written(process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Runs `python -m moe.train sweep=wandb OVERRIDES...`; the file that it wrote."""
     monkeypatch.delenv("WANDB_PROJECT", raising=False)
-    monkeypatch.setenv("WANDB_ENTITY", "somebody")
+    monkeypatch.delenv("WANDB_ENTITY", raising=False)
 
     def write(*overrides: str) -> Path:
         done = process("moe.train", "sweep=wandb", *overrides, cwd=tmp_path)
@@ -39,7 +39,7 @@ def written(process: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
         begin, work = (line.strip() for line in done.stdout.splitlines() if line.startswith("  "))
         assert begin == f"wandb sweep {path.relative_to(tmp_path)}"
         # A team that the config names goes before the variable's.
-        entity = "team" if "logger.entity=team" in overrides else "somebody"
+        entity = "team" if "logger.entity=team" in overrides else os.environ.get("WANDB_ENTITY", "ENTITY")
         assert work.startswith(f"wandb agent {entity}/")
         return Path(path)
 
@@ -100,6 +100,7 @@ def test_the_file_says_what_was_asked_for(written: Callable[..., Path]) -> None:
 def test_an_experiment_that_is_a_sweep_by_itself_is_searched_by_its_own_values(
     written: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("WANDB_ENTITY", "somebody")
     path = written("experiment=verdict", "seed=3,4")
     said: Any = load_sweep_config(str(path))
     assert said["parameters"]["seed"] == {"values": [3, 4]}

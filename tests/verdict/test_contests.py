@@ -9,6 +9,7 @@ from moe.errors import StoreError
 from moe.schema import CONDITIONAL
 from moe.verdict import contests, headline, notes, rivals
 from moe.verdict.contests import CHEAP, KINDS, RIVALS, WITHIN, same
+from moe.verdict.significance import holm
 from tests.verdict.contested import bits, run
 
 T1 = 12.706205  # Student's t of one degree of freedom, 97.5 %
@@ -60,8 +61,8 @@ def test_a_tenth_is_a_tenth_of_what_the_other_costs() -> None:
 def test_networks_of_mixed_kernels_are_mixtures_however_they_were_chosen() -> None:
     kernels = {"base.net._target_": CONDITIONAL}
     runs = [run("hard", 0, 8), run("wider", 0, 7), run("base", 0, 7, config=kernels)]
-    families = {one.other: one.question for one in contests(rivals(runs)) if one.one == "hard"}
-    assert families == {"wider": RIVALS, "base": KINDS, "routed uniform": KINDS}
+    asked = {one.other: one.question for one in contests(rivals(runs)) if one.one == "hard"}
+    assert asked == {"wider": RIVALS, "base": KINDS, "routed uniform": KINDS}
 
 
 def test_a_single_seed_is_not_judged_where_others_have_several() -> None:
@@ -223,6 +224,18 @@ def test_the_mixture_of_kernels_is_held_against_what_is_no_mixture() -> None:
     # Beside the other mixture it is one more.
     assert ("hard", "kernels") in [(one.one, one.other) for one in held if one.question == KINDS]
     assert "kernels" not in [one.other for one in held if one.question == RIVALS]
+
+
+def test_the_correction_is_over_all_that_is_asked() -> None:
+    rights = {"hard": (8, 9, 9), "cascaded": (8, 8, 9), "longer": (6, 7, 6), "wider": (5, 4, 4), "soft": (7, 9, 8)}
+    made = [run(rival, seed, right) for rival, all_ in rights.items() for seed, right in enumerate(all_)]
+    made += [run("kernels", seed, right, config={"base.match": "kernels"}) for seed, right in enumerate((9, 10, 10))]
+    held = contests(rivals(made))
+    assert {one.question for one in held} == {RIVALS, KINDS, CHEAP, WITHIN}
+    ps = [one.p for one in held if one.p is not None]
+    assert len(ps) == len(held) and [one.corrected for one in held] == pytest.approx(holm(ps))
+    # The least p is multiplied by how many there are, of all four questions together.
+    assert min(one.corrected or 0 for one in held) == pytest.approx(len(held) * min(ps))
 
 
 def test_two_configs_of_one_rival_are_refused_by_what_differs() -> None:
