@@ -66,7 +66,7 @@ class ImageDataModule(LightningDataModule):
         whole = self.dataset.test if split == "test" else self.dataset.train
         where = index if split == "test" else getattr(self.indices, split)[index]
         made = torch.empty((len(where), *whole.images.shape[1:]), dtype=torch.uint8, memory_format=torch.channels_last)
-        for part, to in zip(where.split(COPIED), made.split(COPIED), strict=True):
+        for part, to in zip(torch.split(where, COPIED), torch.split(made, COPIED), strict=True):
             to.copy_(whole.images[part])
         return made
 
