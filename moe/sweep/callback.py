@@ -14,6 +14,7 @@ from moe.sweep.jobs import hydra_flags
 from moe.sweep.record import Sweep
 
 _begun: list[Sweep] = []
+HERE = ("basic", "together", "processes", "slurm_local")  # the launchers whose jobs are on this machine
 
 
 class SweepCallback(Callback):
@@ -24,7 +25,8 @@ class SweepCallback(Callback):
         with suppress(OmegaConfBaseException):  # a folder of the user's own may need what only a job has
             OmegaConf.select(config, "hydra.sweep.subdir")  # jobs are named by what is swept, which is known here
         folder, overrides = Path(str(config.hydra.sweep.dir)), list(config.hydra.overrides.task)
-        sweep = Sweep(folder, overrides, swept, flags=hydra_flags(config))
+        here = config.hydra.runtime.choices["hydra/launcher"] in HERE
+        sweep = Sweep(folder, overrides, swept, flags=hydra_flags(config), here=here)
         sweep.write()
         _begun.append(sweep)
 

@@ -66,27 +66,39 @@ def _compare(sweep: Sweep, failed: list[Failure]) -> None:
         print(f"\npage  {file}")
     except Exception as error:  # it can be drawn again, and whether the jobs went well is another question
         print(f"moe: {file} could not be drawn: {record.line(error)}", file=sys.stderr)
-    _judge(sweep, runs)
+    _judge(sweep, runs, timed=sweep.here and not failed and not faults)
 
 
-def _judge(sweep: Sweep, runs: "list[Run]") -> None:
-    """Print the verdict of a sweep over rivals, and leave it as a page."""
+def _judge(sweep: Sweep, runs: "list[Run]", timed: bool) -> None:
+    """Print the verdict of a sweep over rivals, and leave it as a page; `timed`: measure latency where none is kept."""
     if len({run.config.get("rival") for run in runs} - {None}) < 2:
         return
     from moe import verdict
 
+    width = shutil.get_terminal_size().columns
     try:
         found = verdict.rivals(runs)
         held, latency = verdict.contests(found), verdict.Latency.read(sweep.folder / verdict.LATENCY)
-        print(f"\n{verdict.text(found, held, latency, shutil.get_terminal_size().columns)}")
+        print(f"\n{verdict.text(found, held, latency, width)}")
         from moe.report import verdict as page
 
-        page.write(sweep.folder / page.PAGE, sweep.name, found, held, latency)
-        print(f"\npage  {sweep.folder / page.PAGE}")
-        again = ["python", "-m", "moe.verdict", str(sweep.folder), "--latency", "--html", str(sweep.folder / page.PAGE)]
-        print(f"latency  {shlex.join(again)}")
+        file = sweep.folder / page.PAGE
+        page.write(file, sweep.name, found, held, latency)
+        print(f"\npage  {file}")
+        if latency is not None and latency.covers(found):
+            return
+        if not (timed and all(run.config["report"] for run in runs)):
+            again = ["python", "-m", "moe.verdict", str(sweep.folder), "--latency", "--html", str(file)]
+            print(f"latency  {shlex.join(again)}")
+            return
+        # After all else, since it takes minutes, and is no part of whether the mixture pays.
+        print("latency  how long an image takes each rival is being measured (not with report=false)", flush=True)
+        latency = verdict.measure(found)
+        latency.write(sweep.folder / verdict.LATENCY)
+        print(f"\n{verdict.latency_text(found, latency, width)}")
+        page.write(file, sweep.name, found, held, latency)
     except Exception as error:  # as above
-        print(f"moe: {sweep.folder / 'verdict.html'} could not be made: {record.line(error)}", file=sys.stderr)
+        print(f"moe: the verdict of {sweep.folder} is not complete: {record.line(error)}", file=sys.stderr)
 
 
 def _failures(failed: list[Failure]) -> str:

@@ -3,7 +3,7 @@
 from moe.verdict.caveats import notes
 from moe.verdict.contests import MIXTURE, Contest, contests, is_mixture, rivals, same
 from moe.verdict.latency import LATENCY, Latency, Spread, measure
-from moe.verdict.tables import contest_columns, headline, plain, regret_columns, rival_columns, text
+from moe.verdict.tables import contest_columns, headline, latency_text, plain, regret_columns, rival_columns, text
 
 __all__ = [
     "LATENCY",
@@ -15,6 +15,7 @@ __all__ = [
     "contests",
     "headline",
     "is_mixture",
+    "latency_text",
     "measure",
     "notes",
     "plain",

@@ -49,10 +49,10 @@ def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | 
     if before := uncounted(found):
         yield before
     if latency is not None:
-        yield from _of_latency(found, latency)
+        yield from of_latency(found, latency)
 
 
-def _of_latency(found: Mapping[str, Row], latency: Latency) -> Iterator[str]:
+def of_latency(found: Mapping[str, Row], latency: Latency) -> Iterator[str]:
     """What was clocked and where, and what is not of the runs at hand or may not be."""
     seeds = sorted({latency.seeds[name] for name in found if name in latency.seeds})
     load = "" if latency.load is None else f" at a load of {latency.load:.1f}"

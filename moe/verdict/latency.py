@@ -78,6 +78,10 @@ class Latency:
                 made.update(dict.fromkeys(names, spread))
         return made
 
+    def covers(self, found: Mapping[str, Row]) -> bool:
+        """Whether it is of these very runs, every rival of them."""
+        return bool(self.batches) and all(set(self.spreads(found, batch)) == set(found) for batch in self.batches)
+
     def others(self, found: Mapping[str, Row]) -> list[str]:
         """The rivals that were measured by other runs than those found."""
         return [name for name, row in found.items() if name in self.keys and not self._of(name, row)]

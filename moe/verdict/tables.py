@@ -1,7 +1,7 @@
 """The verdict's tables as columns, and all of it as plain text."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from moe.comparison import Row
@@ -9,7 +9,7 @@ from moe.comparison.columns import Column, difference, numbers, percent, scaled
 from moe.comparison.text import fitted
 from moe.results.table import SIGNIFICANT
 from moe.schema import Plain
-from moe.verdict.caveats import notes
+from moe.verdict.caveats import notes, of_latency
 from moe.verdict.contests import MIXTURE, RIVALS, WITHIN, Contest
 from moe.verdict.latency import Latency
 
@@ -37,12 +37,14 @@ def rival_columns(found: Mapping[str, Row], latency: Latency | None) -> list[Col
         numbers("parameters", [row.mean("parameters") for row in rows], "{:,.0f}"),
         Column("as matched", matched := [_matched(row) for row in rows], matched, left=True),
     ]
-    for batch in latency.batches if latency else []:
-        assert latency is not None
+    return [*shown, *(_latency_columns(found, latency) if latency else [])]
+
+
+def _latency_columns(found: Mapping[str, Row], latency: Latency) -> Iterator[Column]:
+    for batch in latency.batches:
         spreads = latency.spreads(found, batch)
         medians = [spreads[name].median if name in spreads else None for name in found]
-        shown.append(Column(f"ms at {batch}", [str(spreads.get(name, "")) for name in found], medians))
-    return shown
+        yield Column(f"ms at {batch}", [str(spreads.get(name, "")) for name in found], medians)
 
 
 def _matched(row: Row) -> str:
@@ -165,6 +167,13 @@ def text(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | N
             "\n".join(said),
         ]
     )
+
+
+def latency_text(found: Mapping[str, Row], latency: Latency, width: int) -> str:
+    """How long an image takes each rival, in a table that fits `width`, and of what that is."""
+    name, *_ = rival_columns(found, None)
+    said = [textwrap.fill(note, width) for note in of_latency(found, latency)]
+    return "\n\n".join([fitted(name, list(_latency_columns(found, latency)), width), "\n".join(said)])
 
 
 def _mean(row: Row, part: str) -> float:

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from moe import compare
+from moe.config import CONF
 from moe.errors import StoreError
 from moe.report import comparison
 from moe.sweep import ending
+from moe.sweep.callback import HERE
 from moe.sweep.record import Sweep
 from tests.pages import Tables
 from tests.sweep.running import arguments
@@ -159,6 +161,11 @@ def test_a_page_that_cannot_be_drawn_takes_nothing_else_away(
     said = capsys.readouterr()
     assert said.out.lstrip().startswith("#  experiment  n") and "page" not in said.out
     assert said.err == f"moe: {folder / 'compare.html'} could not be drawn: RuntimeError: no ink\n"
+
+
+def test_of_every_launcher_it_is_known_whether_its_jobs_are_on_this_machine() -> None:
+    launchers = {"basic", *(file.stem for file in (CONF / "hydra" / "launcher").glob("*.yaml"))}
+    assert launchers - set(HERE) == {"slurm", "ray"} and set(HERE) <= launchers
 
 
 def test_an_error_that_no_user_can_mend_shows_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

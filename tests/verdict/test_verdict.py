@@ -1,6 +1,7 @@
 """A real `experiment=verdict` on digits, two seeds of four rivals, whose table and page are read back."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -17,8 +18,11 @@ from moe.data import sources
 from moe.data.batches import Pixels
 from moe.data.module import split_images
 from moe.data.splits import split
+from moe.errors import StoreError
 from moe.inference import logits
 from moe.results.bits import unpack
+from moe.sweep import ending
+from moe.sweep.record import Sweep
 from moe.verdict import LATENCY, Latency, latency, rivals
 from moe.verdict.__main__ import main
 
@@ -148,6 +152,43 @@ def test_latency_is_measured_kept_and_shown(verdict: tuple[Path, str], capsys: p
     code, _, err = judged(capsys, folder)
     assert code == 1 and err.strip() == f"moe: {folder / LATENCY} is damaged: measure again with --latency"
     (folder / LATENCY).unlink()
+
+
+def test_a_sweep_that_writes_reports_measures_latency_at_its_end_and_once(
+    verdict: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = verdict[0].parent / "reported"  # beside it, for the store
+    shutil.copytree(verdict[0], folder, ignore=shutil.ignore_patterns(LATENCY))
+    for file in folder.rglob("results.json"):
+        said = json.loads(file.read_text())
+        said["config"]["report"] = True
+        file.write_text(json.dumps(said))
+    lines = ("latency  python -m moe.verdict", "latency  how long an image takes each rival is being measured")
+
+    def ended(here: bool) -> list[bool]:
+        assert ending.end(Sweep(folder, [], [], here=here), None) == 0
+        said = capsys.readouterr()
+        assert said.err == ""
+        return [line in said.out for line in lines]
+
+    assert ended(here=False) == [True, False] and not (folder / LATENCY).exists()
+    assert ended(here=True) == [False, True]
+    kept = Latency.read(folder / LATENCY)
+    assert kept is not None and set(kept.seconds) == set(RIVALS) and kept.covers(rivals(collect([folder])[0]))
+    assert (folder / "verdict.html").read_text().count("<svg") == 5  # two of them against milliseconds
+    monkeypatch.setattr("moe.verdict.measure", None)
+    assert ended(here=True) == [False, False]
+    # Where it cannot be measured the verdict is there without it.
+    (folder / LATENCY).unlink()
+
+    def gone(found: object) -> Latency:
+        raise StoreError("the networks are gone")
+
+    monkeypatch.setattr("moe.verdict.measure", gone)
+    assert ending.end(Sweep(folder, [], [], here=True), None) == 0
+    said = capsys.readouterr()
+    assert said.err == f"moe: the verdict of {folder} is not complete: the networks are gone\n"
+    assert "The mixture is " in said.out and (folder / "verdict.html").read_text().count("<svg") == 3
 
 
 def test_each_repeat_has_other_images_and_they_are_all_rivals(
