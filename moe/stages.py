@@ -10,7 +10,7 @@ from moe.store import digest as digest
 from moe.taxonomy import Node, Tree
 
 # Raised when the code changes what the same inputs train to.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def step_flops(module: nn.Module, recipe: Mapping[str, Any], count: int) -> floa
         return 0.0
     with torch.device("meta"):
         turns = [
-            stacked * cost.flops(orthogonal, torch.empty(len(kernel) // stacked, kernel[0].numel()))
+            cost.flops(orthogonal, torch.empty(stacked, len(kernel) // stacked, kernel[0].numel()))
             for kernel, stacked in kernels(module)
         ]
     return float(sum(turns) * len(sizes(count, recipe["batch_size"], bool(recipe.get("even_batches")))))

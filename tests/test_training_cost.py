@@ -103,15 +103,16 @@ def test_muons_products_by_hand() -> None:
     def turned(a: int, b: int) -> int:
         return 5 * (4 * a * a * b + 2 * a**3)
 
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 50, 3), nn.Flatten(), nn.Linear(50, 2)).to("meta")
+    first = nn.Conv2d(1, 3, 1)  # which Muon has not
+    net = nn.Sequential(first, nn.Conv2d(3, 4, 3), nn.Conv2d(4, 50, 3), nn.Flatten(), nn.Linear(50, 2)).to("meta")
     muon = {"muon": {"lr": 0.1, "momentum": 0.6}, "batch_size": 10}
-    # 25 images by ten are three steps. The second has 50 rows of 36, and is turned by its 36 columns.
+    # 25 images by ten are three steps. The third has 50 rows of 36, and is turned by its 36 columns.
     assert step_flops(net, muon, 25) == 3 * (turned(4, 27) + turned(36, 50))
     assert step_flops(net, {**muon, "muon": None}, 25) == 0
-    net[0].requires_grad_(False)
+    net[1].requires_grad_(False)
     assert step_flops(net, muon, 25) == 3 * turned(36, 50)
     # Two kernels that one parameter stacks are two matrices.
-    mixed = CondConv2d([nn.Conv2d(3, 4, 3, bias=False) for _ in range(2)]).to("meta")
+    mixed = nn.Sequential(first, CondConv2d([nn.Conv2d(3, 4, 3, bias=False) for _ in range(2)])).to("meta")
     assert step_flops(mixed, muon, 10) == 2 * turned(4, 27)
 
 

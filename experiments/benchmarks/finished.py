@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from moe.inference import best_device
+from moe.provenance import git_revision
 from moe.training import machine
 
 FEW, MANY, TURNS = 4, 24, 5
@@ -42,6 +43,7 @@ def main() -> None:
     each = [(there - here) / (MANY - FEW) for here, there in turns]
     found = {
         "machine": machine(best_device("auto")),
+        "git": git_revision(),
         "load": load,
         "jobs": {"few": FEW, "many": MANY},
         "seconds": {"first": first, "few again": few, "many again": many},

@@ -23,6 +23,7 @@ from turns import DEVICE, over, random_images, seconds
 import moe
 from moe import memory
 from moe.modules.fit import precision_for
+from moe.provenance import git_revision
 from moe.sizes import resolved
 from moe.training import machine, peak_memory
 
@@ -86,6 +87,7 @@ def main() -> None:
     turns = 2 if SHORT in sys.argv else 7
     found: dict[str, Any] = {
         "machine": machine(DEVICE),
+        "git": git_revision(),
         "load": os.getloadavg()[0],
         "torch": torch.__version__,
         "short": SHORT in sys.argv,

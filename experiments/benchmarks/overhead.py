@@ -29,6 +29,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from turns import file_of
 
 from moe.modules import fit as fitting
+from moe.provenance import git_revision
 from moe.training import machine
 
 WIDTH = 128
@@ -133,6 +134,7 @@ def main() -> None:
     quartile = {name: statistics.quantiles(times, n=4)[0] for name, times in spent.items()}
     found = {
         "machine": machine(DEVICE),
+        "git": git_revision(),
         "load": os.getloadavg()[0],
         "epochs": epochs,
         "repetitions": repetitions,

@@ -17,6 +17,7 @@ from torch import nn
 from moe import memory
 from moe.modules.fit import CPU_BF16
 from moe.nets.vgg import VGG
+from moe.provenance import git_revision
 from moe.training import machine
 
 REPEATS, ENOUGH = 7, 5.0  # runs, and the seconds after which no further one is made
@@ -65,6 +66,7 @@ def main() -> None:
     }
     found = {
         "machine": machine(torch.device("cpu")),
+        "git": git_revision(),
         "bf16": [name for name in CPU_BF16 if getattr(torch.cpu, name)()],
         "fp32_over_bf16": {name: round(ratio, 2) for name, ratio in ratios.items()},
     }

@@ -9,6 +9,9 @@ turns.
 - network: forward and backward passes in channels-last memory; beside it in PyTorch's own order
 - images: a batch picked from one resident uint8 tensor and normalised; beside a DataLoader of single images
 - augmentation: a batch at once, each image by its own draw; beside torchvision's transforms, image by image
+- guard: whether loss and gradients are finite, in one pass that nothing waits for, and the weights kept until that is
+  known; beside a question for each gradient whose answer is waited for
+- optimiser: Muon for kernels, in bf16 where the network learns in it, and SGD for the rest; beside the same in fp32
 - average: of the weights, kept on the device by one call for all; beside a loop over them
 
 `--short` is for seeing that it works.
@@ -20,6 +23,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -33,8 +37,11 @@ import moe
 from moe import memory
 from moe.data.augment import augment
 from moe.data.batches import Batches, Examples, Pixels
+from moe.modules.callbacks import FiniteGuard
 from moe.modules.expert import Expert
 from moe.modules.fit import precision_for
+from moe.modules.recipe import optimizer_of
+from moe.provenance import git_revision
 from moe.schema import Config
 from moe.sizes import resolved
 from moe.training import machine
@@ -96,6 +103,39 @@ def averages(module: Expert) -> dict[str, Step]:
     return {"as it is": lambda: move(mean, weights, 1), "plain": plain}
 
 
+def learning(config: Config) -> Expert:
+    """A module all of whose learned parameters have a gradient."""
+    module = Expert(config.base.net, list(SHAPE), CLASSES, asdict(config.base.recipe)).to(DEVICE).train()
+    for parameter in module.parameters():
+        parameter.grad = torch.randn_like(parameter) if parameter.requires_grad else None
+    return module
+
+
+def guards(config: Config) -> dict[str, Step]:
+    module = learning(config)
+    optimizer, guard = optimizer_of(module, module.recipe, bf16=False), FiniteGuard("base")
+    loss = torch.zeros((), device=DEVICE)
+    trainer: Any = SimpleNamespace(world_size=1, global_step=1, is_last_batch=False)
+    guard.every = 2  # never a point at which it looks
+
+    def own() -> None:
+        guard.on_before_backward(trainer, module, loss)
+        guard.on_before_optimizer_step(trainer, module, optimizer)
+        guard.on_train_batch_end(trainer, module, None, None, 0)
+
+    def plain() -> None:
+        for tensor in (loss, *(p.grad for p in module.parameters() if p.grad is not None)):
+            if not torch.isfinite(tensor).all():
+                raise ValueError("not finite")
+
+    return {"as it is": own, "plain": plain}
+
+
+def optimisers(config: Config) -> dict[str, Step]:
+    sides = {"as it is": precision_for(config.trainer) == "bf16-mixed", "plain": False}
+    return {name: optimizer_of(learning(config), asdict(config.base.recipe), bf16).step for name, bf16 in sides.items()}
+
+
 def parts(config: Config, size: int) -> dict[str, dict[str, Step]]:
     """Each part of a step on batches of `size`, as it is and as it is commonly written."""
     # As many as CIFAR-10 has to learn from: of fewer, all would be normalised once.
@@ -113,6 +153,8 @@ def parts(config: Config, size: int) -> dict[str, dict[str, Step]]:
             "as it is": lambda: augment(images, how, drawn, mirrored),
             "plain": one_by_one(images, how.shift),
         },
+        "guard": guards(config),
+        "optimiser": optimisers(config),
         "average": averages(module),
     }
 
@@ -132,6 +174,7 @@ def main() -> None:
         measured[name] = {"milliseconds": middle, "plain over as it is": over(spent["plain"], spent["as it is"])}
     found = {
         "machine": machine(DEVICE),
+        "git": git_revision(),
         "load": load,
         "short": "--short" in sys.argv,
         "precision": precision_for(config.trainer),

@@ -26,6 +26,7 @@ from moe.frozen import outputs
 from moe.job import Job, planned
 from moe.modules.ensemble import mixture_nll
 from moe.nets.mixture import Frozen, Mixture
+from moe.provenance import git_revision
 from moe.schema import Config
 from moe.store import Store
 from moe.taxonomy import parse
@@ -101,6 +102,7 @@ def main() -> None:
     start_up = 20 + 3 * len(WIDTHS)
     found = {
         "machine": machine(inference.best_device("auto")),
+        "git": git_revision(),
         "epochs": EPOCHS,
         "widths": WIDTHS,
         "seconds": {

@@ -13,6 +13,7 @@ from typing import Any
 
 from moe.comparison.columns import percent
 from moe.comparison.estimate import estimate
+from moe.comparison.rows import short_revision
 from moe.provenance import in_words
 from moe.report.marked import markdown, put
 
@@ -32,7 +33,9 @@ def fine(ratio: dict[str, float], digits: int = 2) -> str:
 
 
 def machine(found: dict[str, Any]) -> str:
-    return in_words(found["machine"])
+    """What it was measured on and, but for files from before that was recorded, by which revision."""
+    by = f", by {short_revision(found['git'])}" if found.get("git") else ""
+    return in_words(found["machine"]) + by
 
 
 def sweep(found: dict[str, Any]) -> Iterator[str]:
@@ -77,7 +80,7 @@ def together(found: dict[str, Any]) -> Iterator[str]:
 
 def precision(found: list[dict[str, Any]]) -> Iterator[str]:
     rows = [[name, *(f"{one['fp32_over_bf16'][name]:.2f}" for one in found)] for name in found[0]["fp32_over_bf16"]]
-    yield markdown(["fp32's time over bf16's", *(machine(one) for one in found)], rows)
+    yield markdown(["fp32's time over bf16's", *(in_words(one["machine"]) for one in found)], rows)
     for one in found:
         yield f"{machine(one)}: {_multiplies(one)}."
     yield "Below 1, bf16 is slower."
@@ -189,7 +192,8 @@ def steps(found: dict[str, Any]) -> Iterator[str]:
     )
     yield (
         "As commonly written: the network in PyTorch's own order of memory and not channels-last; images put together "
-        "one by one by a DataLoader; torchvision's transforms, image by image; a loop over the weights."
+        "one by one by a DataLoader; torchvision's transforms, image by image; of each gradient the question whether "
+        "it is finite, whose answer is waited for; Muon's products in fp32; a loop over the weights."
     )
 
 

@@ -39,6 +39,7 @@ from moe.modules.fit import fit
 from moe.modules.together import GatesTogether, fit_together, mixture_nlls
 from moe.nets.mixture import Frozen
 from moe.nets.stacked import StackedMixture
+from moe.provenance import git_revision
 from moe.schema import Config
 from moe.training import machine
 
@@ -187,6 +188,7 @@ def main() -> None:
     epochs, repetitions = (int(value) for value in (*sys.argv[1:], *("4", "5")[len(sys.argv) - 1 :]))
     found: dict[str, Any] = {
         "machine": machine(DEVICE),
+        "git": git_revision(),
         "load": os.getloadavg()[0],
         "epochs": epochs,
         "repetitions": repetitions,

@@ -54,12 +54,12 @@ def shift(images: Tensor, pixels: int, generator: Generator) -> Tensor:
     return _laid_out_like(images, moved)
 
 
-def cutout(images: Tensor, size: int, generator: Generator) -> Tensor:
-    """Set one size x size square of each image (B, C, H, W) to zero.
+def cutout(images: Tensor, size: int, generator: Generator, colour: "Tensor | int" = 0) -> Tensor:
+    """Fill one size x size square of each image (B, C, H, W) with one colour, a number or one a channel (C, 1, 1).
 
     Its centre is uniform over the image's pixels, so that near an edge part of the square falls
     outside; the paper found that to matter. Of an even size the centre is the pixel right of and
-    below the middle. Zero is the mean colour where the images are normalised, as in the paper.
+    below the middle. The paper's colour is the mean one of all images, which is zero where these are normalised.
     Source: DeVries and Taylor 2017, "Improved Regularization of Convolutional Neural Networks with
     Cutout".
     """
@@ -67,11 +67,17 @@ def cutout(images: Tensor, size: int, generator: Generator) -> Tensor:
     rows = _in_interval(count, height, size, generator, images.device)
     columns = _in_interval(count, width, size, generator, images.device)
     square = (rows[:, :, None] & columns[:, None, :])[:, None]
-    return _laid_out_like(images, images.masked_fill(square, 0))
+    return _laid_out_like(images, torch.where(square, colour, images))
 
 
-def augment(images: Tensor, augment: "Augment", generator: Generator, mirrored: Tensor | None = None) -> Tensor:
-    """Apply what is on in a recipe's `augment` to images (B, C, H, W): shift, flip, cutout.
+def augment(
+    images: Tensor,
+    augment: "Augment",
+    generator: Generator,
+    mirrored: Tensor | None = None,
+    colour: "Tensor | int" = 0,
+) -> Tensor:
+    """Apply what is on in a recipe's `augment` to images (B, C, H, W): shift, flip, cutout, which fills in `colour`.
 
     Where `mirrored` (B,) is given it says which images are flipped; without it chance does.
     """
@@ -82,7 +88,7 @@ def augment(images: Tensor, augment: "Augment", generator: Generator, mirrored: 
     elif augment.flip:
         images = flip(images, generator)
     if augment.cutout > 0:
-        images = cutout(images, augment.cutout, generator)
+        images = cutout(images, augment.cutout, generator, colour)
     return images
 
 

@@ -57,6 +57,12 @@ class Pixels:
         """All images uint8 (N, C, H, W) as by a call, or None where they would take more than `RESIDENT_BYTES`."""
         return self(images) if 4 * images.numel() <= RESIDENT_BYTES else None
 
+    def mean_of(self, images: Tensor) -> Tensor:
+        """The mean colour (C, 1, 1) of images uint8 (N, C, H, W), at least one, as they are by a call, in fp32."""
+        total = images.sum(dim=(0, 2, 3), dtype=torch.int64).double()  # of which the images are not copied
+        mean = total[None, :, None, None] / (images.numel() // images.shape[1])
+        return normalise(mean, self.mean, self.std)[0].float()
+
 
 def sizes(count: int, batch_size: int, even: bool) -> list[int]:
     """How many of `count` images each batch has: `batch_size` and in the last what is left, or all nearly equal."""
@@ -103,6 +109,8 @@ class Batches:
         self.rank, self.world = rank, world
         self._sizes = sizes(len(examples), batch_size, even)
         self._normalised = pixels.resident(examples.images)
+        cut = augment is not None and augment.cutout > 0
+        self._colour: Tensor | int = pixels.mean_of(examples.images) if cut else 0
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -138,7 +146,7 @@ class Batches:
             images = self._images(index)
             if self.augment is not None and generator is not None:
                 turned = None if mirrored is None else mirrored[index]
-                images = augment(images, self.augment, generator, turned)
+                images = augment(images, self.augment, generator, turned, self._colour)
             yield images, examples.targets[index], *(tensor[index] for tensor in examples.along)
 
     def _images(self, index: Tensor) -> Tensor:

@@ -12,36 +12,38 @@ from torch.optim import Optimizer
 COEFFICIENTS, ITERATIONS = (3.4445, -4.775, 2.0315), 5
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
-    """A matrix (A, B) with the same singular vectors, whose singular values the iteration has brought near to one.
+def orthogonal(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Matrices (N, A, B) with the same singular vectors, whose singular values the iteration has brought near to one.
 
-    To between 0.68 and 1.13, but for those that were small beside the largest. In bf16 on a GPU, elsewhere in fp32:
-    most CPUs only emulate bf16, in which the iteration would take longer than the network itself. That is why this is
-    not `torch.optim.Muon`, which knows bf16 alone.
+    To between 0.68 and 1.13, but for those that were small beside the largest. It multiplies in `dtype`; `torch.optim.
+    Muon` knows bf16 alone, in which it would take longer than the network itself on a CPU that only emulates it.
     Source: Jordan et al. 2024, Muon: An optimizer for hidden layers in neural networks.
     """
-    tall = matrix.size(0) > matrix.size(1)
-    found = matrix.T if tall else matrix
-    found = found.bfloat16() if matrix.is_cuda else found.float()
-    found = found / found.norm().clamp(min=1e-7)  # so no singular value is above one
+    tall = matrices.size(-2) > matrices.size(-1)
+    found = (matrices.mT if tall else matrices).to(dtype)
+    found = found / found.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)  # so no singular value is above one
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
-        gram = found @ found.T
-        found = torch.addmm(found, torch.addmm(gram, gram, gram, beta=b, alpha=c), found, beta=a)
-    return (found.T if tall else found).to(matrix.dtype)
+        gram = found @ found.mT
+        found = torch.baddbmm(found, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), found, beta=a)
+    return (found.mT if tall else found).to(matrices.dtype)
 
 
 class Muon(Optimizer):
     """Turns `kernels` (O, I, h, w), as matrices (O, I x h x w), by the orthogonal matrix nearest to their momentum.
 
-    Each comes with how many one parameter stacks: (N x O, I, h, w) with N is N matrices, each turned by itself.
+    Each comes with how many one parameter stacks: (N x O, I, h, w) with N is N matrices, each turned by itself. What is
+    nearest is found in bf16 where `bf16` says so.
     Before each step a kernel is brought to the norm of such a matrix, sqrt(min(O, I x h x w)), as in airbench94_muon:
     so the rate says how far a kernel turns, however long it has learnt, and weight decay would change nothing. That is
     for kernels before a normalisation, which takes their size out again. Momentum is Nesterov's.
     Source: Jordan et al. 2024, and airbench94_muon.
     """
 
-    def __init__(self, kernels: Sequence[tuple[nn.Parameter, int]], lr: float, momentum: float) -> None:
+    def __init__(
+        self, kernels: Sequence[tuple[nn.Parameter, int]], lr: float, momentum: float, bf16: bool = False
+    ) -> None:
+        self.dtype = torch.bfloat16 if bf16 else torch.float32
         groups = [{"params": [kernel], "stacked": stacked} for kernel, stacked in kernels]
         super().__init__(groups, {"lr": lr, "momentum": momentum})
 
@@ -58,11 +60,11 @@ class Muon(Optimizer):
                     state["momentum"] = torch.zeros_like(kernel)
                 state["momentum"].lerp_(kernel.grad, 1 - group["momentum"])
                 towards = kernel.grad.lerp(state["momentum"], group["momentum"])
-                stacked = group["stacked"]
-                for one, to in zip(kernel.chunk(stacked), towards.chunk(stacked), strict=True):
-                    turn = orthogonal(to.flatten(1))
-                    one.mul_(math.sqrt(min(turn.shape)) / one.norm().clamp(min=1e-7))
-                    one.sub_(turn.view_as(one), alpha=group["lr"])
+                each = kernel.unflatten(0, (group["stacked"], -1))  # (N, O, I, h, w)
+                turns = orthogonal(towards.unflatten(0, (group["stacked"], -1)).flatten(2), self.dtype)
+                norms = each.flatten(2).norm(dim=(1, 2)).clamp(min=1e-7)
+                each.mul_((math.sqrt(min(turns.shape[1:])) / norms)[:, None, None, None, None])
+                each.sub_(turns.view_as(each), alpha=group["lr"])
         return loss
 
 

@@ -41,7 +41,8 @@ class RecipeModule(LightningModule):
         super().backward(loss if self.share == 1 else loss * self.share, *args, **kwargs)
 
     def configure_optimizers(self) -> Any:
-        optimizer = optimizer_of(self, self.recipe)
+        bf16 = self.recipe.get("muon") is not None and self.trainer.precision == "bf16-mixed"
+        optimizer = optimizer_of(self, self.recipe, bf16)
         if self.recipe["schedule"] == "constant" and not self.recipe["warmup"]:
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
@@ -52,24 +53,29 @@ class RecipeModule(LightningModule):
         return learning_rate_factor(self.recipe["schedule"], self.recipe["warmup"], step, steps)
 
 
-def optimizer_of(module: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """The optimiser of all that a module learns; with `muon` that of its kernels, beside `optimizer` for the rest."""
+def optimizer_of(module: nn.Module, recipe: Mapping[str, Any], bf16: bool) -> torch.optim.Optimizer:
+    """The optimiser of all that a module learns; with `muon` that of its kernels, beside `optimizer` for the rest.
+
+    `bf16` is whether the module learns in it, which Muon then does, too.
+    """
     if recipe.get("muon") is None:
         return build_optimizer(recipe["optimizer"], parameter_groups(module, recipe))
     own = kernels(module)
     other = build_optimizer(recipe["optimizer"], parameter_groups(module, recipe, {id(kernel) for kernel, _ in own}))
-    return MuonBeside(Muon(own, recipe["muon"]["lr"], recipe["muon"]["momentum"]), other)
+    return MuonBeside(Muon(own, recipe["muon"]["lr"], recipe["muon"]["momentum"], bf16), other)
 
 
 def kernels(module: nn.Module) -> list[tuple[nn.Parameter, int]]:
-    """The kernels (O, I, h, w) of convolutions that a module learns, and how many of them one parameter stacks.
+    """The kernels (O, I, h, w) that a module learns, but of its first convolution, and how many a parameter stacks.
 
-    That is one, or what its layer says (`stacked`).
+    That is one, or what its layer says (`stacked`). The first sees the image, and may have no normalisation behind it.
+    Source: Jordan et al. 2024, Muon: An optimizer for hidden layers in neural networks, which leaves the first layer
+    and the last to another optimiser.
     """
     layers = [(layer, getattr(layer, "stacked", 1)) for layer in module.modules()]
     stacked = {id(parameter): count for layer, count in layers for parameter in layer.parameters(recurse=False)}
-    learned = [parameter for parameter in module.parameters() if parameter.requires_grad and parameter.ndim == 4]
-    return [(kernel, stacked[id(kernel)]) for kernel in learned]
+    hidden = [parameter for parameter in module.parameters() if parameter.ndim == 4][1:]
+    return [(kernel, stacked[id(kernel)]) for kernel in hidden if kernel.requires_grad]
 
 
 def has_norms(module: nn.Module) -> bool:

@@ -80,6 +80,13 @@ def test_cutout_of_odd_size_is_centred() -> None:
     assert len({tuple(image.flatten().tolist()) for image in cut}) == 9
 
 
+def test_cutout_fills_each_channel_with_its_own_colour() -> None:
+    cut = cutout(torch.zeros(20, 2, 4, 4), 2, generator(), torch.tensor([0.25, 0.75])[:, None, None])
+    square = cut[:, 0] == 0.25
+    assert square.flatten(1).any(dim=1).all() and not square.flatten(1).all(dim=1).any()
+    assert torch.equal(cut[:, 1], 0.75 * square) and torch.equal(cut[:, 0], 0.25 * square)
+
+
 def test_augment_applies_what_is_on_in_order() -> None:
     images = pictures(30).float()
     everything = augment(images, Augment(flip=True, shift=2, cutout=3), generator())

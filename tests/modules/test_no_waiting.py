@@ -23,6 +23,7 @@ from moe.data.augment import augment, normalise
 from moe.modules.callbacks import AveragedWeights, FiniteGuard
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.expert import Expert
+from moe.modules.lookahead import Lookahead
 from moe.modules.recipe import optimizer_of
 from moe.nets import mixture, stacked
 from moe.nets.mixture import Frozen
@@ -116,6 +117,7 @@ def test_the_check_sees_what_it_is_for() -> None:
 
 NETS = [
     {"_target_": "moe.nets.fast_vgg.FastVGG", "widths": [4, 8, 8]},
+    {"_target_": "moe.nets.cond_vgg.CondVGG", "widths": [4, 8, 8], "kernels": 2},
     {"_target_": "moe.nets.vgg.VGG", "blocks": [[4, 4], [8]], "hidden": 8, "dropout": 0.5},
 ]
 
@@ -131,13 +133,16 @@ def test_an_experts_step_waits_for_nothing(net: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("clip", [None, 1.0])
 @pytest.mark.parametrize("overrides", [(), ("base.recipe.muon=null",)], ids=["muon", "sgd"])
-def test_guard_optimiser_and_average_wait_for_nothing(overrides: tuple[str, ...], clip: float | None) -> None:
+def test_guard_optimiser_average_and_lookahead_wait_for_nothing(overrides: tuple[str, ...], clip: float | None) -> None:
     recipe = asdict(moe.compose(*overrides).base.recipe)
     module = Expert(NETS[0], [3, 32, 32], K, recipe).to(META).train()
     module.train_means.begin(META)
-    optimizer, guard, average = optimizer_of(module, recipe), FiniteGuard("base", 100, clip), AveragedWeights(0.9)
+    optimizer = optimizer_of(module, recipe, bf16=True)
+    guard, average = FiniteGuard("base", 100, clip), AveragedWeights(0.9)
+    ahead = Lookahead(1, 0.5)
     average._average_model = SimpleNamespace(module=copy.deepcopy(module))  # type: ignore[assignment]
     trainer: Any = SimpleNamespace(world_size=1, global_step=0, is_last_batch=False)
+    ahead.on_train_start(trainer, module)
 
     def step() -> None:
         trainer.global_step += 1
@@ -146,7 +151,7 @@ def test_guard_optimiser_and_average_wait_for_nothing(overrides: tuple[str, ...]
         loss.backward()
         guard.on_before_optimizer_step(trainer, module, optimizer)
         optimizer.step()
-        for callback in (guard, average):
+        for callback in (guard, average, ahead):
             callback.on_train_batch_end(trainer, module, None, None, 0)
 
     # The first step takes the weights as they are, the second makes an average.

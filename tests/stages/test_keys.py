@@ -135,7 +135,7 @@ def test_a_command_keeps_to_the_code_that_it_began_with(tmp_path: Path, monkeypa
 @pytest.mark.fault("a store entry of other config, data, seed or code")
 def test_another_format_of_the_code_changes_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = keys(default())
-    monkeypatch.setattr("moe.stages.FORMAT", 3)
+    monkeypatch.setattr("moe.stages.FORMAT", 4)
     assert differing(keys(default()), before) == ALL
 
 
