@@ -84,9 +84,12 @@ ended_mid_epoch = pytest.mark.fault("kill -9, SIGTERM and Ctrl-C in the middle o
 
 
 @ended_mid_epoch
-def test_a_killed_stage_goes_on_to_the_same_weights(tmp_path: Path, start: Start, dying: Start) -> None:
+@pytest.mark.parametrize("net", [(), ("net@base.net=cond_vgg", "base.net.kernels=2")], ids=["fast", "mixed kernels"])
+def test_a_killed_stage_goes_on_to_the_same_weights(
+    tmp_path: Path, start: Start, dying: Start, net: tuple[str, ...]
+) -> None:
     whole, ended = folders(tmp_path)
-    base = ("logger=none", "target=base")
+    base = ("logger=none", "target=base", *net)
     assert start(("-m", "moe.train"), whole, *base).returncode == 0
     assert dying(ended, "Expert 3 4", "SIGKILL", *base).returncode == -9
     last = start(("-m", "moe.train"), ended, *base)
