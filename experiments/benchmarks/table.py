@@ -174,8 +174,8 @@ def overhead(found: dict[str, Any]) -> Iterator[str]:
     head = ["an epoch of 50 steps", "ms of the processor", "over as it is"]
     yield markdown(head, [[OWN, f"{spent[OWN]:.0f}", ""], *rows])
     yield (
-        f"Medians of {found['repetitions']} turns of {found['epochs']} epochs each, least and greatest ratio of a turn, "
-        f"on {machine(found)}, at a load of {found['load']:.1f}."
+        f"Medians of {found['repetitions']} turns of {found['epochs']} epochs each, least and greatest ratio of a "
+        f"turn, on {machine(found)}, at a load of {found['load']:.1f}."
     )
 
 

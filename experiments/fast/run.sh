@@ -5,7 +5,8 @@
 #   SEEDS="0 1 2" OVERRIDES="data.root=DIR" experiments/fast/run.sh s m l
 set -eu
 cd "$(dirname "$0")/../.."
-ablation="narrow no_whitening no_dirac no_bias_lr no_alternating no_smoothing no_averaging cutout lookahead sgd"
+ablation="narrow no_whitening standardised no_dirac no_bias_lr no_flip no_alternating no_shift no_smoothing no_averaging constant cutout
+    lookahead sgd"
 # shellcheck disable=SC2086
 [ $# -gt 0 ] || set -- s $ablation
 for seed in ${SEEDS:-0 1 2}; do
@@ -15,11 +16,16 @@ for seed in ${SEEDS:-0 1 2}; do
             s | m | l) net=base.net.size=$arm what= ;;
             narrow) what= ;;
             no_whitening) what=base.net.whitening=false ;;
+            standardised)
+                what="base.net.whitening=false data.mean=[0.4914,0.4822,0.4465] data.std=[0.2470,0.2435,0.2616]" ;;
             no_dirac) what=base.net.dirac=false ;;
             no_bias_lr) what=base.recipe.bias_lr=1.0 ;;
+            no_flip) what=base.recipe.augment.flip=false ;;
             no_alternating) what=base.recipe.augment.flip=true ;;
+            no_shift) what=base.recipe.augment.shift=0 ;;
             no_smoothing) what=base.recipe.label_smoothing=0.0 ;;
             no_averaging) what=base.recipe.averaging=null ;;
+            constant) what="base.recipe.schedule=constant base.recipe.warmup=0.0" ;;
             cutout) what=base.recipe.augment.cutout=8 ;;
             lookahead) what="base.recipe.averaging=null base.recipe.lookahead={every:5,step:0.5}" ;;
             sgd) what=base.recipe.muon=null ;;

@@ -20,11 +20,18 @@ SIZES = ("s", "m", "l")
 # What each arm of the ablation has in place of what `narrow` has, and the part of the config that says so.
 ABLATION = {
     "no_whitening": ("a first convolution that learns, in place of frozen whitening", "base.net.whitening"),
+    "standardised": (
+        "the same, of pixels less their mean colour and over their deviation",
+        "base.net.whitening data.mean data.std",
+    ),
     "no_dirac": ("convolutions that start at random", "base.net.dirac"),
     "no_bias_lr": ("normalisations' biases at the rate of all else", "base.recipe.bias_lr"),
+    "no_flip": ("no flips", "base.recipe.augment.flip"),
     "no_alternating": ("flips by chance", "base.recipe.augment.flip"),
+    "no_shift": ("no shifts", "base.recipe.augment.shift"),
     "no_smoothing": ("no label smoothing", "base.recipe.label_smoothing"),
     "no_averaging": ("no average of the weights", "base.recipe.averaging"),
+    "constant": ("a constant learning rate, in place of a triangle", "base.recipe.schedule base.recipe.warmup"),
     "cutout": ("a square of 8 x 8 pixels cut out, too", "base.recipe.augment.cutout"),
     "lookahead": ("Lookahead in place of the average", "base.recipe.averaging base.recipe.lookahead"),
     "sgd": ("kernels by SGD, too, in place of Muon", "base.recipe.muon"),
