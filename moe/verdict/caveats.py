@@ -39,6 +39,11 @@ def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | 
         )
     if (tested := sum(one.p is not None for one in held)) > 1:
         yield f"Holm p is corrected for all {tested} comparisons."
+    if any(one.on_val is not None for one in held):
+        yield (
+            "on val: the same difference on the images held out for choices, a gate's best epoch among them: other and "
+            "fewer images than those tested."
+        )
     yield (
         "MFLOP: of one image, test-time views included, a multiplication and an addition being two; routed is the mean "
         "over the test images of what ran, dense every network. TFLOP to train: forward and backward passes of every "

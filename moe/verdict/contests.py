@@ -37,7 +37,7 @@ class Contest:
 
     `p` is that of the paired t-test over the seeds or, where all contests are of one seed, McNemar's, and `corrected`
     the same by Holm's correction over all of them, whatever is asked; `inference` and `training` are what one side
-    costs over what the other does in the same seeds. None where it is not known.
+    costs over what the other does in the same seeds; `on_val` is the difference on val. None where it is not known.
     """
 
     question: str
@@ -49,6 +49,7 @@ class Contest:
     corrected: float | None = None
     inference: float | None = None
     training: float | None = None
+    on_val: Estimate | None = None
 
     @property
     def sign(self) -> int:
@@ -230,7 +231,18 @@ def _contest(question: str, one: _Side, other: _Side) -> Contest | None:
             if compared.ci95 is not None:
                 difference = Estimate(difference.mean, (compared.ci95[0], compared.ci95[1]))
     inference, training = (_ratio(row, beside, seeds, cost) for cost in ("routed", "training_flops"))
-    return Contest(question, name, against, seeds, difference, p, inference=inference, training=training)
+    return Contest(
+        question, name, against, seeds, difference, p, None, inference, training, _on_val(row, beside, seeds)
+    )
+
+
+def _on_val(row: Row | None, beside: Row | None, seeds: Sequence[int]) -> Estimate | None:
+    """One side's accuracy on val less the other's, paired by seed; None where val is the test set."""
+    if row is None or beside is None or row.on_test:
+        return None
+    ours, theirs = ({run.seed: run.val for run in side.runs} for side in (row, beside))
+    pairs = [(ours[seed], theirs.get(seed)) for seed in seeds]
+    return estimate([None if mine is None or other is None else mine - other for mine, other in pairs])
 
 
 def _ratio(row: Row | None, beside: Row | None, seeds: Sequence[int], cost: str) -> float | None:

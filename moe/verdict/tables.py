@@ -73,6 +73,11 @@ def contest_columns(held: Sequence[Contest]) -> list[Column]:
         Column("difference [95%]", differences, [one.difference.mean for one in held]),
         numbers("p", [one.p for one in held], "{:.2g}"),
         numbers("Holm p", [one.corrected for one in held], "{:.2g}"),
+        Column(
+            "on val [95%]",
+            ["" if one.on_val is None else difference(one.on_val) for one in held],
+            [None if one.on_val is None else one.on_val.mean for one in held],
+        ),
         numbers("inference x", [one.inference for one in held], "{:.2f}"),
         numbers("training x", [one.training for one in held], "{:.2f}"),
     ]

@@ -1,7 +1,11 @@
 """What is said of rivals: the headline, and the columns in their units."""
 
+import pytest
+
 from moe.verdict import contest_columns, contests, headline, regret_columns, rival_columns, rivals, text
 from tests.verdict.contested import REGRET, run
+
+T1 = 12.706205  # Student's t of one degree of freedom, 97.5 %
 
 
 def test_the_headline_says_who_is_told_apart() -> None:
@@ -73,7 +77,23 @@ def test_columns_say_cost_and_regret_in_their_units() -> None:
     }
     held = contests(found)
     assert [column.cells[0] for column in contest_columns(held)] == [
-        *("hard - base", "1", "+10.00 [-9.60, +29.60]", "1", "1", "1.00", "1.00")
+        *("hard - base", "1", "+10.00 [-9.60, +29.60]", "1", "1", "+0.00", "1.00", "1.00")
     ]
     whole = text(found, held, None, 80)
     assert max(map(len, whole.splitlines())) <= 80 and "McNemar's exact" in " ".join(whole.split())
+
+
+def test_the_difference_on_val_is_of_the_same_seeds() -> None:
+    mixture = [run("hard", seed, 8, val=val) for seed, val in ((0, 0.7), (1, 0.9), (7, 0.1))]
+    base = [run("base", 0, 7, val=0.6), run("base", 1, 6, val=0.6)]
+    one, free = contests(rivals([*mixture, *base]))
+    # 0.1 and 0.3; nothing says what the average of experts is on val.
+    assert one.on_val is not None and one.on_val.mean == pytest.approx(0.2)
+    assert one.on_val.ci95 == pytest.approx((0.2 - T1 * 0.1, 0.2 + T1 * 0.1))
+    assert free.on_val is None
+    *_, shown, _, _ = contest_columns([one, free])
+    assert (shown.title, shown.cells[1]) == ("on val [95%]", "") and shown.cells[0].startswith("+20.00 [-107.06, ")
+    # Where val is the test set it says nothing more, and of runs without it nothing.
+    for given in ({"protocol": "notebook"}, {"val": None}):
+        made = [run("hard", 0, 8, **given), run("base", 0, 7, **given)]
+        assert contests(rivals(made))[0].on_val is None
