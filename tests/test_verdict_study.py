@@ -7,6 +7,7 @@ from statistics import fmean, median
 import pytest
 
 from moe import verdict
+from moe.comparison.estimate import Estimate
 from moe.verdict import Contest, Latency
 
 STUDY = Path(__file__).parents[1] / "experiments" / "verdict"
@@ -65,9 +66,9 @@ def points(one: Contest, digits: int = 1) -> str:
     return f"{abs(100 * one.difference.mean):.{digits}f}"
 
 
-def between(one: Contest) -> str:
-    assert one.difference.ci95 is not None
-    return "[{:.1f}, {:.1f}]".format(*sorted(abs(100 * end) for end in one.difference.ci95))
+def between(one: Estimate) -> str:
+    assert one.ci95 is not None and one.sign
+    return "[{:.1f}, {:.1f}]".format(*sorted(abs(100 * end) for end in one.ci95))
 
 
 def test_what_the_readme_at_the_top_says_of_specialists() -> None:
@@ -78,7 +79,7 @@ def test_what_the_readme_at_the_top_says_of_specialists() -> None:
     for sentence in (
         f"are {points(hard['ensemble'])} points ahead of an average of two bases, and {points(hard['tuned'])} ahead of",
         f"they are {100 * cascades[0]:.1f} to {100 * cascades[1]:.1f} ahead of cascades of bases",
-        f"one network with more channels is {points(hard['wider'])} ahead at the same cost {between(hard['wider'])}: "
+        f"one network with more channels is {points(hard['wider'])} ahead at the same cost {between(hard['wider'].difference)}: "
         f"within chance once all comparisons are corrected for, but in networks half as wide it is "
         f"{points(narrow['hard', 'wider'])} ahead, beyond it",
         f"these are {points(hard['routed uniform'])} ahead of a plain average of base and specialist",
@@ -98,7 +99,7 @@ def test_what_the_readme_at_the_top_says_of_mixed_kernels() -> None:
     assert (
         f"It is ahead of averages of two networks by {points(tuned)} and {points(ensemble)} points and of the mixture "
         f"of specialists by {points(held['hard', 'kernels'])}; its {points(wider)} on one network with more channels "
-        f"{between(wider)} are within chance once all comparisons are corrected for."
+        f"{between(wider.difference)} are within chance once all comparisons are corrected for."
     ) in said
     assert (tuned.sign, ensemble.sign, held["hard", "kernels"].sign, wider.sign) == (1, 1, -1, 0)
     own = [one for (name, _), one in narrow.items() if name == "kernels"]
@@ -107,7 +108,8 @@ def test_what_the_readme_at_the_top_says_of_mixed_kernels() -> None:
     assert (
         f"it is ahead of every rival: of those averages by {points(tuned)} and {points(ensemble)}, of the mixture of "
         f"specialists by {points(narrow['hard', 'kernels'])}, and of one network with more channels by {points(wider)} "
-        f"{between(wider)}."
+        f"{between(wider.difference)}, on the fewer images of `val` by {100 * wider.on_val.mean:.1f} "
+        f"{between(wider.on_val)}."
     ) in said
 
 
