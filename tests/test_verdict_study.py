@@ -79,9 +79,9 @@ def test_what_the_readme_at_the_top_says_of_specialists() -> None:
     for sentence in (
         f"are {points(hard['ensemble'])} points ahead of an average of two bases, and {points(hard['tuned'])} ahead of",
         f"they are {100 * cascades[0]:.1f} to {100 * cascades[1]:.1f} ahead of cascades of bases",
-        f"one network with more channels is {points(hard['wider'])} ahead at the same cost {between(hard['wider'].difference)}: "
-        f"within chance once all comparisons are corrected for, but in networks half as wide it is "
-        f"{points(narrow['hard', 'wider'])} ahead, beyond it",
+        f"one network with more channels is {points(hard['wider'])} ahead at the same cost "
+        f"{between(hard['wider'].difference)}: within chance once all comparisons are corrected for, but "
+        f"in networks half as wide it is {points(narrow['hard', 'wider'])} ahead, beyond it",
         f"these are {points(hard['routed uniform'])} ahead of a plain average of base and specialist",
         f"the routed specialist alone is {points(hard['routed specialists'])} ahead of them, within chance",
     ):
