@@ -38,6 +38,8 @@ def check_combinations(values: Mapping[str, Any]) -> None:
         raise ConfigError("gate.recipe.augment needs the frozen networks on each changed image; set gate.frozen=live")
     if gate["recipe"].get("muon"):
         raise ConfigError("gate.recipe.muon must be null: it is for deep networks of convolutions")
+    if gate["recipe"].get("compile"):
+        raise ConfigError("gate.recipe.compile must be null: it is for the networks that gates weigh")
     if gate["recipe"]["label_smoothing"]:
         raise ConfigError("gate.recipe.label_smoothing must be 0: gates learn by the mixture's negative log-likelihood")
     if splits["protocol"] == "held_out":

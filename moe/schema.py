@@ -72,6 +72,7 @@ class Recipe:
     epochs: Any = MISSING
     batch_size: int = MISSING
     even_batches: bool | None = None
+    compile: bool | None = None
     clip: float | None = None
     decay: float | None = None
     bias_lr: float = 1.0

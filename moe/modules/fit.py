@@ -15,6 +15,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, RichProgressBar
 from pytorch_lightning.loggers import Logger
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 
 from moe import inference
 from moe.data.module import ImageDataModule
@@ -127,6 +128,9 @@ def fit(
         warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
         # Lightning 2.6.6 asks torch 2.15 for what that will remove.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        if recipe.compile:
+            assert isinstance(module.net, torch.nn.Module)
+            module.net.compile()  # in place, so that its weights keep their names
         own = {**trainer, "enable_progress_bar": bar}
         lightning = make_trainer(own, recipe.epochs, callbacks, logger, folder, place)
         run(lightning, module, data, checkpoints)
@@ -148,6 +152,9 @@ def run(lightning: Trainer, module: RecipeModule, data: ImageDataModule, checkpo
         # Autocast says itself in what it multiplies.
         with inference.full_precision():
             lightning.fit(module, datamodule=data, ckpt_path=newest, weights_only=True)
+    except TorchDynamoException as error:  # no compiler, or a network that it cannot take
+        why = str(error).partition("\n")[0]
+        raise ConfigError(f"recipe.compile=true: torch.compile failed: {why}; set it to null") from None
     except RuntimeError as error:
         said = str(error).partition(" does not have a deterministic implementation")
         if not said[1]:

@@ -23,6 +23,7 @@ RECIPE = {
     "epochs": 7,
     "batch_size": 64,
     "clip": 1.0,
+    "compile": True,
     "averaging": 0.99,
     "lookahead": Lookahead(every=5, step=0.5),
     "muon": Muon(lr=0.24, momentum=0.6),
