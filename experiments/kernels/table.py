@@ -70,7 +70,16 @@ def ratio(pair: Pair, cost: str) -> str:
 def table(pairs: dict[int, Pair]) -> str:
     """The rows as Markdown, the narrowest first, with what they are made from."""
     head = ["channels, one", "channels, mixed", "MFLOP", "n", "one, %", "mixed kernels, %", "difference, points"]
-    head += ["p", "Holm p", "inference x", "training x", "parameters x", "minutes, one", "minutes, mixed"]
+    head += [
+        "p",
+        "Holm p",
+        "on val, points",
+        "inference x",
+        "training x",
+        "parameters x",
+        "minutes, one",
+        "minutes, mixed",
+    ]
     apart = {width: differences(pair) for width, pair in pairs.items()}
     known = {width: paired_t(each) for width, each in apart.items() if len(each) > 1}
     corrected = dict(zip(known, holm(list(known.values())), strict=True))
@@ -89,6 +98,7 @@ def table(pairs: dict[int, Pair]) -> str:
                 f"**{said}**" if corrected.get(width, 1) < 0.05 else said,
                 f"{known[width]:.2g}" if width in known else "",
                 f"{corrected[width]:.2g}" if width in known else "",
+                difference(estimate(kernels.less(one, "val"))),
                 ratio(pair, "routed"),
                 ratio(pair, "training_flops"),
                 ratio(pair, "parameters"),

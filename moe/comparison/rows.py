@@ -68,10 +68,10 @@ class Row:
         names = dict.fromkeys(name for run in self.runs for name in run.branches)
         return {name: estimate([run.branches.get(name) for run in self.runs]) for name in names}
 
-    def less(self, other: "Row") -> list[float]:
-        """The test accuracy less another row's, in each seed that both have."""
-        theirs = {run.seed: run.test for run in other.runs}
-        pairs = [(run.test, theirs.get(run.seed)) for run in self.runs]
+    def less(self, other: "Row", split: str = "test") -> list[float]:
+        """The accuracy on `test` or `val` less another row's, in each seed that both have."""
+        theirs = {run.seed: getattr(run, split) for run in other.runs}
+        pairs = [(getattr(run, split), theirs.get(run.seed)) for run in self.runs]
         return [one - two for one, two in pairs if one is not None and two is not None]
 
     def against(self, baseline: str) -> Estimate | None:

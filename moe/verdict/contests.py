@@ -35,9 +35,9 @@ SPECIALISTS, UNIFORM = "routed specialists", "routed uniform"
 class Contest:
     """One side's test accuracy less another's, paired by seed.
 
-    `p` is that of the paired t-test over the seeds or, where all contests are of one seed, McNemar's, and `corrected`
-    the same by Holm's correction over all of them, whatever is asked; `inference` and `training` are what one side
-    costs over what the other does in the same seeds; `on_val` is the difference on val. None where it is not known.
+    `p` is the paired t-test's over the seeds or, where all contests are of one seed, McNemar's; `corrected` is by Holm
+    over all of them, whatever is asked; `inference` and `training` are what one side costs over what the other does in
+    the same seeds; `on_val` is the difference on val. None where it is not known.
     """
 
     question: str
@@ -220,10 +220,8 @@ def _contest(question: str, one: _Side, other: _Side) -> Contest | None:
     differences = [ones[seed].accuracy - others[seed].accuracy for seed in seeds]
     difference = estimate(differences)
     assert difference is not None
-    p = None
-    if len(seeds) > 1:
-        p = paired_t(differences)
-    else:
+    p = paired_t(differences) if len(seeds) > 1 else None
+    if len(seeds) == 1:
         mine, theirs = ones[seeds[0]], others[seeds[0]]
         if mine.right is not None and theirs.right is not None:
             compared = metrics.compare(mine.unpacked(), theirs.unpacked())
@@ -240,9 +238,8 @@ def _on_val(row: Row | None, beside: Row | None, seeds: Sequence[int]) -> Estima
     """One side's accuracy on val less the other's, paired by seed; None where val is the test set."""
     if row is None or beside is None or row.on_test:
         return None
-    ours, theirs = ({run.seed: run.val for run in side.runs} for side in (row, beside))
-    pairs = [(ours[seed], theirs.get(seed)) for seed in seeds]
-    return estimate([None if mine is None or other is None else mine - other for mine, other in pairs])
+    own = Row(tuple(run for run in row.runs if run.seed in seeds))
+    return estimate(each) if len(each := own.less(beside, "val")) == len(seeds) else None
 
 
 def _ratio(row: Row | None, beside: Row | None, seeds: Sequence[int], cost: str) -> float | None:
