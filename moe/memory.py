@@ -14,7 +14,7 @@ def keep_freed() -> bool:
     """Have the C library keep what tensors free for those that come; False where it is none that can be told (glibc).
 
     Of itself glibc asks the system for each tensor past 32 MiB anew, whose every page is then zeroed when it is first
-    written: on a CPU up to a third of a convolutional network's step (`experiments/benchmarks/memory.py`).
+    written: on a CPU a third of some convolutional networks' step (`experiments/benchmarks/memory.py`).
     Source: mallopt(3).
     """
     try:

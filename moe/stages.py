@@ -115,6 +115,8 @@ def _network(network: Network) -> Plain:
     code = code_digest(str(network.net.get("_target_")))
     # What is not set is not in it, so that a setting that comes to the recipe later leaves the keys of those without.
     recipe = {key: value for key, value in asdict(network.recipe).items() if value is not None}
+    if not network.recipe.compile:
+        recipe.pop("compile", None)  # false is not set, too
     return {"net": network.net, "code": code, "recipe": recipe}
 
 

@@ -53,8 +53,8 @@ def network(stage: Stage) -> nn.Module:
         raise ConfigError(f"{name}.net: {why}")
     if stage.inputs["recipe"].get("muon") and not (kernels(net) and has_norms(net)):
         raise ConfigError(
-            f"{name}.recipe.muon must be null for a network without convolutions before a normalisation; "
-            f"recipe@{name}.recipe=adam is for one without any"
+            f"{name}.recipe.muon must be null for a network without a normalisation, or without convolutions behind "
+            f"its first; recipe@{name}.recipe=adam is for one without any"
         )
     return net
 

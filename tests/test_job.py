@@ -71,7 +71,7 @@ def test_muon_is_for_networks_that_take_a_kernels_size_out_again() -> None:
     muon = "base.recipe.muon={lr:0.1,momentum:0.6}"
     fast, plain = job(muon), job(muon, "net@base.net=simple_vgg")
     assert check(fast, planned(fast)) == 1
-    with pytest.raises(ConfigError, match=r"^base\.recipe\.muon must be null for a network without conv"):
+    with pytest.raises(ConfigError, match=r"^base\.recipe\.muon must be null for a network without a normalisation"):
         check(plain, planned(plain))
 
 

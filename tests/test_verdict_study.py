@@ -127,4 +127,6 @@ def test_what_the_readme_at_the_top_says_of_wide_networks() -> None:
         f"networks ({100 * held['hard', 'longer'].difference.mean:+.2f}) and from one wider network "
         f"({100 * held['hard', 'wider'].difference.mean:+.2f})."
     ) in said
+    halves = [100 * held["hard", other].difference.half for other in ("base", "ensemble", "longer", "wider")]
+    assert f"leave each of these open by {min(halves):.1f} to {max(halves):.1f} points either way." in said
     assert {held["hard", other].sign for other in ("base", "ensemble", "longer", "wider")} == {0}

@@ -5,8 +5,8 @@
 #   SEEDS="0 1 2" OVERRIDES="data.root=DIR" experiments/fast/run.sh s m l
 set -eu
 cd "$(dirname "$0")/../.."
-ablation="narrow no_whitening standardised no_dirac no_bias_lr no_flip no_alternating no_shift no_smoothing no_averaging constant cutout
-    lookahead sgd"
+ablation="narrow no_whitening standardised no_dirac no_bias_lr no_flip no_alternating no_shift no_smoothing
+    no_averaging constant cutout lookahead sgd"
 # shellcheck disable=SC2086
 [ $# -gt 0 ] || set -- s $ablation
 for seed in ${SEEDS:-0 1 2}; do

@@ -59,8 +59,9 @@ class Pixels:
 
     def mean_of(self, images: Tensor) -> Tensor:
         """The mean colour (C, 1, 1) of images uint8 (N, C, H, W), at least one, as they are by a call, in fp32."""
-        total = images.sum(dim=(0, 2, 3), dtype=torch.int64).double()  # of which the images are not copied
-        mean = total[None, :, None, None] / (images.numel() // images.shape[1])
+        # In parts, since a sum of uint8 copies them to what it sums in.
+        parts = [part.sum(dim=(0, 2, 3), dtype=torch.int64) for part in torch.split(images, 1000)]
+        mean = torch.stack(parts).sum(dim=0).double()[None, :, None, None] / (images.numel() // images.shape[1])
         return normalise(mean, self.mean, self.std)[0].float()
 
 

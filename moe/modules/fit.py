@@ -154,7 +154,7 @@ def run(lightning: Trainer, module: RecipeModule, data: ImageDataModule, checkpo
             lightning.fit(module, datamodule=data, ckpt_path=newest, weights_only=True)
     except TorchDynamoException as error:  # no compiler, or a network that it cannot take
         why = str(error).partition("\n")[0]
-        raise ConfigError(f"recipe.compile=true: torch.compile failed: {why}; set it to null") from None
+        raise ConfigError(f"torch.compile failed: {why}; set recipe.compile of this network to null") from None
     except RuntimeError as error:
         said = str(error).partition(" does not have a deterministic implementation")
         if not said[1]:

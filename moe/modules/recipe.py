@@ -66,16 +66,15 @@ def optimizer_of(module: nn.Module, recipe: Mapping[str, Any], bf16: bool) -> to
 
 
 def kernels(module: nn.Module) -> list[tuple[nn.Parameter, int]]:
-    """The kernels (O, I, h, w) that a module learns, but of its first convolution, and how many a parameter stacks.
+    """The kernels (O, I, h, w) of convolutions that a module learns, but the first's, and how many a parameter stacks.
 
     That is one, or what its layer says (`stacked`). The first sees the image, and may have no normalisation behind it.
     Source: Jordan et al. 2024, Muon: An optimizer for hidden layers in neural networks, which leaves the first layer
     and the last to another optimiser.
     """
-    layers = [(layer, getattr(layer, "stacked", 1)) for layer in module.modules()]
-    stacked = {id(parameter): count for layer, count in layers for parameter in layer.parameters(recurse=False)}
-    hidden = [parameter for parameter in module.parameters() if parameter.ndim == 4][1:]
-    return [(kernel, stacked[id(kernel)]) for kernel in hidden if kernel.requires_grad]
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d) or hasattr(layer, "stacked")]
+    found = [(layer.weight, getattr(layer, "stacked", 1)) for layer in layers[1:]]
+    return [(weight, stacked) for weight, stacked in found if isinstance(weight, nn.Parameter) and weight.requires_grad]
 
 
 def has_norms(module: nn.Module) -> bool:

@@ -14,7 +14,7 @@ from moe.sweep.jobs import hydra_flags
 from moe.sweep.record import Sweep
 
 _begun: list[Sweep] = []
-HERE = ("basic", "together", "processes", "slurm_local")  # the launchers whose jobs are on this machine
+HERE = ("basic", "together")  # the launchers whose jobs run in this process; others may hold any GPU
 
 
 class SweepCallback(Callback):
@@ -26,7 +26,8 @@ class SweepCallback(Callback):
             OmegaConf.select(config, "hydra.sweep.subdir")  # jobs are named by what is swept, which is known here
         folder, overrides = Path(str(config.hydra.sweep.dir)), list(config.hydra.overrides.task)
         here = config.hydra.runtime.choices["hydra/launcher"] in HERE
-        sweep = Sweep(folder, overrides, swept, flags=hydra_flags(config), here=here)
+        timed = here and bool(config.report) and not config.plan
+        sweep = Sweep(folder, overrides, swept, flags=hydra_flags(config), timed=timed)
         sweep.write()
         _begun.append(sweep)
 

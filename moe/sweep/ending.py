@@ -4,6 +4,7 @@ import shlex
 import shutil
 import sys
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moe.errors import UserError
@@ -14,7 +15,7 @@ from moe.sweep.record import Failure, Sweep
 from moe.wandb_session import offline_lines
 
 if TYPE_CHECKING:
-    from moe.comparison import Run
+    from moe.comparison import Row, Run
 
 PAGE = "compare.html"
 NO_TRIAL = "No trials are completed yet."  # so optuna ends where all its jobs failed, or were only planned
@@ -31,7 +32,7 @@ def end(sweep: Sweep, error: Exception | None) -> int:
     failed = record.failures(sweep)
     if error is not None:  # that says why
         failed = [failure for failure in failed if failure.error != record.NOT_STARTED]
-    _compare(sweep, failed)
+    found = _compare(sweep, failed)
     for line in offline_lines(sweep.folder):
         print(line)
     if failed:
@@ -41,21 +42,28 @@ def end(sweep: Sweep, error: Exception | None) -> int:
             traceback.print_exception(error)
         print(f"moe: {record.line(error)}", file=sys.stderr)
         return error.exit_code if isinstance(error, UserError) else 1
-    return 1 if failed else 0
+    if failed:
+        return 1
+    if found:
+        _time(sweep, found)  # last of all, since it takes minutes
+    return 0
 
 
-def _compare(sweep: Sweep, failed: list[Failure]) -> None:
-    """Print the table of the finished runs, and leave it beside them as a page; of rivals the verdict, too."""
+def _compare(sweep: Sweep, failed: list[Failure]) -> "dict[str, Row] | None":
+    """Print the table of the finished runs, and leave it beside them as a page; of rivals the verdict, too.
+
+    Returns the rivals where how long an image takes them is not known.
+    """
     from moe.comparison import collect, differing, rows, text
 
     whole = [path for path in sorted(sweep.folder.rglob(RESULTS)) if not record.failed(path.parent)]
     if not whole:
-        return
+        return None
     runs, faults = collect(whole)
     for fault in faults:
         print(f"moe: {fault}", file=sys.stderr)
     if not runs:
-        return
+        return None
     made, differences = rows(runs), differing(runs)
     print(f"\n{text(made, differences, shutil.get_terminal_size().columns)}")
     file = sweep.folder / PAGE
@@ -66,39 +74,50 @@ def _compare(sweep: Sweep, failed: list[Failure]) -> None:
         print(f"\npage  {file}")
     except Exception as error:  # it can be drawn again, and whether the jobs went well is another question
         print(f"moe: {file} could not be drawn: {record.line(error)}", file=sys.stderr)
-    _judge(sweep, runs, timed=sweep.here and not failed and not faults)
+    found = _judge(sweep, runs)
+    return None if faults else found
 
 
-def _judge(sweep: Sweep, runs: "list[Run]", timed: bool) -> None:
-    """Print the verdict of a sweep over rivals, and leave it as a page; `timed`: measure latency where none is kept."""
+def _judge(sweep: Sweep, runs: "list[Run]") -> "dict[str, Row] | None":
+    """Print the verdict of a sweep over rivals, and leave it as a page; these where latency is not known of them."""
     if len({run.config.get("rival") for run in runs} - {None}) < 2:
-        return
+        return None
     from moe import verdict
 
-    width = shutil.get_terminal_size().columns
     try:
         found = verdict.rivals(runs)
         held, latency = verdict.contests(found), verdict.Latency.read(sweep.folder / verdict.LATENCY)
-        print(f"\n{verdict.text(found, held, latency, width)}")
+        print(f"\n{verdict.text(found, held, latency, shutil.get_terminal_size().columns)}")
         from moe.report import verdict as page
 
         file = sweep.folder / page.PAGE
         page.write(file, sweep.name, found, held, latency)
         print(f"\npage  {file}")
         if latency is not None and latency.covers(found):
-            return
-        if not (timed and all(run.config["report"] for run in runs)):
-            again = ["python", "-m", "moe.verdict", str(sweep.folder), "--latency", "--html", str(file)]
-            print(f"latency  {shlex.join(again)}")
-            return
-        # After all else, since it takes minutes, and is no part of whether the mixture pays.
-        print("latency  how long an image takes each rival is being measured (not with report=false)", flush=True)
-        latency = verdict.measure(found)
-        latency.write(sweep.folder / verdict.LATENCY)
-        print(f"\n{verdict.latency_text(found, latency, width)}")
-        page.write(file, sweep.name, found, held, latency)
+            return None
+        again = ["python", "-m", "moe.verdict", str(sweep.folder), "--latency", "--html", str(file)]
+        print(f"latency  {shlex.join(again)}")
+        return found
     except Exception as error:  # as above
-        print(f"moe: the verdict of {sweep.folder} is not complete: {record.line(error)}", file=sys.stderr)
+        print(f"moe: {sweep.folder / 'verdict.html'} could not be made: {record.line(error)}", file=sys.stderr)
+        return None
+
+
+def _time(sweep: Sweep, found: "dict[str, Row]") -> None:
+    """Measure how long an image takes each rival, where a sweep's end is the place for it, and keep and show it."""
+    if not sweep.timed:
+        return
+    from moe import verdict
+    from moe.report import verdict as page
+
+    print("\nmeasures how long an image takes each rival, as that command would (not with report=false)", flush=True)
+    try:
+        latency = replace(verdict.measure(found), load=None)  # that would be of this process's own trainings
+        latency.write(sweep.folder / verdict.LATENCY)
+        print(f"\n{verdict.latency_text(found, latency, shutil.get_terminal_size().columns)}")
+        page.write(sweep.folder / page.PAGE, sweep.name, found, verdict.contests(found), latency)
+    except Exception as error:  # as above
+        print(f"moe: latency could not be measured: {record.line(error)}", file=sys.stderr)
 
 
 def _failures(failed: list[Failure]) -> str:

@@ -25,8 +25,8 @@ NOT_STARTED, SILENT = "it was not started", "it ended without a word"
 class Sweep:
     """A sweep's folder and what was asked for: the command's overrides, the keys they sweep, every job by folder.
 
-    `flags` are Hydra's own options of the command that a job alone needs, too (--config-dir). `here` is whether this
-    process runs the jobs on its own machine, and none else does.
+    `flags` are Hydra's own options of the command that a job alone needs, too (--config-dir). `timed` is whether its
+    end is the place to measure latency: its jobs ran in this process, and were asked to train and to be shown.
     """
 
     folder: Path
@@ -34,7 +34,7 @@ class Sweep:
     swept: list[str]
     jobs: dict[str, list[str]] = field(default_factory=dict)
     flags: list[str] = field(default_factory=list)
-    here: bool = False
+    timed: bool = False
 
     @property
     def name(self) -> str:
@@ -43,7 +43,7 @@ class Sweep:
     def write(self) -> None:
         """Write `sweep.json`, whole or not at all."""
         said = asdict(self)
-        for own in ("folder", "here"):
+        for own in ("folder", "timed"):
             said.pop(own)
         self.folder.mkdir(parents=True, exist_ok=True)
         write(self.folder / SWEEP, said)

@@ -41,8 +41,8 @@ def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | 
         yield f"Holm p is corrected for all {tested} comparisons."
     if any(one.on_val is not None for one in held):
         yield (
-            "on val: the same difference on the images held out for choices, a gate's best epoch among them: other and "
-            "fewer images than those tested."
+            "on val: the same difference on the images held out for choices, a gate's best epoch among them, in place "
+            "of those tested."
         )
     yield (
         "MFLOP: of one image, test-time views included, a multiplication and an addition being two; routed is the mean "

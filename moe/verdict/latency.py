@@ -79,8 +79,8 @@ class Latency:
         return made
 
     def covers(self, found: Mapping[str, Row]) -> bool:
-        """Whether it is of these very runs, every rival of them."""
-        return bool(self.batches) and all(set(self.spreads(found, batch)) == set(found) for batch in self.batches)
+        """Whether it is of these very runs, and of every rival of them."""
+        return bool(self.keys) and all(set(self.spreads(found, batch)) == set(found) for batch in self.batches)
 
     def others(self, found: Mapping[str, Row]) -> list[str]:
         """The rivals that were measured by other runs than those found."""

@@ -60,5 +60,5 @@ def test_a_compiler_that_fails_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tm
         raise RuntimeError("no C++ compiler is here")
 
     use(monkeypatch, fails)
-    with pytest.raises(ConfigError, match=r"^recipe\.compile=true: torch\.compile failed: .*; set it to null$"):
+    with pytest.raises(ConfigError, match=r"^torch\.compile failed: .*; set recipe\.compile of this network to null$"):
         trained(tmp_path, compile=True)

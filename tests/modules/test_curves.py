@@ -77,7 +77,7 @@ def test_the_learning_rates_of_an_epochs_first_step_are_in_the_curves_and_logged
     # Module and recipe are given apart: the schedule is the module's.
     module = Scripted([1.0, 1.0])
     # The first kernel of a network is not Muon's.
-    module.first, module.kernel = (nn.Parameter(torch.ones(1, 1, 1, 1)) for _ in range(2))
+    module.first, module.kernel = (nn.Conv2d(1, 1, 1, bias=False) for _ in range(2))
     module.recipe = {**module.recipe, "schedule": "linear", "muon": {"lr": 0.5, "momentum": 0.0}}
     logger = CSVLogger(tmp_path, name="metrics", version="x")
     curves = fit("x", module, Two(), recipe(epochs=2), TRAINER, logger, tmp_path).curves

@@ -9,13 +9,15 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 
+from hydra_plugins import moe_sweeps
 from moe import compare
 from moe.config import CONF
 from moe.errors import StoreError
 from moe.report import comparison
 from moe.sweep import ending
-from moe.sweep.callback import HERE
+from moe.sweep.callback import SweepCallback, begun
 from moe.sweep.record import Sweep
 from tests.pages import Tables
 from tests.sweep.running import arguments
@@ -163,9 +165,20 @@ def test_a_page_that_cannot_be_drawn_takes_nothing_else_away(
     assert said.err == f"moe: {folder / 'compare.html'} could not be drawn: RuntimeError: no ink\n"
 
 
-def test_of_every_launcher_it_is_known_whether_its_jobs_are_on_this_machine() -> None:
-    launchers = {"basic", *(file.stem for file in (CONF / "hydra" / "launcher").glob("*.yaml"))}
-    assert launchers - set(HERE) == {"slurm", "ray"} and set(HERE) <= launchers
+@pytest.mark.parametrize(
+    ("overrides", "timed"),
+    [((), True), (("report=false",), False), (("plan=true",), False), (("hydra/launcher=processes",), False)],
+)
+def test_latency_is_of_sweeps_that_train_and_show_in_this_process(
+    tmp_path: Path, overrides: tuple[str, ...], timed: bool
+) -> None:
+    moe_sweeps.register()
+    given = [f"hydra.sweep.dir={tmp_path}", *overrides]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", given, return_hydra_config=True)
+    SweepCallback().on_multirun_start(config)
+    sweep = begun()
+    assert sweep is not None and sweep.folder == tmp_path and sweep.timed == timed
 
 
 def test_an_error_that_no_user_can_mend_shows_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -154,41 +154,42 @@ def test_latency_is_measured_kept_and_shown(verdict: tuple[Path, str], capsys: p
     (folder / LATENCY).unlink()
 
 
-def test_a_sweep_that_writes_reports_measures_latency_at_its_end_and_once(
+def test_a_sweep_measures_latency_at_its_end_and_once(
     verdict: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = verdict[0].parent / "reported"  # beside it, for the store
     shutil.copytree(verdict[0], folder, ignore=shutil.ignore_patterns(LATENCY))
-    for file in folder.rglob("results.json"):
-        said = json.loads(file.read_text())
-        said["config"]["report"] = True
-        file.write_text(json.dumps(said))
-    lines = ("latency  python -m moe.verdict", "latency  how long an image takes each rival is being measured")
+    lines = ("latency  python -m moe.verdict", "measures how long an image takes each rival")
 
-    def ended(here: bool) -> list[bool]:
-        assert ending.end(Sweep(folder, [], [], here=here), None) == 0
+    def ended(timed: bool) -> list[bool]:
+        assert ending.end(Sweep(folder, [], [], timed=timed), None) == 0
         said = capsys.readouterr()
         assert said.err == ""
         return [line in said.out for line in lines]
 
-    assert ended(here=False) == [True, False] and not (folder / LATENCY).exists()
-    assert ended(here=True) == [False, True]
+    assert ended(timed=False) == [True, False] and not (folder / LATENCY).exists()
+    # Where it cannot be measured the verdict is there without it.
+    with monkeypatch.context() as patched:
+        patched.setattr("moe.verdict.measure", gone)
+        assert ending.end(Sweep(folder, [], [], timed=True), None) == 0
+        said = capsys.readouterr()
+        assert said.err == "moe: latency could not be measured: the networks are gone\n"
+        assert "The mixture is " in said.out and (folder / "verdict.html").read_text().count("<svg") == 3
+        # What ended the sweep itself is not waited with.
+        patched.setattr("moe.verdict.measure", None)
+        assert ending.end(Sweep(folder, [], [], timed=True), StoreError("a sentence")) == 1
+        assert capsys.readouterr().err == "moe: a sentence\n"
+    assert ended(timed=True) == [True, True]
     kept = Latency.read(folder / LATENCY)
     assert kept is not None and set(kept.seconds) == set(RIVALS) and kept.covers(rivals(collect([folder])[0]))
+    assert kept.load is None  # it would be of the sweep's own trainings
     assert (folder / "verdict.html").read_text().count("<svg") == 5  # two of them against milliseconds
     monkeypatch.setattr("moe.verdict.measure", None)
-    assert ended(here=True) == [False, False]
-    # Where it cannot be measured the verdict is there without it.
-    (folder / LATENCY).unlink()
+    assert ended(timed=True) == [False, False]
 
-    def gone(found: object) -> Latency:
-        raise StoreError("the networks are gone")
 
-    monkeypatch.setattr("moe.verdict.measure", gone)
-    assert ending.end(Sweep(folder, [], [], here=True), None) == 0
-    said = capsys.readouterr()
-    assert said.err == f"moe: the verdict of {folder} is not complete: the networks are gone\n"
-    assert "The mixture is " in said.out and (folder / "verdict.html").read_text().count("<svg") == 3
+def gone(found: object) -> Latency:
+    raise StoreError("the networks are gone")
 
 
 def test_each_repeat_has_other_images_and_they_are_all_rivals(
