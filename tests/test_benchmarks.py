@@ -103,12 +103,25 @@ def test_what_memory_gains_is_told_side_by_side() -> None:
 
 
 def test_of_a_gpu_there_is_a_table_below_that_of_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {"milliseconds an epoch": {}, "over as it is": {}, "repetitions": 2, "epochs": 3, "load": 0.5}
+    spent, over = {"as it is": 200.0, "slower": 300.0}, {"as it is": ratio(1.0), "slower": ratio(1.5)}
+    found = {"milliseconds an epoch": spent, "over as it is": over, "repetitions": 2, "epochs": 3, "load": 0.5}
     monkeypatch.setitem(TABLE["table"].__globals__, "HERE", tmp_path)
     for name, machine in (("overhead_gpu.json", "a GPU"), ("overhead.json", "CPU")):
         (tmp_path / name).write_text(json.dumps({**found, "machine": machine}))
-    told = [part for part in TABLE["table"]("overhead").split("\n\n") if part.startswith("2 turns")]
-    assert told == [f"2 turns of 3 epochs each on {where}, at a load of 0.5." for where in ("CPU", "a GPU")]
+    made = TABLE["table"]("overhead").split("\n\n")
+    told = [part for part in made if part.startswith("Medians")]
+    said = "Medians of 2 turns of 3 epochs each, least and greatest ratio of a turn, on"
+    assert told == [f"{said} {where}, at a load of 0.5." for where in ("CPU", "a GPU")]
+    assert made[0].splitlines()[2:] == ["| as it is | 200 |  |", "| slower | 300 | 1.50 (1.49 to 1.51) |"]
+
+
+def test_what_the_trainer_adds_to_a_step_of_the_notebooks_network_is_what_the_readme_says() -> None:
+    rates = json.loads((STUDY / "throughput.json").read_text())["training"]["simple_vgg"]["images a second"]
+    trainer, bare = (1000 * 50 / rates[side] for side in ("trainer", "bare"))
+    words = {1: "a millisecond", 2: "two milliseconds", 3: "three milliseconds"}
+    said = " ".join((STUDY / "README.md").read_text().split())
+    assert f"the Trainer adds {words[round(trainer - bare)]}, a tenth." in said
+    assert 0.08 < (trainer - bare) / trainer < 0.12
 
 
 def test_gates_together_dispatch_less_than_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
