@@ -24,7 +24,7 @@ def test_the_summary_is_that_of_the_results_files() -> None:
     assert shown(TOP) == TABLE["summary"](TABLE["RESULTS"]).strip()
 
 
-@pytest.mark.parametrize("folder", [TABLE["RESULTS"], TABLE["NARROW"]])
+@pytest.mark.parametrize("folder", [TABLE["RESULTS"], TABLE["NARROW"], STUDY / "s"])
 def test_what_is_pictured_is_there(folder: Path) -> None:
     assert all((STUDY / file).is_file() for file in TABLE["pictures"](folder).values())
 

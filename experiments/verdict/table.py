@@ -62,7 +62,7 @@ def study(folder: Path) -> str:
     if not runs:
         return NOT_RUN
     found, latency = verdict.rivals(runs), verdict.Latency.read(folder / verdict.LATENCY)
-    parts = judged(found, verdict.contests(found), latency)
+    parts = [*judged(found, verdict.contests(found), latency), f"On {'; '.join(machines(runs))}."]
     parts += [f"![Test accuracy against {caption}]({file})" for caption, file in pictures(folder).items()]
     return "\n\n".join(parts)
 
@@ -133,15 +133,6 @@ def _beside(one: Contest | None) -> tuple[str, str]:
     return f"**{gap}**" if one.sign else gap, "" if one.corrected is None else f"{one.corrected:.2g}"
 
 
-def wide(size: str) -> str:
-    """The rivals with the networks of `experiment=gates` as they are, of a size."""
-    runs = read(HERE / size)
-    if not runs:
-        return NOT_RUN
-    found = verdict.rivals(runs)
-    return "\n\n".join([*judged(found, verdict.contests(found), None), f"On {'; '.join(machines(runs))}."])
-
-
 def machines(runs: Sequence[Run]) -> list[str]:
     return sorted({in_words(results(run.path)["machine"]) for run in runs})
 
@@ -166,7 +157,7 @@ def tried() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "": partial(study, RESULTS),
     "narrow": partial(study, NARROW),
-    **{size: partial(wide, size) for size in WIDE},
+    **{size: partial(study, HERE / size) for size in WIDE},
     "tried": tried,
 }
 
@@ -182,7 +173,7 @@ def main() -> None:
         if "--write" not in sys.argv[1:]:
             print("\n\n".join(made.values()))
             return
-        for folder in (RESULTS, NARROW):
+        for folder in (RESULTS, NARROW, *(HERE / size for size in WIDE)):
             if read(folder):
                 draw(folder)
         for name, text in made.items():
