@@ -13,6 +13,7 @@ from moe.modules.muon import Muon, MuonBeside
 
 # These take found_inf, and so skip on the device an update that is not finite.
 FUSED = ("Adam", "AdamW", "SGD")
+CONVOLUTION = nn.modules.conv._ConvNd
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -72,9 +73,10 @@ def kernels(module: nn.Module) -> list[tuple[nn.Parameter, int]]:
     Source: Jordan et al. 2024, Muon: An optimizer for hidden layers in neural networks, which leaves the first layer
     and the last to another optimiser.
     """
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d) or hasattr(layer, "stacked")]
-    found = [(layer.weight, getattr(layer, "stacked", 1)) for layer in layers[1:]]
-    return [(weight, stacked) for weight, stacked in found if isinstance(weight, nn.Parameter) and weight.requires_grad]
+    layers = [layer for layer in module.modules() if isinstance(layer, CONVOLUTION) or hasattr(layer, "stacked")]
+    weights: list[tuple[Any, int]] = [(layer.weight, getattr(layer, "stacked", 1)) for layer in layers]
+    found = [(weight, stacked) for weight, stacked in weights if weight.ndim == 4]
+    return [(kernel, stacked) for kernel, stacked in found[1:] if kernel.requires_grad]
 
 
 def has_norms(module: nn.Module) -> bool:
