@@ -175,9 +175,9 @@ def test_what_the_readme_at_the_top_says_of_wide_networks() -> None:
     assert (
         f"over three seeds the mixture is {points(base, 2)} points above its base [{low:+.2f}, {high:+.2f}], and an "
         f"average of two bases, at the same cost to run, {points(ensemble, 2)} above the mixture [{less:+.2f}, "
-        f"{more:+.2f}]; both are within chance, as is what parts it from the base trained for as long as all its "
-        f"networks ({100 * held['hard', 'longer'].difference.mean:+.2f}) and from one wider network "
-        f"({100 * held['hard', 'wider'].difference.mean:+.2f})."
+        f"{more:+.2f}]; both are within chance once all comparisons are corrected for, as is what parts it from the "
+        f"base trained for as long as all its networks ({100 * held['hard', 'longer'].difference.mean:+.2f}) and from "
+        f"one wider network ({100 * held['hard', 'wider'].difference.mean:+.2f})."
     ) in said
     halves = [100 * held["hard", other].difference.half for other in ("base", "ensemble", "longer", "wider")]
     assert f"leave each of these open by {min(halves):.1f} to {max(halves):.1f} points either way." in said
