@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +115,19 @@ def learning_flops(network: nn.Module, *inputs: Tensor) -> float:
     `network` takes a batch of `inputs` and says logits, or a tuple that begins with something like them; what of it
     is frozen and comes before all that learns costs no backward pass, as while training.
     """
-    with FlopCounterMode(display=False) as counter:
+    grouped = {torch.ops.aten.convolution_backward: _convolution_backward}
+    with FlopCounterMode(display=False, custom_mapping=grouped) as counter:
         said = network.train()(*inputs)
         (said[0] if isinstance(said, tuple) else said).sum().backward()
     return int(counter.get_total_flops()) / len(inputs[0])
+
+
+def _convolution_backward(out: list[int], images: list[int], kernels: list[int], *others: Any, **given: Any) -> int:
+    """Of a convolution's backward pass, by the shapes of the gradient that came, its input and its weight.
+
+    What the forward pass cost, for each gradient asked for, those of input and weight. torch's own formula has that of
+    a weight in groups as often too high as there are groups.
+    """
+    transposed, asked = others[4], others[7]  # as aten::convolution_backward has them
+    positions = (images if transposed else out)[2:]
+    return 2 * prod(kernels) * out[0] * prod(positions) * sum(map(bool, asked[:2]))

@@ -1,6 +1,7 @@
 """What training cost, by hand: a pass forward, and one back to the weights and, but for the first, the inputs."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,18 @@ def test_a_pass_back_and_forth_by_hand() -> None:
     # Frozen, the first takes no part in the way back, and nothing goes through it.
     net[1].requires_grad_(False)
     assert learning_flops(net, torch.zeros(4, 3, 2, 2)) == 150 + 30
+
+
+@pytest.mark.parametrize(("kind", "least"), [(nn.Conv2d, (6, 2)), (nn.ConvTranspose2d, (4, 3))])
+def test_convolutions_in_groups_cost_as_much_back_to_each_of_two_as_forth(
+    kind: Callable[..., nn.Module], least: tuple[int, int]
+) -> None:
+    # The first, 2 * 4*4 * 25 positions: 800, and to its weights. The second, in two groups of 2 channels to 3 each:
+    # 2 * 2*2*3 * 9 * 25 = 5,400, and back to its weights and to its inputs.
+    grouped = kind(4, 6, 3, padding=1, groups=2)
+    assert grouped.weight.shape[:2] == least
+    net = nn.Sequential(nn.Conv2d(4, 4, 1), grouped)
+    assert learning_flops(net, torch.zeros(3, 4, 5, 5)) == 2 * 800 + 3 * 5400
 
 
 def test_gates_of_kernels_count_as_gates() -> None:

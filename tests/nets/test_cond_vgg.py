@@ -88,6 +88,10 @@ def test_all_groups_but_the_first_are_mixtures_whose_every_kernel_learns_by_muon
     # 2 in the first group, 4 mixtures of 3; the whitening's is frozen.
     assert [stacked for _, stacked in kernels(conditional)] == [1, 1, 3, 3, 3, 3]
     assert [stacked for _, stacked in kernels(plain)] == [1] * 6
+    # Where a convolution has as many channels out as in, its kernels start alike, which leaves nothing to its gate.
+    with torch.no_grad():
+        for weight, stacked in kernels(conditional):
+            weight += 0.1 * torch.randn_like(weight) * (stacked > 1)
     conditional(torch.rand(4, 3, 32, 32)).square().sum().backward()
     idle = [name for name, p in conditional.named_parameters() if p.requires_grad and not p.grad.abs().sum() > 0]
     assert idle == []
