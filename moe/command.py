@@ -68,10 +68,20 @@ def sentences(after: str = "") -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader, `head` say, has had enough
         sys.exit(1)
+    except RuntimeError as error:
+        # torch's, which is not imported for this: a GPU has no memory left for what trains nothing.
+        if type(error).__name__ != "OutOfMemoryError":
+            raise
+        _end(f"{out_of_memory(error)}; nvidia-smi shows what else has the memory", 1)
     except OSError as error:
         if error.filename is None:
             raise
         _end(f"{error.filename}: {error.strerror}", 1)
+
+
+def out_of_memory(error: RuntimeError) -> str:
+    """What a torch.OutOfMemoryError says, up to what it says of one GPU."""
+    return str(error).partition("GPU ")[0].strip().rstrip(".")
 
 
 def _end(sentence: str, code: int) -> None:

@@ -28,6 +28,7 @@ from moe.schema import Config, Gate, Paths, Plain
 PACKAGE = Path(__file__).parent
 # An installed package carries conf/ inside itself; a checkout has it beside the package.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
+CONFIG_NAME = "config"  # with which file in there all begins
 
 
 @contextmanager
@@ -63,7 +64,7 @@ def compose(*overrides: str) -> Config:
     Raises ConfigError where an override names no key or a value is wrong.
     """
     with hydra_errors(), initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = hydra_compose("config", list(overrides))
+        composed = hydra_compose(CONFIG_NAME, list(overrides))
     return parse(composed)
 
 

@@ -10,7 +10,7 @@ from string import Template
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from moe.config import CONF, hydra_errors
+from moe.config import CONF, CONFIG_NAME, hydra_errors
 
 FLAGS = ("--help", "-h")
 
@@ -27,7 +27,7 @@ def text(overrides: Sequence[str] = ()) -> str:
     Raises ConfigError for an override that Hydra cannot compose.
     """
     with hydra_errors(), initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("config", list(overrides), return_hydra_config=True)
+        composed = compose(CONFIG_NAME, list(overrides), return_hydra_config=True)
         template = Template(composed.hydra.help.template)
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     return template.substitute(APP_CONFIG_GROUPS=_groups(CONF), CONFIG=OmegaConf.to_yaml(own))

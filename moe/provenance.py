@@ -37,7 +37,9 @@ def in_words(machine: str) -> str:
 
 @functools.cache
 def git_revision() -> str | None:
-    """The commit of the checkout that runs, with `-dirty` where it has changes; None for an installed package.
+    """The commit of the checkout that runs, with `-dirty` where it has changes, a new file of the code among them.
+
+    None for an installed package.
 
     It is that of the first call: a command asks as it begins, since by its end there may be another.
     """
@@ -49,7 +51,10 @@ def git_revision() -> str | None:
     try:
         if Path(git("rev-parse", "--show-toplevel")) != PACKAGE.parent.resolve():
             return None  # a package installed somewhere inside another project's checkout
-        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+        said = git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+        own = [name for name in (PACKAGE.name, "hydra_plugins", "conf") if (PACKAGE.parent / name).is_dir()]
+        new = git("ls-files", "--others", "--exclude-standard", "--", *(f":/{name}" for name in own))
+        return f"{said}-dirty" if new and not said.endswith("-dirty") else said
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from hydra_plugins import moe_sweeps
 from moe import command, command_line, help
-from moe.config import CONF, hydra_errors, parse
+from moe.config import CONF, CONFIG_NAME, hydra_errors, parse
 from moe.data.sources import class_names
 from moe.errors import ConfigError, DataError
 from moe.results.files import RESULTS
@@ -84,7 +84,7 @@ def _named(error: OSError) -> Exception:
     return error
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG_NAME)
 def _composed(composed: DictConfig) -> float | None:
     """One run, or one job of a sweep, of which one may fail and the others go on."""
     hydra_config = HydraConfig.get()
@@ -190,8 +190,8 @@ def train(config: Config, folder: Path) -> Plain | None:
     stages = planned(replace(job, config=matched(job)))
     world = check(job, stages)
     if not config.plan:
-        for stage in stages:
-            store.mend(stage.key)
+        for key in dict.fromkeys(one.key for stage in stages for one in (stage, as_stored(job, stage))):
+            store.mend(key)
     _say_plan(job, [as_stored(job, stage) for stage in stages])
     if config.plan:
         return None

@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning import seed_everything
 from torch import Tensor
 
-from moe import assembly, memory
+from moe import assembly, command, memory
 from moe.data.module import ImageDataModule
 from moe.errors import DeviceMemoryError, NonFiniteError
 from moe.job import Job, count_images, datamodule, module, recipe
@@ -58,7 +58,7 @@ def enough_memory(stage: Stage | None = None) -> Iterator[None]:
         # The new error keeps this one, and its frames all that took the memory.
         traceback.clear_frames(error.__traceback__)
         name = "testing" if stage is None else stage.name
-        said = f"{name}: {str(error).partition('GPU ')[0].strip().rstrip('.')}"
+        said = f"{name}: {command.out_of_memory(error)}"
         size = 1 if stage is None else stage.inputs["recipe"]["batch_size"]
         if stage is not None and size > 1:
             said += f"; with {section(stage)}.recipe.batch_size={size // 2} a step of training takes half as much"

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from moe import command_line
+from moe import command, command_line
 from moe.errors import signal_name
 
 PROGRAM = """
@@ -86,3 +87,15 @@ def test_overrides_stand_before_flags_and_each_flag_keeps_its_value(given: str, 
 
 def test_a_signal_is_named_where_it_has_a_name() -> None:
     assert signal_name(9) == "SIGKILL" and signal_name(signal.SIGRTMIN + 1) == f"signal {signal.SIGRTMIN + 1}"
+
+
+def test_a_gpu_without_memory_left_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    def command_() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79")
+
+    with pytest.raises(SystemExit) as ended:
+        command.run(command_)
+    said = "moe: CUDA out of memory. Tried to allocate 2.00 GiB; nvidia-smi shows what else has the memory\n"
+    assert (ended.value.code, capsys.readouterr().err) == (1, said)
+    with pytest.raises(RuntimeError, match=r"^another$"), command.sentences():
+        raise RuntimeError("another")

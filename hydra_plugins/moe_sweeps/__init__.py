@@ -11,7 +11,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_plugins.moe_sweeps.launchers import Overrides, ProcessLauncher, SubmititLauncher, elsewhere, job_folder
+from hydra_plugins.moe_sweeps.launchers import Overrides, ProcessLauncher, job_folder
+from hydra_plugins.moe_sweeps.submitit import SubmititLauncher, elsewhere
 
 
 class GridSweeper(Sweeper):
@@ -22,7 +23,7 @@ class GridSweeper(Sweeper):
     """
 
     def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None) -> None:
-        self.max_batch_size, self.params = max_batch_size, params or {}
+        self.max_batch_size, self.params = max_batch_size, params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self._context, self._config = hydra_context, config
@@ -34,10 +35,14 @@ class GridSweeper(Sweeper):
         """Run every job of the grid that has no results yet; a job's failure ends nothing."""
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
+        from moe.checks import check_whole
         from moe.sweep.callback import opened
+        from moe.sweep.names import preset
 
         parser = OverridesParser.create(config_loader=self._context.config_loader)
-        given = [f"{key}={value}" for key, value in self.params.items()]
+        if self.max_batch_size is not None:
+            check_whole("hydra.sweeper.max_batch_size", self.max_batch_size)
+        given = preset(self.params)
         overrides = parser.parse_overrides([*given, *arguments])
         batches = BasicSweeper.split_arguments(overrides, self.max_batch_size)
         sweep = opened(self._config.hydra.sweep.dir)

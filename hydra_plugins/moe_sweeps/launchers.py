@@ -1,4 +1,4 @@
-"""The launchers whose jobs are processes of their own: ProcessLauncher, SubmititLauncher.
+"""The launchers whose jobs are processes of their own: what they share, and ProcessLauncher.
 
 Hydra's own would not do: joblib's reuses its workers, so that a job cannot be given another GPU once CUDA has started,
 and loses the whole sweep where one is killed; hydra-submitit-launcher's stops at the first job that dies.
@@ -14,7 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -37,7 +36,7 @@ def job_folder(config: DictConfig) -> Path:
     return Path(*parts)
 
 
-class _CommandLauncher(Launcher):
+class CommandLauncher(Launcher):
     """A launcher whose jobs are each a `python -m moe.train` of its own."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -54,7 +53,7 @@ class _CommandLauncher(Launcher):
             composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             folder = job_folder(composed)
             (folder / FAILURE).unlink(missing_ok=True)
-            found.append(Command(list(overrides), folder, flags))
+            found.append(Command(list(overrides), folder, flags, gpu=composed.trainer.accelerator != "cpu"))
             if composed.logger.kind == "wandb" and not composed.plan:
                 modes.add(str(composed.logger.mode))
         with suppress(Exception):  # each job deals with W&B's trouble itself
@@ -89,7 +88,7 @@ class _CommandLauncher(Launcher):
         return done
 
 
-class ProcessLauncher(_CommandLauncher):
+class ProcessLauncher(CommandLauncher):
     """Each job in a process of its own, `n_jobs` at once, each on a GPU to itself.
 
     Without `n_jobs` there are as many at once as there are GPUs, or one. `threads` is the number of CPU threads
@@ -109,11 +108,11 @@ class ProcessLauncher(_CommandLauncher):
         for key, value in (("n_jobs", self.n_jobs), ("threads", self.threads)):
             if value is not None:
                 check_whole(f"hydra.launcher.{key}", value)
-        devices = gpus.visible()
-        at_once = self.n_jobs or len(devices) or 1
+        devices, commands = gpus.visible(), self.commands(job_overrides)
+        at_once = self.n_jobs or (len(devices) if any(command.gpu for command in commands) else 0) or 1
         threads = self.threads or max(1, cpus.granted() // at_once)
-        environment = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
-        commands = self.commands(job_overrides)
+        given = self.threads is not None or "OMP_NUM_THREADS" not in os.environ
+        environment = {"OMP_NUM_THREADS": str(threads)} if given else {}
         stop, running = threading.Event(), set[subprocess.Popen]()
 
         def one(number: int, command: Any) -> None:
@@ -169,71 +168,3 @@ def _end(running: set[subprocess.Popen]) -> None:
             process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
-
-
-class SubmititLauncher(_CommandLauncher):
-    """Each job by submitit: `cluster` is slurm, or local for processes on this machine.
-
-    A job out of time is submitted again, `max_num_timeout` times at most. All other parameters are those of
-    `submitit.AutoExecutor.update_parameters` (timeout_min, gpus_per_node, slurm_partition, ...).
-    """
-
-    def __init__(self, cluster: str, submitit_folder: str, max_num_timeout: int = 3, **parameters: Any) -> None:
-        self.cluster, self.folder, self.max_num_timeout = cluster, submitit_folder, max_num_timeout
-        self.parameters = {k: OmegaConf.to_object(v) if OmegaConf.is_config(v) else v for k, v in parameters.items()}
-
-    def launch(self, job_overrides: Sequence[Overrides], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Submit the jobs and wait for all of them. Ctrl-C or SIGTERM cancels those that have not ended."""
-        from moe.sweep import gpus, record
-        from moe.sweep.submitted import Task
-
-        executor = self._executor()
-        # Slurm gives each job its own; on one machine the jobs share what this process sees.
-        devices = gpus.visible() if self.cluster == "local" else []
-        commands = self.commands(job_overrides)
-        with executor.batch():
-            submitted = [executor.submit(Task(command, devices)) for command in commands]
-        try:
-            for command, job in zip(commands, submitted, strict=True):
-                print(f"submitted {job.job_id}  {command.folder}", flush=True)
-            for command, job in zip(commands, submitted, strict=True):
-                error = job.exception()
-                self.said_plan(command)
-                if error is not None and record.failed(command.folder):
-                    why = f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1]}"
-                    record.write_failure(command.folder, why)
-        except (KeyboardInterrupt, SystemExit):
-            # Left alone they would hold the jobs' folders, and those of the next command wait for them on GPUs.
-            for job in submitted:
-                if not job.done():
-                    print(f"cancelled {job.job_id}", flush=True)
-                    job.cancel(check=False)
-            raise
-        return [self.returned(command) for command in commands]
-
-    def _executor(self) -> Any:
-        """What submits the jobs. Raises ConfigError, naming the parameter, where submitit does not take one."""
-        from moe.checks import NATURAL, check_whole
-        from moe.errors import ConfigError
-
-        check_whole("hydra.launcher.max_num_timeout", self.max_num_timeout, NATURAL)
-        try:
-            import submitit
-        except ModuleNotFoundError:
-            raise ConfigError("hydra/launcher=slurm_local and slurm need submitit>=1.5: pip install submitit") from None
-        try:
-            own = {f"{self.cluster}_max_num_timeout": self.max_num_timeout}  # the constructor alone takes it
-            executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster, **own)
-            executor.update_parameters(**{k: v for k, v in self.parameters.items() if v is not None})
-        except (AssertionError, NameError, RuntimeError, TypeError, ValueError) as raised:
-            option = "slurm_local" if self.cluster == "local" else self.cluster
-            said = str(raised).partition("\n")[0].partition(" Valid arguments: ")[0]
-            raise ConfigError(f"hydra/launcher={option}: {said}") from None
-        return executor
-
-
-def elsewhere(launcher: Launcher) -> bool:
-    """Whether a launcher's jobs may run on other machines than this one, as those of one that is not known here may."""
-    if isinstance(launcher, SubmititLauncher):
-        return launcher.cluster != "local"
-    return not isinstance(launcher, ProcessLauncher | BasicLauncher)

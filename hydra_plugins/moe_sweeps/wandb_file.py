@@ -31,7 +31,7 @@ class WandbSweeper(Sweeper):
     """
 
     def __init__(self, method: str, metric: str, params: dict[str, str] | None = None) -> None:
-        self.method, self.metric, self.params = method, metric, params or {}
+        self.method, self.metric, self.params = method, metric, params
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.loader, self.composed = hydra_context.config_loader, config
@@ -42,9 +42,10 @@ class WandbSweeper(Sweeper):
 
         from moe.errors import ConfigError
         from moe.sweep.callback import opened
+        from moe.sweep.names import preset
 
         parser = OverridesParser.create(config_loader=self.loader)
-        given = [f"{key}={value}" for key, value in self.params.items()]
+        given = preset(self.params)
         # By key, so that the command line wins over the preset.
         overrides = {o.get_key_element(): o for o in parser.parse_overrides([*given, *arguments])}
         searched = {key: override for key, override in overrides.items() if override.is_sweep_override()}

@@ -79,7 +79,7 @@ class Store:
                 log.warning("%s is damaged: it is made anew; the damaged one is kept as %s", path, kept)
 
     def publish(self, key: str, record: Mapping[str, Any], tensors: "Mapping[str, Tensor]") -> Entry:
-        """Write an entry beside its place and rename it there; an entry of that key that is there stays.
+        """Write an entry beside its place and rename it there; an entry of that key that is there and whole stays.
 
         Holds the key's lock, also where the caller has it: what lies unfinished and is not locked is nobody's.
         """
@@ -97,6 +97,7 @@ class Store:
             aside.mkdir(parents=True)
             write_durably(aside / TENSORS, content)
             write_durably(aside / RECORD, json.dumps(checked, indent=1).encode())
+            self.mend(key)
             if not (self.root / key).exists():
                 os.rename(aside, self.root / key)
         except OSError as error:

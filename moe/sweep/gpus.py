@@ -5,11 +5,12 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 POLL_SECONDS = 0.2
+TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -24,20 +25,24 @@ class Lease:
         os.close(self.handle)
 
 
-def visible(environment: Mapping[str, str] | None = None) -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; CUDA is not started for it."""
+def visible(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, each with a name that lasts.
+
+    CUDA is not started for it. A sweep asks once: where nvidia-smi fails in between, its cards keep their names.
+    """
     said = (os.environ if environment is None else environment).get("CUDA_VISIBLE_DEVICES")
-    if said is not None:
-        return [part.strip() for part in said.split(",") if part.strip() not in ("", "-1")]
-    return list(_identities())
+    if said is None:
+        return _identities()
+    listed = [part.strip() for part in said.split(",") if part.strip() not in ("", "-1")]
+    names = _identities() if listed else {}
+    return {gpu: names.get(gpu, gpu) for gpu in listed}
 
 
-def lease(gpus: Sequence[str], give_up: Callable[[], bool] = lambda: False) -> Lease | None:
-    """A GPU that no other job on this machine holds; waits for one. None once `give_up` says so."""
-    names = _identities()
+def lease(gpus: Mapping[str, str], give_up: Callable[[], bool] = lambda: False) -> Lease | None:
+    """One of these GPUs that no other job on this machine holds; waits for one. None once `give_up` says so."""
     while not give_up():
-        for gpu in gpus:
-            handle = os.open(_lock_file(names.get(gpu, gpu)), os.O_RDWR | os.O_CREAT, 0o666)
+        for gpu, name in gpus.items():
+            handle = os.open(_lock_file(name), os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -50,12 +55,17 @@ def lease(gpus: Sequence[str], give_up: Callable[[], bool] = lambda: False) -> L
 
 def _identities() -> dict[str, str]:
     """Each GPU's index and its lasting name; inside a Slurm job several cards may be called 0."""
-    try:
-        command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return {}
-    return {index.strip(): name.strip() for index, _, name in (row.partition(",") for row in listed.splitlines())}
+    command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
+    for _ in range(TRIES):  # on a machine with much to do it may take too long once
+        try:
+            listed = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+        except OSError:
+            break  # there is none
+        except subprocess.SubprocessError:
+            time.sleep(POLL_SECONDS)
+            continue
+        return {index.strip(): name.strip() for index, _, name in (row.partition(",") for row in listed.splitlines())}
+    return {}
 
 
 def _lock_file(gpu: str) -> Path:

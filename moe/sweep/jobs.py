@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from omegaconf import DictConfig
 
+from moe.config import CONFIG_NAME
 from moe.errors import signal_name
 from moe.results.files import RESULTS
 from moe.sweep import gpus
@@ -19,15 +21,20 @@ from moe.sweep.record import SILENT, planned, read_failure, taken, write_failure
 
 OUTPUT = "output.txt"
 STOP_SECONDS = 30.0
+OF_SWEEPS = re.compile(r"[+~]*hydra[./](launcher|sweeper|sweep|run|mode)\b")  # overrides that a job has others of
 
 
 @dataclass(frozen=True)
 class Command:
-    """How a job is run alone. `flags` are Hydra's own options of the sweep's command (--config-dir say)."""
+    """How a job is run alone. `flags` are what the sweep's command says to Hydra itself and its jobs need, too.
+
+    `gpu` is whether it may have one.
+    """
 
     overrides: Sequence[str]
     folder: Path
     flags: Sequence[str] = ()
+    gpu: bool = True
 
     def arguments(self) -> list[str]:
         """The arguments of `python -m moe.train`."""
@@ -39,9 +46,18 @@ class Command:
 
 
 def hydra_flags(config: DictConfig) -> list[str]:
-    """Hydra's own options of this command that each of its jobs needs, too: where else configs are (--config-dir)."""
-    sources = config.hydra.runtime.config_sources
-    return [flag for s in sources if s.provider == "command-line" for flag in ("--config-dir", str(s.path))]
+    """What this command says to Hydra itself and each of its jobs needs, too.
+
+    That is where other configs are (--config-dir), which one is the first (--config-name), and what of `hydra` is
+    overridden, but for that which makes many jobs of one command.
+    """
+    sources = [str(s.path) for s in config.hydra.runtime.config_sources if s.provider == "command-line"]
+    name = str(config.hydra.job.config_name)
+    return [
+        *(flag for path in sources for flag in ("--config-dir", path)),
+        *(["--config-name", name] if name != CONFIG_NAME else []),
+        *(said for said in config.hydra.overrides.hydra if OF_SWEEPS.match(said) is None),
+    ]
 
 
 def quoted(value: str) -> str:
@@ -55,18 +71,18 @@ def quoted(value: str) -> str:
 
 def run(
     command: Command,
-    devices: Sequence[str] = (),
+    devices: Mapping[str, str] = MappingProxyType({}),
     environment: Mapping[str, str] | None = None,
     started: Callable[[subprocess.Popen, str | None], None] = lambda process, gpu: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run a job to its end, on a GPU of `devices` that no other job has, waiting for one.
+    """Run a job to its end, if it may have a GPU on one of `devices` that no other job has, waiting for one.
 
     What it prints goes to `output.txt` in its folder, behind what another process has said that is still at work there.
     A job that leaves neither results nor a word of why gets that word here. `started` is told the process and its GPU;
     nothing is started once `stopped` says so, or it is ended at once.
     """
-    held = gpus.lease(devices, stopped) if devices else None
+    held = gpus.lease(devices, stopped) if devices and command.gpu else None
     if stopped():
         if held is not None:
             held.close()

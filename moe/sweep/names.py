@@ -2,10 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
+
+from moe.config import CONFIG_NAME
+from moe.errors import ConfigError
 
 LONGEST, LONGEST_VALUE = 60, 12
 
@@ -18,15 +21,16 @@ def register() -> None:
     OmegaConf.register_new_resolver("moe.job", job_name, replace=True)
 
 
-def sweep_name(overrides: Sequence[str], params: Any = None) -> str:
-    """The folder of a whole sweep: what it sweeps, and a hash of all that was overridden."""
+def sweep_name(overrides: Sequence[str], params: Any = None, config_name: str = CONFIG_NAME) -> str:
+    """The folder of a whole sweep: what it sweeps, and a hash of all that was overridden, and of which config."""
     given = dict(_split(override) for override in overrides)
     what = given.get("sweep") or given.get("experiment", "gates")
     parts = [what if not _is_sweep(what) else "experiments"]
     if "sweep" not in given:
         parts += [_called(key) for key in sorted(swept(overrides, params)) if key != "experiment"]
     space = dict(params or {})
-    return f"{_slug('_'.join(parts))}-{_hash([*overrides, *(f'{key}={space[key]}' for key in space)])}"
+    of_another = [f"--config-name={config_name}"] if config_name != CONFIG_NAME else []
+    return f"{_slug('_'.join(parts))}-{_hash([*of_another, *overrides, *(f'{key}={space[key]}' for key in space)])}"
 
 
 def job_name(overrides: Sequence[str], swept: Sequence[str]) -> str:
@@ -40,6 +44,13 @@ def swept(overrides: Sequence[str], params: Any = None) -> list[str]:
     """The keys over which a sweep goes, from its command line and its preset's parameters."""
     own = [key for key, value in map(_split, overrides) if _is_sweep(value)]
     return list(dict.fromkeys([*(params or {}), *own]))
+
+
+def preset(params: object) -> list[str]:
+    """What a sweeper's `params` come to on the command line. Raises ConfigError where they are not values by key."""
+    if params is not None and not isinstance(params, Mapping):
+        raise ConfigError(f"hydra.sweeper.params must be values by key, like {{gate.width:'16,32'}}, not {params!r}")
+    return [f"{key}={value}" for key, value in (params or {}).items()]
 
 
 def short(key: str) -> str:

@@ -3,9 +3,10 @@
 import json
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -16,9 +17,9 @@ from moe.settings import differences, places
 from moe.store import write_whole
 from moe.store.files import held
 
-SWEEP, FAILURE = "sweep.json", "failure.json"
+SWEEP, FAILURE, LOCK = "sweep.json", "failure.json", ".lock"
 DEEPEST = 2  # so many folders below its sweep's a job's is at most
-NOT_STARTED, SILENT = "it was not started", "it ended without a word"
+NOT_STARTED, SILENT, AT_WORK = "it was not started", "it ended without a word", "it is still at work"
 
 
 @dataclass(frozen=True)
@@ -123,15 +124,12 @@ def finished(run: Path, config: Config) -> Plain | None:
 def planned(run: Path) -> bool:
     """Whether a job was asked only for what it would train, and said it."""
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
 
     if (run / FAILURE).exists():
         return False
-    try:
+    with unreadable():
         return bool(OmegaConf.select(OmegaConf.load(run / "hydra" / "config.yaml"), "plan"))
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException):  # it ended before that, or while it was written
-        return False
+    return False
 
 
 def objective(found: Plain) -> float:
@@ -175,22 +173,43 @@ def failures(sweep: Sweep) -> list[Failure]:
     for name, overrides in (sweep.jobs or _started(sweep)).items():
         run = sweep.folder / name
         if failed(run):
-            silent = SILENT if run.is_dir() else NOT_STARTED
-            found.append(Failure(name, list(overrides), run, read_failure(run) or silent, sweep.flags))
+            found.append(Failure(name, list(overrides), run, read_failure(run) or _silent(run), sweep.flags))
     return found
+
+
+def _silent(run: Path) -> str:
+    """What is to be said of a run that has neither results nor a word of why."""
+    if not run.is_dir():
+        return NOT_STARTED
+    return AT_WORK if (run / LOCK).exists() and taken(run) else SILENT
 
 
 def _started(sweep: Sweep) -> dict[str, list[str]]:
     """The jobs of a sweeper that finds them as it goes: those that have a folder."""
     from omegaconf import OmegaConf
 
-    jobs = {path.parent.parent: OmegaConf.load(path) for path in sorted(sweep.folder.rglob("hydra/overrides.yaml"))}
-    return {job.relative_to(sweep.folder).as_posix(): [str(o) for o in said] for job, said in jobs.items()}
+    jobs = {}
+    for path in sorted(sweep.folder.rglob("hydra/overrides.yaml")):
+        said: Any = []  # where it was ended while that was written: with a failure a job is named by its folder, too
+        with unreadable():
+            said = OmegaConf.load(path)
+        jobs[path.parent.parent.relative_to(sweep.folder).as_posix()] = [str(override) for override in said]
+    return jobs
+
+
+@contextmanager
+def unreadable() -> Iterator[None]:
+    """Pass over a file of Hydra's that is not there, or was cut short as it was written."""
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    with suppress(OSError, ValueError, YAMLError, OmegaConfBaseException):
+        yield
 
 
 def taken(run: Path) -> bool:
     """Whether a process is at work on a run's folder."""
-    lock = FileLock(run / ".lock")
+    lock = FileLock(run / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -203,5 +222,5 @@ def taken(run: Path) -> bool:
 def alone(run: Path) -> Iterator[None]:
     """Hold a run's folder alone among all processes; says so once where another has it."""
     run.mkdir(parents=True, exist_ok=True)
-    with held(FileLock(run / ".lock"), f"another process is at work on {run}"):
+    with held(FileLock(run / LOCK), f"another process is at work on {run}"):
         yield

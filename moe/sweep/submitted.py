@@ -1,6 +1,6 @@
 """A job as submitit runs it, in whatever process and on whatever machine that is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ class Task:
     """Runs a job's command. Where the cluster's time is up it is submitted again: what is trained is in the store."""
 
     command: Command
-    devices: Sequence[str]
+    devices: Mapping[str, str]
 
     def __call__(self) -> None:
         run(self.command, self.devices)

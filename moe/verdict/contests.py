@@ -245,5 +245,7 @@ def _on_val(row: Row | None, beside: Row | None, seeds: Sequence[int]) -> Estima
 def _ratio(row: Row | None, beside: Row | None, seeds: Sequence[int], cost: str) -> float | None:
     if row is None or beside is None:
         return None
-    mine, theirs = (Row(tuple(run for run in side.runs if run.seed in seeds)).mean(cost) for side in (row, beside))
-    return mine / theirs if mine is not None and theirs else None
+    theirs = {run.seed: getattr(run, cost) for run in beside.runs}
+    own = {run.seed: getattr(run, cost) for run in row.runs}
+    both = [seed for seed in seeds if own.get(seed) is not None and theirs.get(seed)]
+    return sum(own[seed] for seed in both) / sum(theirs[seed] for seed in both) if both else None

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import moe
+from moe.store.entry import TENSORS
 from tests.conftest import TINY, Process
 from tests.wandb_files import offline_runs
 
@@ -84,6 +85,13 @@ def test_jobs_train_once_and_each_has_its_results(process: Process, own: Path) -
     done = sweep(process, own, *LOGGED)
     assert "2 jobs, 1 left to run" in done.stdout and "training" not in done.stdout, done.stdout
     assert f"gates     reuse  {key}" in done.stdout.splitlines()  # which the plan says before
+    assert found(own.parent / "together").keys() == jobs.keys()
+
+    # An entry that was damaged since is put aside, and its gates are trained again.
+    (folder / "results.json").unlink()
+    (own / key / TENSORS).write_bytes((own / key / TENSORS).read_bytes()[:-1])
+    done = sweep(process, own, *LOGGED)
+    assert done.returncode == 0 and f"{own / key} is damaged: it is made anew" in done.stdout, done.stdout + done.stderr
     assert found(own.parent / "together").keys() == jobs.keys()
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from moe.errors import ConfigError
 from moe.sweep import gpus
-from moe.sweep.jobs import Command, _why, quoted, run
+from moe.sweep.jobs import Command, _why, hydra_flags, quoted, run
 from moe.sweep.record import Sweep, alone, read_failure, sweep_of, within
 
 
@@ -29,6 +30,21 @@ def test_a_job_of_a_preset_is_one_run() -> None:
     assert command.arguments() == [
         *("--config-dir", "my conf", "sweep=gate_widths", "gate.width=32", "hydra.mode=RUN", "hydra.run.dir=x")
     ]
+
+
+def test_a_job_is_told_what_its_sweeps_command_says_to_hydra_but_for_what_makes_a_sweep() -> None:
+    said = ["hydra.verbose=true", "+hydra.job.env_set.A=b", "hydra/job_logging=none", "hydra.searchpath=[file:///x]"]
+    makes = ["hydra.mode=MULTIRUN", "hydra/launcher=processes", "hydra.launcher.n_jobs=2", "++hydra.sweep.dir=x"]
+    makes += ["hydra.sweeper.max_batch_size=3", "hydra/sweeper=optuna", "hydra.run.dir=y", "~hydra.sweeper.params"]
+    sources = [{"provider": "main", "path": "conf"}, {"provider": "command-line", "path": "/my conf"}]
+
+    def flags(name: str) -> list[str]:
+        job, overrides = {"config_name": name}, {"hydra": [*makes[:4], *said, *makes[4:]]}
+        hydra = {"runtime": {"config_sources": sources}, "job": job, "overrides": overrides}
+        return hydra_flags(OmegaConf.create({"hydra": hydra}))
+
+    assert flags("config") == ["--config-dir", "/my conf", *said]
+    assert flags("mine") == ["--config-dir", "/my conf", "--config-name", "mine", *said]
 
 
 @pytest.mark.parametrize("folder", ["a b/c", "it's", "a=b,c", "back\\slash", "end\\", "{x}", "ü"])
@@ -111,7 +127,7 @@ def test_a_job_that_starts_while_all_is_ended_is_ended_too(tmp_path: Path) -> No
 def test_a_gpu_that_comes_when_all_is_ended_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = gpus.Lease("0", os.open(tmp_path, os.O_RDONLY))
     monkeypatch.setattr(gpus, "lease", lambda devices, stopped: held)
-    run(Command([], tmp_path / "job"), ["0"], stopped=lambda: True)
+    run(Command([], tmp_path / "job"), {"0": "0"}, stopped=lambda: True)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(held.handle)
     assert not (tmp_path / "job").exists()
@@ -130,8 +146,15 @@ def test_numbers_of_nvidia_smi_are_read_in_its_order(
     shows.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(shows))
     monkeypatch.setattr(gpus, "lease", lambda devices, stopped: gpus.Lease("1", os.open(tmp_path, os.O_RDONLY)))
-    run(Command([], tmp_path / "job"), ["0", "1"])
+    run(Command([], tmp_path / "job"), {"0": "0", "1": "1"})
     assert (tmp_path / "job" / "output.txt").read_text() == f"1 {order}\n"
+
+
+def test_a_job_that_may_have_no_gpu_waits_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpus, "lease", lambda devices, stopped: pytest.fail("a GPU was asked for"))
+    monkeypatch.setattr(sys, "executable", shutil.which("true"))
+    run(Command([], tmp_path / "job", gpu=False), {"0": "0"})
+    assert read_failure(tmp_path / "job") == "exit code 0"  # it ran
 
 
 @pytest.mark.usefixtures("endless")

@@ -22,6 +22,12 @@ def test_a_preset_names_its_sweep_and_other_values_of_it_are_another_sweep() -> 
     assert all(name.startswith("gate_widths-") for name in names)
 
 
+def test_the_same_overrides_of_another_config_are_another_sweep() -> None:
+    assert sweep_name(COMMAND, None, "config") == sweep_name(COMMAND)
+    assert sweep_name(COMMAND, None, "mine").rpartition("-")[0] == "gates_width_seed"
+    assert sweep_name(COMMAND, None, "mine") != sweep_name(COMMAND)
+
+
 def test_experiments_can_be_swept_in_one_folder() -> None:
     assert sweep_name(["experiment=gates,flat"]).startswith("experiments-")
 

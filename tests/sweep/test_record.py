@@ -56,3 +56,19 @@ def test_why_a_job_has_no_results_and_the_whole_command_that_runs_it(tmp_path: P
     said = ending._failures(failed).splitlines()
     command = f"python -m moe.train --config-dir '/my conf' gate=wrong hydra.mode=RUN hydra.run.dir={tmp_path}/wrong"
     assert said[0].startswith("4 failed") and command in [line.strip() for line in said]
+
+
+def test_jobs_that_their_sweeper_found_are_named_though_a_file_was_cut_short(tmp_path: Path) -> None:
+    for name, text in {"whole": "- gate.width=4\n", "cut": "- gate.wi\n- 'x", "lost": "\0" * 40}.items():
+        (tmp_path / name / "hydra").mkdir(parents=True)
+        (tmp_path / name / "hydra" / "overrides.yaml").write_text(text)
+    found = record.failures(Sweep(tmp_path, [], []))
+    assert {failure.job: failure.overrides for failure in found} == {"cut": [], "lost": [], "whole": ["gate.width=4"]}
+
+
+def test_a_job_at_work_has_not_ended(tmp_path: Path) -> None:
+    sweep = Sweep(tmp_path, [], [], {"a": [], "b": []})
+    (tmp_path / "b").mkdir()
+    with record.alone(tmp_path / "a"):
+        assert [failure.error for failure in record.failures(sweep)] == [record.AT_WORK, record.SILENT]
+    assert [failure.error for failure in record.failures(sweep)] == [record.SILENT, record.SILENT]

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from hydra_plugins.moe_sweeps.launchers import SubmititLauncher
+from hydra_plugins.moe_sweeps.submitit import SubmititLauncher
 from moe.errors import ConfigError
+from moe.sweep.jobs import Command
 from tests.sweep import pretended_slurm
 from tests.sweep.running import arguments, processes, results, wait
 
@@ -64,7 +65,7 @@ def test_jobs_on_this_machine_have_a_gpu_to_themselves_and_a_wrong_one_fails_alo
     start: Started, tmp_path: Path
 ) -> None:
     pretended = {"CUDA_VISIBLE_DEVICES": "4,6", "MOE_GPU_LOCKS": str(tmp_path / "locks")}
-    started = start("gate.width=4,-1,8", "hydra/launcher=slurm_local", **pretended)
+    started = start("gate.width=4,-1,8", "trainer.accelerator=auto", "hydra/launcher=slurm_local", **pretended)
     # submitit itself would hide all GPUs from its jobs.
     assert sorted(seen_gpus(tmp_path, (4, 8)).values()) == ["4", "6"]
     out, err = started.communicate(timeout=300)
@@ -141,6 +142,19 @@ def test_what_submitit_does_not_take_is_one_sentence(
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with pytest.raises(ConfigError, match=f"^{re.escape(said)}.*$"):
         SubmititLauncher("slurm", str(tmp_path), **parameters).launch([], 0)
+
+
+def test_what_the_cluster_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pretended_slurm.install(tmp_path / "bin")
+    said = "sbatch: error: Batch job submission failed: Invalid account"
+    (tmp_path / "bin" / "sbatch").write_text(
+        f"#!/bin/sh\necho 'sbatch: a line before' >&2\necho '{said}' >&2\nexit 1\n"
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    launcher = SubmititLauncher("slurm", str(tmp_path / "submitted"))
+    monkeypatch.setattr(launcher, "commands", lambda overrides: [Command([], tmp_path / "job")])
+    with pytest.raises(ConfigError, match=f"^hydra/launcher=slurm: {said}$"):
+        launcher.launch([[]], 0)
 
 
 def test_how_often_a_job_out_of_time_is_submitted_again_can_be_said(

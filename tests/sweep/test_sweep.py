@@ -104,7 +104,8 @@ def test_a_job_out_of_memory_gives_back_what_it_held(sweep: Sweep, commands: Com
 
 
 def test_a_job_that_is_killed_leaves_the_others(sweep: Sweep, tmp_path: Path) -> None:
-    command = arguments(tmp_path, "gate.width=4,8", "hydra/launcher=processes", "hydra.launcher.n_jobs=2")
+    launcher = ("hydra/launcher=processes", "hydra.launcher.n_jobs=2")
+    command = arguments(tmp_path, "gate.width=4,8", "trainer.accelerator=auto", *launcher)
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "0,1", "MOE_GPU_LOCKS": str(tmp_path / "locks")}
     started = subprocess.Popen(
         [sys.executable, "-m", "moe.train", *command],

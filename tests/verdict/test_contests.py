@@ -41,6 +41,14 @@ def test_costs_are_of_the_seeds_that_are_compared() -> None:
     assert one.at_equal_cost and not one.against_cheaper
 
 
+def test_costs_are_of_the_seeds_of_which_both_are_known() -> None:
+    # Of seed 0 what training cost was not counted: 200 beside 200, not beside the mean of 100 and 200.
+    mixture = [run("hard", 0, 8, training_flops=None), run("hard", 1, 8, training_flops=200.0)]
+    base = [run("base", 0, 7, training_flops=100.0), run("base", 1, 7, training_flops=200.0)]
+    assert contests(rivals([*mixture, *base]))[0].training == 1.0
+    assert contests(rivals([mixture[0], *base]))[0].training is None
+
+
 def test_a_tenth_is_a_tenth_of_what_the_other_costs() -> None:
     def beside(routed: float, training: float) -> tuple[bool, bool]:
         one, *_ = contests(
