@@ -12,7 +12,7 @@ from moe.nets.members import Members
 from moe.nets.mixture import Mixture
 from moe.nets.views import Views
 from moe.schema import Config
-from moe.stages import num_outputs
+from moe.stages import num_outputs, router_name
 from moe.store import Entry
 from moe.taxonomy import Tree
 
@@ -66,12 +66,7 @@ def routers(config: Config, tree: Tree, entries: Mapping[str, Entry]) -> list[nn
     """Every inner node's router in order; none where there is no routing, or the base does it."""
     if config.mixture.routing == "none" or config.router.source == "base":
         return []
-    return [classifier(entries[router_name(tree, node.name)], config.router.views) for node in tree.routers]
-
-
-def router_name(tree: Tree, node: str) -> str:
-    """The stage that trains the router of a node."""
-    return "router" if node == tree.root.name else f"router-{node}"
+    return [classifier(entries[router_name(node, node is tree.root)], config.router.views) for node in tree.routers]
 
 
 def gates(config: Config, tree: Tree, in_shape: tuple[int, int, int], entry: Entry | None) -> nn.ModuleList:

@@ -24,7 +24,7 @@ def check_combinations(values: Mapping[str, Any]) -> None:
     if values["target"] == "gates" and splits["protocol"] == "notebook" and gate["fit_on"] != "train":
         raise ConfigError("data.splits.protocol=notebook holds no images out; set gate.fit_on=train")
     _check_members(values)
-    _check_specialists(values)
+    _check_networks(values)
     for name in ("base", "expert", "router", "gate"):
         _check_decay(name, values[name]["recipe"])
     direct = values["mixture"]["routing"] == "hard" and values["router"]["source"] == "base"
@@ -78,15 +78,32 @@ def _check_members(values: Mapping[str, Any]) -> None:
         raise ConfigError("base.cascade asks one member after another; set base.members above 1, or base.match=members")
 
 
-def _check_specialists(values: Mapping[str, Any]) -> None:
-    base, expert, router = values["base"], values["expert"], values["router"]
-    if expert["init"] == "scratch" and expert["recipe"]["early_epochs"] == 0 and expert["net"]["_target_"] in SIZED:
-        raise ConfigError(
-            "expert.init=scratch with expert.recipe.early_epochs=0 would never train the whitening's bias; "
-            "set recipe@expert.recipe=fast"
-        )
+def _check_networks(values: Mapping[str, Any]) -> None:
+    base, expert, router, target = values["base"], values["expert"], values["router"], values["target"]
     if router["source"] == "base" and router["views"] not in ("none", base["views"]):
         raise ConfigError("router.views is for routers of their own; with router.source=base set base.views")
+    # Where a mixture's cost is to be matched its specialists count, though none is trained; base.init=base is by their
+    # recipe.
+    specialists = target in ("gates", "experts") or (
+        target == "base" and (base["match"] != "none" or base["init"] == "base")
+    )
+    begin = {
+        "base": target != "router",
+        "expert": specialists and expert["init"] == "scratch",
+        "router": target in ("gates", "router") and router["source"] == "network",
+    }
+    for name, from_scratch in begin.items():
+        recipe, net = values[name]["recipe"], values[name]["net"]
+        if from_scratch and recipe["early_epochs"] == 0 and net["_target_"] in SIZED:
+            raise ConfigError(
+                f"{name}.recipe.early_epochs=0 would never train the whitening's bias of a network that starts from "
+                f"scratch; set recipe@{name}.recipe=fast"
+            )
+    if specialists:
+        _check_specialists(base, expert)
+
+
+def _check_specialists(base: Mapping[str, Any], expert: Mapping[str, Any]) -> None:
     if expert["init"] != "scratch" and expert["net"] != base["net"]:
         raise ConfigError(
             f"expert.init={expert['init']} needs expert.net to be base.net: a base's weights are where a specialist "

@@ -44,14 +44,13 @@ class Flops:
         ]
 
 
-def cost(mixture: Mixture, in_shape: tuple[int, int, int], predictions: Predictions, tree: Tree) -> Plain:
+def cost(mixture: Mixture, found: Flops, predictions: Predictions, tree: Tree) -> Plain:
     """`parameters`, those of the gates alone, and `flops_per_image` of all networks and of those on the images' ways.
 
-    The ways are the test images' own; `dense` is what all networks cost, `routed` the mean over the ways. Every
-    network runs once on one random image of `in_shape` (C, H, W). One multiply-add is two FLOPs; matrix products,
-    convolutions and attention count, activations do not.
+    The ways are the test images' own; `dense` is what all networks cost, `routed` the mean over the ways, by `found`,
+    what `mixture_flops` finds of each. One multiply-add is two FLOPs; matrix products, convolutions and attention
+    count, activations do not.
     """
-    found = mixture_flops(mixture.cpu(), in_shape, tree)
     routed = float(found.dense)
     if mixture.routing == "hard":
         each = torch.tensor(found.ways(tree), dtype=torch.double)[predictions.route]
@@ -104,8 +103,13 @@ def mixture_flops(mixture: Mixture, in_shape: tuple[int, int, int], tree: Tree) 
 
 def flops(network: Callable[..., object], *inputs: Tensor) -> int:
     """The floating-point operations of one forward pass; one multiply-add is two."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(*inputs)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # attention in one piece, of which nothing is counted
+    try:
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network(*inputs)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
     return int(counter.get_total_flops())
 
 

@@ -14,7 +14,7 @@ from moe.nets.class_expert import class_probabilities
 from moe.nets.mixture import Frozen
 from moe.nets.routing import hard_route, leaf_probabilities, route_by_base
 from moe.schema import Config
-from moe.stages import digest, fold_name
+from moe.stages import digest, fold_name, router_name
 from moe.store import Entry, Store
 from moe.taxonomy import Tree
 
@@ -109,5 +109,5 @@ def outputs(
     if config.router.source == "base":
         routers = [route_by_base(experts[:, 0], node) for node in tree.routers]
     else:
-        routers = [say(assembly.router_name(tree, node.name)).softmax(dim=1) for node in tree.routers]
+        routers = [say(router_name(node, node is tree.root)).softmax(dim=1) for node in tree.routers]
     return Frozen(experts, leaf_probabilities(routers, tree), hard_route(routers, tree))

@@ -21,7 +21,7 @@ from moe.report.page import REPORT
 from moe.results.measure import measure, measure_classifier, measure_router
 from moe.results.predictions import PREDICTIONS, write_predictions
 from moe.schema import Plain
-from moe.stages import Stage, digest
+from moe.stages import Stage, digest, router_name
 from moe.store import Entry, sweep
 from moe.training import machine, peak_gpu_memory, peak_memory
 from moe.training_cost import training_flops
@@ -74,8 +74,8 @@ def record(
         chosen = inference.mix_stored(mixture, select.images, job.pixels, job.frozen(entries, job.select_on))
         found["val"] = _scores(chosen.probabilities, select.labels)
         found.update(measure(tree, mixture, test.images, test.labels, job.pixels, mixed, dense))
-        found["cost"] = cost.cost(mixture, test.shape, mixed, tree)
-        each = cost.mixture_flops(mixture, test.shape, tree)
+        each = cost.mixture_flops(mixture.cpu(), test.shape, tree)
+        found["cost"] = cost.cost(mixture, each, mixed, tree)
         found["cost"]["training_flops"] = training_flops(job, stages, entries, each)
         found["stages"]["gates"]["test"] = {"accuracy": found["test"]["accuracy"], "count": len(test.labels)}
         # The report shows how probable the ways not taken were, too.
@@ -205,6 +205,6 @@ def _said(job: Job, stages: list[Stage], entries: Mapping[str, Entry], split: st
 
 def _route(job: Job, entries: Mapping[str, Entry]) -> Tensor:
     images, views = job.dataset.test.images, job.config.router.views
-    networks = [entries[assembly.router_name(job.tree, node.name)] for node in job.tree.routers]
+    networks = [entries[router_name(node, node is job.tree.root)] for node in job.tree.routers]
     said = [frozen.logits(job.store, n, "test", images, job.pixels, job.device, views) for n in networks]
     return hard_route([logits.softmax(dim=1) for logits in said], job.tree)

@@ -78,10 +78,10 @@ def plan(
         "seed": config.seed,
     }
     base = settled(_expert(common, "base", tree.root, config.base, list(tree.root.labels)))
-    # What specialists start from, where that is no part of the mixture.
-    starts = [_member(base, 2)] if config.expert.init == "member" else []
-    start = starts[0] if starts else base
     learning = [node for node in tree.experts[1:] if len(node.labels) > 1]
+    # What specialists start from, where that is no part of the mixture.
+    starts = [_member(base, 2)] if config.expert.init == "member" and learning else []
+    start = starts[0] if starts else base
     specialists = [settled(_specialist(common, config, tree, node, start)) for node in learning]
     trained = tree.routers if config.router.source == "network" else []
     routers = [settled(_router(common, node, config.router, node is tree.root)) for node in trained]
@@ -183,7 +183,12 @@ def num_outputs(inputs: Mapping[str, Any]) -> int:
 def _router(common: Plain, node: Node, network: Network, at_root: bool) -> Stage:
     learns = {"kind": "router", "learns": node.groups}
     inputs = {**common, **learns, **_network(network)}
-    return Stage("router" if at_root else f"router-{node.name}", "router", node, inputs)
+    return Stage(router_name(node, at_root), "router", node, inputs)
+
+
+def router_name(node: Node, at_root: bool) -> str:
+    """The stage that trains the router of a node."""
+    return "router" if at_root else f"router-{node.name}"
 
 
 def _gates(common: Plain, config: Config, tree: Tree, frozen: Sequence[Stage]) -> Stage:

@@ -35,10 +35,21 @@ def check(job: Job, stages: Sequence[Stage]) -> int:
             net = network(stage)
             if world == 1 or not synchronised(job.config.trainer):
                 _check_least(job, stage, net, world)
-        with torch.device("meta"):
-            learned = [nn.Parameter(torch.empty(1))]
-            build_optimizer(stage.inputs["recipe"]["optimizer"], learned, f"{name}.recipe.optimizer")
+        _check_step(stage, job.device)
     return world
+
+
+def _check_step(stage: Stage, device: torch.device) -> None:
+    """An optimiser may take arguments, and no step by them."""
+    key, config = f"{section(stage)}.recipe.optimizer", stage.inputs["recipe"]["optimizer"]
+    learned = nn.Parameter(torch.zeros(1, device=device))
+    optimizer = build_optimizer(config, [learned], key)
+    learned.grad = torch.zeros_like(learned)
+    try:
+        optimizer.step(lambda: 0.0)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(f"{key}: {config['_target_']} so given can take no step: {said}") from None
 
 
 def network(stage: Stage) -> nn.Module:
@@ -47,7 +58,9 @@ def network(stage: Stage) -> nn.Module:
     with torch.device("meta"):
         net = build_network(stage.inputs["net"], (channels, height, width), num_outputs(stage.inputs), f"{name}.net")
     if stage.inputs.get("trunk") == "shared" and not hasattr(net, "trunk"):
-        raise ConfigError("expert.trunk=shared needs a network that says its trunk: fast_vgg or one of moe.nets.vgg")
+        raise ConfigError(
+            "expert.trunk=shared needs a network that says its trunk: fast_vgg, cond_vgg or one of moe.nets.vgg"
+        )
     why = _refusal(net, 2, stage.inputs["in_shape"])
     if why is not None:
         raise ConfigError(f"{name}.net: {why}")
@@ -72,6 +85,9 @@ def _check_pixels(config: Config, section: str, inputs: Plain) -> None:
 def _check_least(job: Job, stage: Stage, net: nn.Module, world: int) -> None:
     """Of one image a network that has come down to a pixel by then has nothing to normalise by."""
     learns, count = stage.inputs["recipe"], count_images(job, stage)
+    if count == 0:
+        fewer = "; fewer gate.folds, or more images of its classes, leave it some" if "fold" in stage.inputs else ""
+        raise ConfigError(f"{stage.name} has no image to learn from{fewer}")
     if least(count, learns["batch_size"], bool(learns.get("even_batches")), world) > 1:
         return
     why = _refusal(net, 1, stage.inputs["in_shape"])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from moe import results
-from moe.cost import cost
+from moe.cost import cost, mixture_flops
 from moe.data.batches import Pixels
 from moe.inference import Predictions, predict
 from moe.nets.class_expert import ClassExpert
@@ -58,7 +58,7 @@ def example(tree: Tree, routing: str = "hard", **changes: Any) -> tuple[Plain, P
             "base": {"key": "base-1", "kind": "base", "test": {"accuracy": 0.25, "count": COUNT}},
             "gates": {"key": "gates-1", "kind": "gates", "test": None},
         },
-        "cost": cost(mixture, (3, 2, 2), predictions, tree),
+        "cost": cost(mixture, mixture_flops(mixture, (3, 2, 2), tree), predictions, tree),
         **measure(tree, mixture, images, labels, pixels, predictions, frozen),
         **changes,
     }

@@ -1,5 +1,6 @@
 """How many images each stage of a run learns from, and what follows of that; what is refused before training."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,24 @@ def test_a_network_is_tried_on_one_image_where_a_batch_has_no_more(overrides: tu
 def test_a_network_that_needs_two_images_learns_where_every_batch_has_them(size: str) -> None:
     two = job("target=base", *RESNET, *size.split())
     assert check(two, planned(two)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("natural", ""), ("natural/0", "; fewer gate.folds, or more images of its classes, leave it some")],
+)
+def test_a_network_without_an_image_is_refused(name: str, remedy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folds, count = job("gate.fit_on=folds", "gate.folds=2", "data.splits.gate=0"), jobs.count_images
+    monkeypatch.setattr("moe.trial.count_images", lambda job, stage: 0 if stage.name == name else count(job, stage))
+    with pytest.raises(ConfigError, match=f"^{re.escape(f'{name} has no image to learn from{remedy}')}$"):
+        check(folds, planned(folds))
+
+
+def test_an_optimiser_that_can_take_no_step_is_refused_before_anything_is_trained() -> None:
+    gates = job("+gate.recipe.optimizer.differentiable=true")
+    said = r"^gate\.recipe\.optimizer: torch\.optim\.Adam so given can take no step: a leaf Variable "
+    with pytest.raises(ConfigError, match=said):
+        check(gates, planned(gates))
 
 
 def test_of_two_processes_each_needs_two_images(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from moe.config import compose
-from moe.cost import Flops, learning_flops, members_cost
+from moe.cost import Flops, flops, learning_flops, members_cost
 from moe.data import sources, splits
 from moe.data.canonical import assemble
 from moe.job import Job
@@ -42,6 +42,14 @@ def test_convolutions_in_groups_cost_as_much_back_to_each_of_two_as_forth(
     assert grouped.weight.shape[:2] == least
     net = nn.Sequential(nn.Conv2d(4, 4, 1), grouped)
     assert learning_flops(net, torch.zeros(3, 4, 5, 5)) == 2 * 800 + 3 * 5400
+
+
+def test_attention_counts_also_where_it_runs_in_one_piece() -> None:
+    # Of 5 tokens of 8 numbers, two heads: to three of each 2 * 5*8*24, each by each twice 2 * 5*5*8, out 2 * 5*8*8.
+    attention, tokens = nn.MultiheadAttention(8, 2, batch_first=True).eval(), torch.rand(1, 5, 8)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    assert flops(attention, tokens, tokens, tokens) == 1920 + 2 * 400 + 640
+    assert torch.backends.mha.get_fastpath_enabled() == fast
 
 
 def test_gates_of_kernels_count_as_gates() -> None:
@@ -131,8 +139,9 @@ def test_muons_products_by_hand() -> None:
 
 @pytest.mark.parametrize("early", [None, 0, 2])
 def test_once_the_whitenings_bias_has_learnt_nothing_goes_back_to_it(early: int | None) -> None:
-    recipe = ["recipe@base.recipe=fast", f"base.recipe.early_epochs={'null' if early is None else early}"]
-    config = compose("experiment=base", "base.net.widths=[4,6,8]", *recipe, "data.fingerprint=null")
+    widths = "base.net.widths=[4,6,8]"
+    config = compose("experiment=base", widths, "recipe@base.recipe=fast", "data.fingerprint=null")
+    config.base.recipe.early_epochs = early  # 0 as a further base has it that starts as the first
     images = torch.zeros(60, 3, 32, 32, dtype=torch.uint8)
     labels = torch.arange(60) % 10
     dataset = assemble("black", list(config.data.classes or ()), (images[:50], labels[:50], images[50:], labels[50:]))

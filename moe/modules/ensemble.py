@@ -88,7 +88,8 @@ class GatedEnsemble(RecipeModule):
             count, right = len(labels), (mixed.probabilities.detach().argmax(dim=1) == labels).sum()
             self.train_means.add(count, loss.detach() * count, right, mixed.entropy.detach() * count)
         if not loss.requires_grad:
-            # The base spoke alone for the whole batch. A step all the same: other processes may have one to take.
+            # The base spoke alone for the whole batch. A step all the same, by momentum alone: other processes may have
+            # one to take.
             loss = loss + 0.0 * torch.stack([p.sum() for p in self.mixture.gates.parameters()]).sum()
         return loss
 

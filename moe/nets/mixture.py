@@ -90,7 +90,7 @@ class Mixture(nn.Module):
         self.experts, self.routers = nn.ModuleList(experts), nn.ModuleList(routers)
         self.gates = nn.ModuleList(gates)
         self.shared = any(isinstance(expert, ClassExpert) and expert.shared for expert in experts)
-        self.paths = [list(range(len(tree.experts)))] if routing == "none" else tree.paths
+        self.paths = tree.weighed(routing)
         for leaf, path in enumerate(self.paths):
             # On the device, since an index that must be brought there would be waited for.
             self.register_buffer(f"path_{leaf}", torch.tensor(path), persistent=False)

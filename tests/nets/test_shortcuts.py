@@ -97,6 +97,7 @@ def test_a_cascades_cost_is_the_mean_of_both_ways() -> None:
     frozen = Frozen(torch.stack([said, said, said], dim=1), torch.zeros(4, 2), torch.tensor([0, 0, 1, 0]))
     predictions = predict_stored(mixture, torch.zeros(4, 1, 2, 2).byte(), Pixels((0.0,), (1.0,)), frozen)
     # Two of four images end at the base, 16; the others go on to a gate of 4 x 2 x 2 = 16 more.
-    assert cost(mixture, (1, 2, 2), predictions, tree)["flops_per_image"] == {"dense": 16 + 2 * 16, "routed": 24}
+    each = mixture_flops(mixture, (1, 2, 2), tree)
+    assert cost(mixture, each, predictions, tree)["flops_per_image"] == {"dense": 16 + 2 * 16, "routed": 24}
     # What did not run says nothing.
     assert predictions.experts[:, 1:].sum(dim=(1, 2)).tolist() == [0, 1, 0, 1]

@@ -111,6 +111,12 @@ def test_specialists_that_start_as_a_second_base_need_it_and_the_mixture_does_no
     ]
 
 
+def test_where_no_specialist_learns_none_needs_a_second_base() -> None:
+    single = {f"only_{label}": [label] for label in range(10)}
+    found = stages(changed(**{"expert.init": "member", "taxonomy.branches": single, "mixture.routing": "none"}))
+    assert list(found) == ["base", "gates"]
+
+
 def test_members_are_the_base_of_the_seed_and_others_that_draw_like_no_stage_of_any_seed() -> None:
     members = {seed: stages(changed(**{"target": "base", "base.members": 3, "seed": seed})) for seed in (0, 1, 2, 3)}
     assert list(members[0]) == ["base", "base-2", "base-3"]
