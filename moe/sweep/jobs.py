@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from moe.config import CONFIG_NAME
 from moe.errors import signal_name
@@ -53,10 +54,12 @@ def hydra_flags(config: DictConfig) -> list[str]:
     """
     sources = [str(s.path) for s in config.hydra.runtime.config_sources if s.provider == "command-line"]
     name = str(config.hydra.job.config_name)
+    # As they were typed: an interpolation is each job's own.
+    given: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     return [
         *(flag for path in sources for flag in ("--config-dir", path)),
         *(["--config-name", name] if name != CONFIG_NAME else []),
-        *(said for said in config.hydra.overrides.hydra if OF_SWEEPS.match(said) is None),
+        *(said for said in given if OF_SWEEPS.match(said) is None),
     ]
 
 

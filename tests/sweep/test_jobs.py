@@ -34,6 +34,7 @@ def test_a_job_of_a_preset_is_one_run() -> None:
 
 def test_a_job_is_told_what_its_sweeps_command_says_to_hydra_but_for_what_makes_a_sweep() -> None:
     said = ["hydra.verbose=true", "+hydra.job.env_set.A=b", "hydra/job_logging=none", "hydra.searchpath=[file:///x]"]
+    said += ["hydra.job.name=${hydra:job.num}"]
     makes = ["hydra.mode=MULTIRUN", "hydra/launcher=processes", "hydra.launcher.n_jobs=2", "++hydra.sweep.dir=x"]
     makes += ["hydra.sweeper.max_batch_size=3", "hydra/sweeper=optuna", "hydra.run.dir=y", "~hydra.sweeper.params"]
     sources = [{"provider": "main", "path": "conf"}, {"provider": "command-line", "path": "/my conf"}]
