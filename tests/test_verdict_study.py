@@ -7,6 +7,7 @@ from statistics import fmean, median
 import pytest
 
 from moe import verdict
+from moe.comparison import Row
 from moe.comparison.estimate import Estimate
 from moe.verdict import Contest, Latency
 
@@ -62,28 +63,37 @@ def compared(folder: Path, after: int = -1) -> dict[tuple[str, str], Contest]:
     return {(one.one, one.other): one for one in verdict.contests(verdict.rivals(runs))}
 
 
-def points(one: Contest, digits: int = 1) -> str:
+def points(one: Contest, digits: int = 2) -> str:
     return f"{abs(100 * one.difference.mean):.{digits}f}"
 
 
-def between(one: Estimate, digits: int = 1) -> str:
+def between(one: Estimate, digits: int = 2) -> str:
     assert one.ci95 is not None and one.sign
     return "[{}, {}]".format(*(f"{each:.{digits}f}" for each in sorted(abs(100 * end) for end in one.ci95)))
+
+
+def plus(one: Contest) -> str:
+    assert one.difference.ci95 is not None
+    return "[{:+.2f}, {:+.2f}]".format(*(100 * end for end in one.difference.ci95))
 
 
 def test_what_the_readme_at_the_top_says_of_specialists() -> None:
     held, narrow = compared(TABLE["RESULTS"]), compared(TABLE["NARROW"])
     hard = {other: one for (name, other), one in held.items() if name == "hard"}
     cascades = sorted(held["cascaded", other].difference.mean for other in ("cascade", "tuned_cascade"))
+    on_val, seconds = hard["longer"].on_val, Latency.read(STUDY / "results" / "latency.json").seconds
+    assert on_val is not None and max(seconds["wider"]["1"]) < min(seconds["hard"]["1"])  # quicker for single images
     said = " ".join(TOP.read_text().split())
     for sentence in (
         f"are {points(hard['ensemble'])} points ahead of an average of two bases, and {points(hard['tuned'])} ahead of",
-        f"they are {100 * cascades[0]:.1f} to {100 * cascades[1]:.1f} ahead of cascades of bases",
+        f"they are {100 * cascades[0]:.2f} to {100 * cascades[1]:.2f} ahead of cascades of bases",
         f"half the cost to run (within {100 * max(map(abs, hard['longer'].difference.ci95 or ())):.1f} points either",
-        f"one network with more channels is {points(hard['wider'])} ahead at the same cost "
-        f"{between(hard['wider'].difference)}, in networks half as wide {points(narrow['hard', 'wider'])}.",
+        f"on `val` they are {100 * on_val.mean:.2f} ahead of it {between(on_val)}",
+        f"one network with more channels is {points(hard['wider'])} ahead at the same count of operations "
+        f"{between(hard['wider'].difference)}, in networks half as wide {points(narrow['hard', 'wider'])}; it is ",
         f"these are {points(hard['routed uniform'])} ahead of a plain average of base and specialist",
-        f"the routed specialist alone is {points(hard['routed specialists'])} ahead of them, within chance",
+        f"alone to which the router sends an image is {points(hard['routed specialists'])} ahead of them "
+        f"{between(hard['routed specialists'].difference)}, though not beyond Holm's correction",
     ):
         assert sentence in said
     ahead = [hard["ensemble"], hard["tuned"], hard["routed uniform"]]
@@ -101,9 +111,9 @@ def test_what_the_readme_at_the_top_says_of_mixed_kernels() -> None:
     assert (
         f"It is ahead of averages of two networks by {points(tuned)} and {points(ensemble)} points, of the mixture "
         f"of specialists by {points(held['hard', 'kernels'])}, and of one network with more channels, as dear to run "
-        f"and to train, by {points(wider)} {between(wider.difference)}, on the fewer images of `val` by "
-        f"{100 * wider.on_val.mean:.1f} {between(wider.on_val)}. Five of the seeds were added once the others had been "
-        f"seen; by themselves they say {points(later)}, too."
+        f"and to train, by {points(wider)} {between(wider.difference)}, on `val` by "
+        f"{100 * wider.on_val.mean:.2f} {between(wider.on_val)}. Five of the seeds were added once the others had been "
+        f"seen; by themselves they say {points(later)}, too (at a Holm p of {later.corrected:.2g})."
     ) in said
     assert f"it is ahead of one with more channels by {points(half)} {between(half.difference)}." in said
     # Of every rival that is no mixture, and of the mixture of specialists; of those as dear by 0.2 and more.
@@ -123,38 +133,40 @@ def test_what_the_ten_points_say() -> None:
     perfect = free["oracle_router"] - found["hard"].test.mean
     kernels, alone = held["kernels", "wider"], later["kernels", "wider"]
     assert kernels.on_val is not None and alone.on_val is not None and hard["longer"].difference.half is not None
+    early = [Row(tuple(run for run in found[name].runs if run.seed < 5)) for name in ("kernels", "wider")]
+    before = early[0].less(early[1], "val")
     said = " ".join(README.read_text().split())
     for sentence in (
-        f"the mixture is {points(hard['ensemble'], 2)} points ahead of two bases of different seeds, and "
-        f"{points(hard['tuned'], 2)} ahead of the base averaged with itself",
+        f"the mixture is {points(hard['ensemble'])} points ahead of two bases of different seeds, and "
+        f"{points(hard['tuned'])} ahead of the base averaged with itself",
         f"by {100 * (free['uniform'] - tuned):.2f} as a plain average, by {100 * (free['specialists'] - tuned):.2f} "
         "where the routed specialist speaks alone",
-        f"The base with more channels is {points(hard['wider'], 2)} points ahead of the mixture "
-        f"{between(hard['wider'].difference, 2)}",
-        f"`kernels` is {points(kernels, 2)} ahead of `wider` {between(kernels.difference, 2)}, for the same",
+        f"The base with more channels is {points(hard['wider'])} points ahead of the mixture "
+        f"{between(hard['wider'].difference)}",
+        f"`kernels` is {points(kernels)} ahead of `wider` {between(kernels.difference)}, for the same",
         f"({100 * found['longer'].test.mean:.2f} and {100 * found['hard'].test.mean:.2f}; the difference may be "
         f"{100 * hard['longer'].difference.half:.1f} either way)",
-        f"On top of it they gain {points(hard['base'], 2)} points, twice",
-        f"{points(held['cascaded', 'base'], 2)} of the {points(hard['base'], 2)} points are left; at that cost it is "
-        f"{points(held['cascaded', 'cascade'], 2)} ahead of a cascade of two bases and "
-        f"{points(held['cascaded', 'tuned_cascade'], 2)} ahead of one of the base and itself",
-        f"Gates are {points(hard['routed uniform'], 2)} points above the uniform average of base and specialist, "
-        f"beyond Holm's correction, but {points(hard['routed specialists'], 2)} below the routed specialists alone",
+        f"On top of it they gain {points(hard['base'])} points, twice",
+        f"{points(held['cascaded', 'base'])} of the {points(hard['base'])} points are left; at that cost it is "
+        f"{points(held['cascaded', 'cascade'])} ahead of a cascade of two bases and "
+        f"{points(held['cascaded', 'tuned_cascade'])} ahead of one of the base and itself",
+        f"Gates are {points(hard['routed uniform'])} points above the uniform average of base and specialist, "
+        f"beyond Holm's correction, but {points(hard['routed specialists'])} below the routed specialists alone",
         f"That is {regret['experts']:.1f} of the {sum(regret.values()):.1f} points of error, then comes the router "
         f"({regret['router']:.1f}), then an expert that was outvoted ({regret['outvoted']:.1f}). A perfect router "
         f"would be worth {100 * perfect:.1f} points only",
-        f"(`soft`) {points(hard['soft'], 2)}, beyond Holm's correction",
-        f"Sharing all but the base's last block loses {points(hard['trunk'], 2)} points",
-        f"a start as a second base gains {points(hard['member'], 2)}, not beyond Holm's correction",
-        f"(`flat`) is {points(hard['flat'], 2)} below the mixture, not beyond Holm's correction",
+        f"(`soft`) {points(hard['soft'])}, beyond Holm's correction",
+        f"Sharing all but the base's last block loses {points(hard['trunk'])} points",
+        f"a start as a second base gains {points(hard['member'])}, not beyond Holm's correction",
+        f"(`flat`) is {points(hard['flat'])} below the mixture, not beyond Holm's correction",
         f"have {100 * free['oracle_router']:.2f} %, {100 * (free['oracle_router'] - wider):.1f} more than `wider`",
-        f"of `wider` by {points(kernels, 2)}, of `tuned` by {points(held['kernels', 'tuned'], 2)}, of `ensemble` by "
-        f"{points(held['kernels', 'ensemble'], 2)} and of `longer`, as dear to train and half as dear to run, by "
-        f"{points(held['kernels', 'longer'], 2)}, each beyond Holm's correction",
-        f"`kernels` is {points(alone, 2)} ahead of `wider` {between(alone.difference, 2)}, on `val` "
-        f"{100 * alone.on_val.mean:.2f}; over so few seeds, and corrected for all comparisons, that alone would be a p "
-        f"of {alone.corrected:.2g}",
-        f"The difference to `wider` is smaller on `val`, {100 * kernels.on_val.mean:.2f} {between(kernels.on_val, 2)}.",
+        f"of `wider` by {points(kernels)}, of `tuned` by {points(held['kernels', 'tuned'])}, of `ensemble` by "
+        f"{points(held['kernels', 'ensemble'])} and of `longer`, as dear to train and half as dear to run, by "
+        f"{points(held['kernels', 'longer'])}, each beyond Holm's correction",
+        f"`kernels` is {points(alone)} ahead of `wider` {between(alone.difference)}, on `val` "
+        f"{100 * alone.on_val.mean:.2f} (of the first five {100 * fmean(before):.2f}); over so few seeds, and "
+        f"corrected for all comparisons, that alone would be a p of {alone.corrected:.2g}",
+        f"The difference to `wider` is smaller on `val`, {100 * kernels.on_val.mean:.2f} {between(kernels.on_val)}.",
     ):
         assert sentence in said, sentence
     signs = {name: one.sign for name, one in hard.items()}
@@ -168,13 +180,12 @@ def test_what_the_ten_points_say() -> None:
 def test_what_the_readme_at_the_top_says_of_wide_networks() -> None:
     held = compared(STUDY / "s")
     base, ensemble = held["hard", "base"], held["hard", "ensemble"]
-    assert base.difference.ci95 is not None and ensemble.difference.ci95 is not None
-    low, high = (100 * end for end in base.difference.ci95)
+    assert ensemble.difference.ci95 is not None
     less, more = sorted(-100 * end for end in ensemble.difference.ci95)
     said = " ".join(TOP.read_text().split())
     assert (
-        f"over three seeds the mixture is {points(base, 2)} points above its base [{low:+.2f}, {high:+.2f}], and an "
-        f"average of two bases, at the same cost to run, {points(ensemble, 2)} above the mixture [{less:+.2f}, "
+        f"over three seeds it is {points(base)} points above its base {plus(base)}, and an "
+        f"average of two bases, at the same cost to run, {points(ensemble)} above the mixture [{less:+.2f}, "
         f"{more:+.2f}]; both are within chance once all comparisons are corrected for, as is what parts it from the "
         f"base trained for as long as all its networks ({100 * held['hard', 'longer'].difference.mean:+.2f}) and from "
         f"one wider network ({100 * held['hard', 'wider'].difference.mean:+.2f})."
@@ -182,3 +193,35 @@ def test_what_the_readme_at_the_top_says_of_wide_networks() -> None:
     halves = [100 * held["hard", other].difference.half for other in ("base", "ensemble", "longer", "wider")]
     assert f"leave each of these open by {min(halves):.1f} to {max(halves):.1f} points either way." in said
     assert {held["hard", other].sign for other in ("base", "ensemble", "longer", "wider")} == {0}
+    cascaded, behind = held["cascaded", "base"], held["cascaded", "cascade"]
+    assert (
+        f"they are {points(cascaded)} above it at {cascaded.inference:.2f} times its cost {plus(cascaded)}, beyond the "
+        f"correction, but {points(behind)} behind a cascade of two bases."
+    ) in said
+    assert cascaded.sign == 1 and behind.difference.mean < 0 and behind.sign == 0
+
+
+def test_what_the_readme_says_of_wide_networks() -> None:
+    held, found = compared(STUDY / "s"), verdict.rivals(TABLE["read"](STUDY / "s"))
+    hard = {other: one for (name, other), one in held.items() if name == "hard"}
+    regret = {part: fmean(run.regret[part] for run in found["hard"].runs) for part in found["hard"].first.regret}
+    said = " ".join(README.read_text().split())
+    cascaded, behind = held["cascaded", "base"], held["cascaded", "cascade"]
+    uniform, alone = hard["routed uniform"], hard["routed specialists"]
+    longer = found["longer"].first.matched
+    for sentence in (
+        f"it is {points(hard['base'])} points over the base, at twice the cost to run, and "
+        f"{points(hard['longer'])} under the base trained for {longer['epochs']} epochs in place of",
+        f"it costs the same to train (`longer`, {plus(hard['longer'])[1:-1].replace(', ', ' to ')}).",
+        f"taught on by as many epochs, it is {points(hard['tuned'])} ahead.",
+        f"the average of two bases by {points(hard['ensemble'])} and one wider network by {points(hard['wider'])}.",
+        f"at {cascaded.inference:.2f} times the base's cost, {points(cascaded)} above the base {plus(cascaded)}, "
+        f"beyond Holm's correction, and {points(behind)} behind the cascade of two bases",
+        f"the plain average of base and specialist is {points(uniform)} below them, the routed specialist alone "
+        f"{points(alone)} {plus(alone)}, beyond the correction.",
+    ):
+        assert sentence in said, sentence
+    others = ("base", "longer", "tuned", "ensemble", "wider", "routed uniform")
+    assert {hard[name].sign for name in others} == {held["cascaded", "cascade"].sign} == {0}
+    assert hard["routed specialists"].sign == held["cascaded", "base"].sign == 1
+    assert regret["experts"] > sum(regret.values()) / 2
