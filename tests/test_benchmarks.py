@@ -53,7 +53,7 @@ def test_a_sweep_is_told_with_its_start_up_and_without() -> None:
     made = "".join(TABLE["sweep"]({**found, "live_over_stored": {"gate training": 22.0, "whole command": 6.0}}))
     # 60 s over 30 s.
     assert "| whole command over bare loops | 2.00 |  |" in made
-    assert "| the same, less 20 s and 3 s a job | 1.20 | 1.5 at most |" in made
+    assert "| the same, 20 s and 3 s a job taken off the command's time | 1.20 | 1.5 at most |" in made
 
 
 def test_the_whole_mixture_is_told_by_machine_and_size() -> None:

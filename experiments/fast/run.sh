@@ -2,7 +2,7 @@
 # The base alone by the fast recipe, each arm for each seed, tested as it is and with test-time views. A run that has its
 # results is skipped and a trained network reused, so that the command can be stopped and given again.
 #   experiments/fast/run.sh [ARM...]                  s, and the ablation on narrow networks; m and l take long on a CPU
-#   SEEDS="0 1 2" OVERRIDES="data.root=DIR" experiments/fast/run.sh s m l
+#   SEEDS="0 1 2" OVERRIDES="data.root=DIR" RESULTS=DIR experiments/fast/run.sh s m l
 set -eu
 cd "$(dirname "$0")/../.."
 ablation="narrow no_whitening standardised no_dirac no_bias_lr no_flip no_alternating no_shift no_smoothing
@@ -32,7 +32,7 @@ for seed in ${SEEDS:-0 1 2}; do
             *) echo "no arm is called $arm" >&2 && exit 2 ;;
         esac
         for views in none flip_shift; do
-            run=experiments/fast/results/$arm$([ $views = none ] || echo _views)/$seed
+            run=${RESULTS:-experiments/fast/results}/$arm$([ $views = none ] || echo _views)/$seed
             [ -f "$run/results.json" ] && continue
             # shellcheck disable=SC2086
             ${PYTHON:-python} -m moe.train experiment=base \

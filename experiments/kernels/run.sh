@@ -2,7 +2,7 @@
 # One network of each width beside one as dear whose convolutions mix 8 kernels for each image, with the same seeds. Given
 # again it runs what is missing.
 #   experiments/kernels/run.sh [WIDTH...]                       8 11 16 24: of the first group, the others have four times it
-#   SEEDS="0 1 2 3 4" OVERRIDES="data.root=DIR" experiments/kernels/run.sh 16
+#   SEEDS="0 1 2 3 4" OVERRIDES="data.root=DIR" RESULTS=DIR experiments/kernels/run.sh 16
 set -eu
 cd "$(dirname "$0")/../.."
 [ $# -gt 0 ] || set -- 8 11 16 24
@@ -21,7 +21,7 @@ for seed in ${SEEDS:-0 1 2 3 4}; do
                 one) net="base.net.widths=[$width,$((4 * width)),$((4 * width))]" ;;
                 kernels) net="net@base.net=cond_vgg base.net.kernels=8 base.net.widths=$kernels" ;;
             esac
-            run=experiments/kernels/results/$arm-$width/$seed
+            run=${RESULTS:-experiments/kernels/results}/$arm-$width/$seed
             [ -f "$run/results.json" ] && continue
             # shellcheck disable=SC2086
             ${PYTHON:-python} -m moe.train experiment=base $net base.net.size=s base.views=flip base.recipe.epochs=8 \
