@@ -3,14 +3,14 @@
 import json
 import runpy
 from pathlib import Path
+from statistics import fmean, median
 
 import pytest
-import torch
 
 import moe
-from moe.nets.build import build_network
-from moe.results import SCHEMA, read
-from moe.training_cost import step_flops
+from moe.comparison.estimate import estimate
+from moe.results import SCHEMA
+from moe.verdict.significance import holm, paired_t
 
 STUDY = Path(__file__).parents[1] / "experiments" / "kernels"
 TABLE = runpy.run_path(str(STUDY / "table.py"))
@@ -58,17 +58,31 @@ def test_differences_are_paired_by_seed_and_costs_side_by_side(tmp_path: Path) -
     assert f"| [8,32,32] | [8,29,29] | 10.0 | 2 | 81.00 ±12.71 | 83.00 ±25.41 | {cells}" in TABLE["table"](pairs)
 
 
-def test_what_muon_would_add_is_what_the_readme_says() -> None:
-    most = 0.0
-    for file in sorted((STUDY / "results").glob("kernels-*/0/results.json")):
-        found = read(file)
-        base = found["config"]["base"]
-        with torch.device("meta"):
-            net = build_network(base["net"], (3, 32, 32), 10)
-        steps = base["recipe"]["epochs"] * step_flops(net, base["recipe"], found["data"]["sizes"]["train"])
-        most = max(most, 100 * steps / found["cost"]["training_flops"]["total"])
-    said = " ".join((STUDY / "README.md").read_text().split())
-    assert f"they are up to {most:.0f} % of it for mixed kernels" in said
+def test_what_the_readme_says_of_each_width() -> None:
+    pairs, said = TABLE["read"](STUDY / "results"), " ".join((STUDY / "README.md").read_text().split())
+
+    def listed(each: list[float]) -> str:
+        *first, last = (f"{one:.1f}" for one in each)
+        return f"{', '.join(first)} and {last}"
+
+    ahead = [100 * fmean(TABLE["differences"](pair)) for pair in pairs.values()]
+    on_val = [estimate(kernels.less(one, "val")) for one, kernels in pairs.values()]
+    longer = [
+        median(run.seconds for run in kernels.runs) / median(run.seconds for run in one.runs)
+        for one, kernels in pairs.values()
+    ]
+    assert list(pairs) == [8, 11, 16] and {one.n for one, _ in pairs.values()} == {5}
+    assert f"mixed kernels are {listed(ahead)} points ahead, each beyond Holm's correction." in said
+    assert f"they are {listed([100 * one.mean for one in on_val])} ahead, which over five seeds is not told" in said
+    first, second, third = (f"{one:.1f}" for one in longer)
+    assert (
+        f"learning took {first} times as long at the least width, {second} times at the next, and {third} times at the "
+        "one after."
+    ) in said
+    assert max(holm([paired_t(TABLE["differences"](pair)) for pair in pairs.values()])) < 0.05
+    assert all(one.ci95[0] < 0 < one.ci95[1] for one in on_val)
+    for cost, most in (("routed", 0.01), ("training_flops", 0.03)):
+        assert all(abs(kernels.mean(cost) / one.mean(cost) - 1) <= most for one, kernels in pairs.values()), cost
 
 
 def test_runs_of_other_configs_are_refused(tmp_path: Path) -> None:
