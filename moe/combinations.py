@@ -87,10 +87,12 @@ def _check_networks(values: Mapping[str, Any]) -> None:
     specialists = target in ("gates", "experts") or (
         target == "base" and (base["match"] != "none" or base["init"] == "base")
     )
+    alone = target == "base" and base["match"] == "none"  # without specialists, though base.init=base has their recipe
+    routed = target == "router" or (target == "gates" and values["mixture"]["routing"] != "none")
     begin = {
         "base": target != "router",
-        "expert": specialists and expert["init"] == "scratch",
-        "router": target in ("gates", "router") and router["source"] == "network",
+        "expert": specialists and not alone and expert["init"] == "scratch",
+        "router": routed and router["source"] == "network",
     }
     for name, from_scratch in begin.items():
         recipe, net = values[name]["recipe"], values[name]["net"]

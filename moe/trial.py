@@ -17,7 +17,7 @@ from moe.stages import Stage, num_outputs, section
 
 
 def check(job: Job, stages: Sequence[Stage]) -> int:
-    """Build every stage's network, optimiser and trainer without memory.
+    """Build every stage's network and trainer without memory, and have its optimiser take a step.
 
     Returns how many devices train each together. Raises ConfigError, naming the key, for what cannot be built.
     """
@@ -33,17 +33,18 @@ def check(job: Job, stages: Sequence[Stage]) -> int:
                 assembly.gates(job.config, job.tree, (channels, height, width), None)
         else:
             net = network(stage)
+            _check_any(job, stage)
             if world == 1 or not synchronised(job.config.trainer):
                 _check_least(job, stage, net, world)
-        _check_step(stage, job.device)
+        _check_step(stage)
     return world
 
 
-def _check_step(stage: Stage, device: torch.device) -> None:
-    """An optimiser may take arguments, and no step by them."""
+def _check_step(stage: Stage) -> None:
+    """An optimiser may take arguments, and no step by them. Tried on the CPU, where none can be `capturable`."""
     key, config = f"{section(stage)}.recipe.optimizer", stage.inputs["recipe"]["optimizer"]
-    learned = nn.Parameter(torch.zeros(1, device=device))
-    optimizer = build_optimizer(config, [learned], key)
+    learned = nn.Parameter(torch.zeros(1))
+    optimizer = build_optimizer({name: value for name, value in config.items() if name != "capturable"}, [learned], key)
     learned.grad = torch.zeros_like(learned)
     try:
         optimizer.step(lambda: 0.0)
@@ -82,12 +83,15 @@ def _check_pixels(config: Config, section: str, inputs: Plain) -> None:
             raise ConfigError(f"{section}.recipe.augment.{name} must be below the images' {min(sides)} pixels")
 
 
+def _check_any(job: Job, stage: Stage) -> None:
+    if count_images(job, stage) == 0:
+        fewer = "; more images of its classes, or other gate.folds, leave it some" if "fold" in stage.inputs else ""
+        raise ConfigError(f"{stage.name} has no image to learn from{fewer}")
+
+
 def _check_least(job: Job, stage: Stage, net: nn.Module, world: int) -> None:
     """Of one image a network that has come down to a pixel by then has nothing to normalise by."""
     learns, count = stage.inputs["recipe"], count_images(job, stage)
-    if count == 0:
-        fewer = "; fewer gate.folds, or more images of its classes, leave it some" if "fold" in stage.inputs else ""
-        raise ConfigError(f"{stage.name} has no image to learn from{fewer}")
     if least(count, learns["batch_size"], bool(learns.get("even_batches")), world) > 1:
         return
     why = _refusal(net, 1, stage.inputs["in_shape"])

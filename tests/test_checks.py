@@ -204,6 +204,8 @@ def test_so_are_bases_and_routers() -> None:
         assert said.endswith(f"set recipe@{name}.recipe=fast")
     # Of a router that is not trained, and a base that is not.
     assert compose("recipe@router.recipe=finetune").router.recipe.early_epochs == 0
+    flat = compose("recipe@router.recipe=finetune", "router.source=network", "mixture.routing=none")
+    assert flat.router.recipe.early_epochs == 0
     none = compose("recipe@base.recipe=finetune", "target=router", "router.source=network")
     assert none.base.recipe.early_epochs == 0
 
@@ -212,6 +214,9 @@ def test_settings_of_specialists_are_for_runs_that_have_any() -> None:
     others = ("expert.init=scratch", "net@expert.net=simple_vgg", "expert.views=flip")
     assert compose("target=base", *others).expert.init == "scratch"
     assert compose("target=router", "router.source=network", *others).expert.init == "scratch"
+    # Further members that start as the base learn by the specialists' recipe, and from no scratch.
+    taught = compose("target=base", "base.members=2", "base.init=base", "expert.init=scratch")
+    assert taught.expert.recipe.early_epochs == 0
     for wants in ("base.match=epochs", "base.match=width"):
         assert "expert.net to be base.net" in sentence("target=base", "net@expert.net=simple_vgg", wants)
 

@@ -89,10 +89,10 @@ class CommandLauncher(Launcher):
 
 
 class ProcessLauncher(CommandLauncher):
-    """Each job in a process of its own, `n_jobs` at once, each on a GPU to itself.
+    """Each job in a process of its own, `n_jobs` at once, each on a GPU to itself if it may use one.
 
-    Without `n_jobs` there are as many at once as there are GPUs, or one. `threads` is the number of CPU threads
-    of a job; without it the CPUs that this process may use are shared out.
+    Without `n_jobs` there are as many at once as there are GPUs that jobs may use, or one. `threads` is the number of
+    CPU threads of a job; without it the CPUs that this process may use are shared out.
     """
 
     def __init__(self, n_jobs: int | None = None, threads: int | None = None) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 POLL_SECONDS = 0.2
-TRIES = 3
+TRIES = 2
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Lease:
 def visible(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them, each with a name that lasts.
 
-    CUDA is not started for it. A sweep asks once: where nvidia-smi fails in between, its cards keep their names.
+    CUDA is not started for it. Who starts many jobs asks once: if nvidia-smi fails meanwhile, cards keep their names.
     """
     said = (os.environ if environment is None else environment).get("CUDA_VISIBLE_DEVICES")
     if said is None:
@@ -62,7 +62,6 @@ def _identities() -> dict[str, str]:
         except OSError:
             break  # there is none
         except subprocess.SubprocessError:
-            time.sleep(POLL_SECONDS)
             continue
         return {index.strip(): name.strip() for index, _, name in (row.partition(",") for row in listed.splitlines())}
     return {}

@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from moe.config import CONFIG_NAME
+from moe.config import CONF, CONFIG_NAME
 from moe.errors import signal_name
 from moe.results.files import RESULTS
 from moe.sweep import gpus
@@ -49,14 +49,16 @@ class Command:
 def hydra_flags(config: DictConfig) -> list[str]:
     """What this command says to Hydra itself and each of its jobs needs, too.
 
-    That is where other configs are (--config-dir), which one is the first (--config-name), and what of `hydra` is
-    overridden, but for that which makes many jobs of one command.
+    That is where configs are (--config-path) and others (--config-dir), which one is the first (--config-name), and
+    what of `hydra` is overridden, but for that which makes many jobs of one command.
     """
     sources = [str(s.path) for s in config.hydra.runtime.config_sources if s.provider == "command-line"]
+    main = [str(s.path) for s in config.hydra.runtime.config_sources if s.provider == "main"]
     name = str(config.hydra.job.config_name)
     # As they were typed: an interpolation is each job's own.
     given: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
     return [
+        *(flag for path in main if Path(path) != CONF for flag in ("--config-path", path)),
         *(flag for path in sources for flag in ("--config-dir", path)),
         *(["--config-name", name] if name != CONFIG_NAME else []),
         *(said for said in given if OF_SWEEPS.match(said) is None),
@@ -79,7 +81,7 @@ def run(
     started: Callable[[subprocess.Popen, str | None], None] = lambda process, gpu: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run a job to its end, if it may have a GPU on one of `devices` that no other job has, waiting for one.
+    """Run a job to its end and, if it may have a GPU, on one of `devices` that no other job has, waiting for one.
 
     What it prints goes to `output.txt` in its folder, behind what another process has said that is still at work there.
     A job that leaves neither results nor a word of why gets that word here. `started` is told the process and its GPU;

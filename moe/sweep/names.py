@@ -28,7 +28,7 @@ def sweep_name(overrides: Sequence[str], params: Any = None, config_name: str = 
     parts = [what if not _is_sweep(what) else "experiments"]
     if "sweep" not in given:
         parts += [_called(key) for key in sorted(swept(overrides, params)) if key != "experiment"]
-    space = dict(params or {})
+    space = _space(params)
     of_another = [f"--config-name={config_name}"] if config_name != CONFIG_NAME else []
     return f"{_slug('_'.join(parts))}-{_hash([*of_another, *overrides, *(f'{key}={space[key]}' for key in space)])}"
 
@@ -43,14 +43,19 @@ def job_name(overrides: Sequence[str], swept: Sequence[str]) -> str:
 def swept(overrides: Sequence[str], params: Any = None) -> list[str]:
     """The keys over which a sweep goes, from its command line and its preset's parameters."""
     own = [key for key, value in map(_split, overrides) if _is_sweep(value)]
-    return list(dict.fromkeys([*(params or {}), *own]))
+    return list(dict.fromkeys([*_space(params), *own]))
 
 
 def preset(params: object) -> list[str]:
     """What a sweeper's `params` come to on the command line. Raises ConfigError where they are not values by key."""
     if params is not None and not isinstance(params, Mapping):
         raise ConfigError(f"hydra.sweeper.params must be values by key, like {{gate.width:'16,32'}}, not {params!r}")
-    return [f"{key}={value}" for key, value in (params or {}).items()]
+    return [f"{key}={value}" for key, value in _space(params).items()]
+
+
+def _space(params: object) -> dict[str, Any]:
+    """What a sweeper's `params` sweep; nothing where they are wrong, which `preset` says."""
+    return {str(key): value for key, value in params.items()} if isinstance(params, Mapping) else {}
 
 
 def short(key: str) -> str:

@@ -173,7 +173,9 @@ def failures(sweep: Sweep) -> list[Failure]:
     for name, overrides in (sweep.jobs or _started(sweep)).items():
         run = sweep.folder / name
         if failed(run):
-            found.append(Failure(name, list(overrides), run, read_failure(run) or _silent(run), sweep.flags))
+            why = read_failure(run)
+            why = _silent(run) if why in (None, SILENT) else why
+            found.append(Failure(name, list(overrides), run, why, sweep.flags))
     return found
 
 

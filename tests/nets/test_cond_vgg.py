@@ -40,6 +40,21 @@ def test_in_evaluation_they_say_the_same_whatever_the_order_in_memory(order: tor
     torch.testing.assert_close(said, expected.sum(dim=1), atol=1e-5, rtol=1e-4)
 
 
+def test_images_that_are_convolved_one_after_another_say_and_teach_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    mixed, images = layer(), features(5)
+    said = mixed(images)
+    said.square().sum().backward()
+    learnt = mixed.weight.grad
+    mixed.weight.grad, sizes, convolve = None, [], mixed._mixed
+    monkeypatch.setattr(mixed, "_mixed", lambda own, weights: sizes.append(len(own)) or convolve(own, weights))
+    monkeypatch.setattr("moe.nets.cond_vgg.AT_ONCE", 2 * 7 * 4 * 9 + 5)  # kernels of two images, not of three
+    apart = mixed(images)
+    apart.square().sum().backward()
+    assert sizes == [2, 2, 1]
+    torch.testing.assert_close(apart, said)
+    torch.testing.assert_close(mixed.weight.grad, learnt)
+
+
 def test_a_gate_by_hand() -> None:
     # Two channels of means 3 and -1 over images, variances 4 and 1; logits are the first normalised channel and 0.
     mixed = layer(2, (2, 2)).eval()

@@ -12,6 +12,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from moe.config import CONF
 from moe.errors import ConfigError
 from moe.sweep import gpus
 from moe.sweep.jobs import Command, _why, hydra_flags, quoted, run
@@ -37,15 +38,16 @@ def test_a_job_is_told_what_its_sweeps_command_says_to_hydra_but_for_what_makes_
     said += ["hydra.job.name=${hydra:job.num}"]
     makes = ["hydra.mode=MULTIRUN", "hydra/launcher=processes", "hydra.launcher.n_jobs=2", "++hydra.sweep.dir=x"]
     makes += ["hydra.sweeper.max_batch_size=3", "hydra/sweeper=optuna", "hydra.run.dir=y", "~hydra.sweeper.params"]
-    sources = [{"provider": "main", "path": "conf"}, {"provider": "command-line", "path": "/my conf"}]
 
-    def flags(name: str) -> list[str]:
+    def flags(name: str, conf: str = str(CONF)) -> list[str]:
+        sources = [{"provider": "main", "path": conf}, {"provider": "command-line", "path": "/my conf"}]
         job, overrides = {"config_name": name}, {"hydra": [*makes[:4], *said, *makes[4:]]}
         hydra = {"runtime": {"config_sources": sources}, "job": job, "overrides": overrides}
         return hydra_flags(OmegaConf.create({"hydra": hydra}))
 
     assert flags("config") == ["--config-dir", "/my conf", *said]
     assert flags("mine") == ["--config-dir", "/my conf", "--config-name", "mine", *said]
+    assert flags("config", "/theirs") == ["--config-path", "/theirs", "--config-dir", "/my conf", *said]
 
 
 @pytest.mark.parametrize("folder", ["a b/c", "it's", "a=b,c", "back\\slash", "end\\", "{x}", "ü"])

@@ -69,6 +69,9 @@ def test_jobs_that_their_sweeper_found_are_named_though_a_file_was_cut_short(tmp
 def test_a_job_at_work_has_not_ended(tmp_path: Path) -> None:
     sweep = Sweep(tmp_path, [], [], {"a": [], "b": []})
     (tmp_path / "b").mkdir()
+    record.write_failure(tmp_path / "b", record.SILENT)  # as a job begins with over older results
     with record.alone(tmp_path / "a"):
+        with record.alone(tmp_path / "b"):
+            assert [failure.error for failure in record.failures(sweep)] == [record.AT_WORK, record.AT_WORK]
         assert [failure.error for failure in record.failures(sweep)] == [record.AT_WORK, record.SILENT]
     assert [failure.error for failure in record.failures(sweep)] == [record.SILENT, record.SILENT]

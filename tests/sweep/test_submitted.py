@@ -14,7 +14,6 @@ import pytest
 
 from hydra_plugins.moe_sweeps.submitit import SubmititLauncher
 from moe.errors import ConfigError
-from moe.sweep.jobs import Command
 from tests.sweep import pretended_slurm
 from tests.sweep.running import arguments, processes, results, wait
 
@@ -144,17 +143,14 @@ def test_what_submitit_does_not_take_is_one_sentence(
         SubmititLauncher("slurm", str(tmp_path), **parameters).launch([], 0)
 
 
-def test_what_the_cluster_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_the_cluster_refuses_is_one_sentence(begin: Started, tmp_path: Path) -> None:
     pretended_slurm.install(tmp_path / "bin")
     said = "sbatch: error: Batch job submission failed: Invalid account"
-    (tmp_path / "bin" / "sbatch").write_text(
-        f"#!/bin/sh\necho 'sbatch: a line before' >&2\necho '{said}' >&2\nexit 1\n"
-    )
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    launcher = SubmititLauncher("slurm", str(tmp_path / "submitted"))
-    monkeypatch.setattr(launcher, "commands", lambda overrides: [Command([], tmp_path / "job")])
-    with pytest.raises(ConfigError, match=f"^hydra/launcher=slurm: {said}$"):
-        launcher.launch([[]], 0)
+    (tmp_path / "bin" / "sbatch").write_text(f"#!/bin/sh\necho 'a line before' >&2\necho '{said}' >&2\nexit 1\n")
+    started = begin("gate.width=4,8", "hydra/launcher=slurm", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    out, err = started.communicate(timeout=300)
+    assert started.returncode == 2, out + err
+    assert err.splitlines()[-1] == f"moe: hydra/launcher=slurm: {said}" and "Traceback" not in out + err
 
 
 def test_how_often_a_job_out_of_time_is_submitted_again_can_be_said(

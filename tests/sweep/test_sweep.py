@@ -230,3 +230,16 @@ def test_optuna_goes_on_past_a_failed_trial(sweep: Sweep, tmp_path: Path) -> Non
     assert done.stderr.count("    gate.width must be a whole number above 0, not -1\n") == failed
     best = max(job["val"]["accuracy"] for job in found.values())
     assert f"best_value: {best}" in (tmp_path / "sweep" / "optimization_results.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("max_batch_size", "0", "hydra.sweeper.max_batch_size must be a whole number above 0, not 0"),
+        ("params", "3", "hydra.sweeper.params must be values by key, like {gate.width:'16,32'}, not 3"),
+        ("params", "[1,2]", "hydra.sweeper.params must be values by key, like {gate.width:'16,32'}, not [1, 2]"),
+    ],
+)
+def test_a_sweepers_wrong_values_are_one_sentence(sweep: Sweep, key: str, value: str, said: str) -> None:
+    done = sweep("plan=true", f"hydra.sweeper.{key}={value}")
+    assert (done.returncode, done.stderr) == (2, f"moe: {said}\n"), done.stdout
