@@ -84,9 +84,12 @@ def test_the_whole_mixture_is_told_by_machine_and_size() -> None:
 
 def test_what_the_readme_at_the_top_says_of_the_whole_mixture() -> None:
     said = " ".join((STUDY.parents[1] / "README.md").read_text().split())
-    assert "a mixture of 93 % in a quarter of an hour, with less than 4 GB, on two fast CPU cores" in said
     runs = [run for run in json.loads((STUDY / "whole.json").read_text()) if run["machine"].endswith("2 threads")]
-    assert runs and all(f"{run['test']['mixture']:.2f}" == "0.93" for run in runs)
+    least, *_, most = sorted(100 * run["test"]["mixture"] for run in runs)
+    made = (
+        f"a mixture of {least:.1f} to {most:.1f} % in a quarter of an hour, with less than 4 GB, on two fast CPU cores"
+    )
+    assert made in said
     assert all(14 <= run["command, s"] / 60 <= 16 and run["peak memory, bytes"] < 4e9 for run in runs)
 
 

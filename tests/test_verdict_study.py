@@ -35,18 +35,32 @@ def shown(readme: Path, name: str = "") -> str:
     return readme.read_text().partition(begin)[2].partition(end)[0].strip()
 
 
+def clocked(folder: str, other: str = "wider") -> list[str]:
+    """What an image takes `kernels` over what it takes another rival, alone and among 1,024."""
+    latency = Latency.read(STUDY / folder / "latency.json")
+    assert latency is not None
+    own, others = latency.seconds["kernels"], latency.seconds[other]
+    return [f"{median(own[size]) / median(others[size]):.1f}" for size in ("1", "1024")]
+
+
 def test_what_stands_against_mixed_kernels_is_what_the_readme_says() -> None:
     found = verdict.rivals(TABLE["read"](STUDY / "results"))
     kernels, *others = (found[name] for name in ("kernels", "wider", "tuned", "longer"))
     dearer = [f"{kernels.first.training_flops / other.first.training_flops:.2f}" for other in others]
     assert dearer[1] == dearer[2]  # said of both at once
-    seconds = Latency.read(STUDY / "results" / "latency.json").seconds
-    slower = [f"{median(seconds['kernels'][size]) / median(seconds['wider'][size]):.1f}" for size in ("1", "1024")]
+    slower, least = clocked("results"), clocked("narrow")
+    assert clocked("results", "hard") == ["1.1", "2.0"] and clocked("narrow", "hard")[0] == "0.8"
+    top = " ".join(TOP.read_text().split())
+    assert f"an image takes it {slower[0]} times as long as that network, {slower[1]} times among many;" in top
     said = " ".join(README.read_text().split())
     for sentence in (
         f"It has {kernels.first.parameters / others[0].first.parameters:.1f} times the parameters of `wider`.",
         f"to train {dearer[0]} times as much, for Muon turns each of its kernels, and {dearer[1]} times as much as",
-        f"an image takes `kernels` {slower[0]} times as long as `wider`, {slower[1]} times among 1,024",
+        f"an image takes `kernels` {slower[0]} times as long as `wider`, {slower[1]} times among 1,024; alone that is "
+        "little more than it takes `hard`, among many twice as much",
+        f"{slower[0]} times as long for one image and {slower[1]} times among many",
+        f"an image takes it {least[0]} times as long as `wider`, {least[1]} times among 1,024, and alone less than it "
+        "takes `hard`",
     ):
         assert sentence in said
 
