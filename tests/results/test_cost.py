@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from moe.cost import cost
+from moe.cost import cost, mixture_flops
 from moe.inference import Predictions
 from moe.nets.class_expert import ClassExpert
 from moe.nets.gates import Gate
@@ -26,7 +26,8 @@ def priced(tree: Tree, routing: str, route: list[int]) -> Plain:
     gates = [LinearGateOfPixels(size) for size in sizes]
     nothing = torch.zeros(len(route), 1)
     predictions = Predictions(nothing, torch.tensor(route), nothing, nothing, nothing)
-    return cost(Mixture(tree, experts, routers, gates, routing), (3, 2, 2), predictions, tree)
+    mixture = Mixture(tree, experts, routers, gates, routing)
+    return cost(mixture, mixture_flops(mixture, (3, 2, 2), tree), predictions, tree)
 
 
 class LinearGateOfPixels(Gate):
