@@ -42,15 +42,12 @@ def machine(found: dict[str, Any]) -> str:
 def sweep(found: dict[str, Any]) -> Iterator[str]:
     seconds, live = found["seconds"], found["live_over_stored"]
     raw = seconds["whole sweep"] / sum(seconds["bare loops"])
+    less = found["sweep_less_start_up_over_bare"]
     yield markdown(
         ["a whole sweep of eight widths", "measured", "asked for"],
         [
             ["whole command over bare loops", f"{raw:.2f}", ""],
-            [
-                "the same, 20 s and 3 s a job taken off the command's time",
-                f"{found['sweep_less_start_up_over_bare']:.2f}",
-                "1.5 at most",
-            ],
+            ["the same, 20 s and 3 s a job taken off the command's time", f"{less:.2f}", "1.5 at most"],
             ["gates on live networks over stored outputs", f"{live['gate training']:.1f}", "20 at least"],
             ["the same of whole commands", f"{live['whole command']:.1f}", ""],
         ],

@@ -245,7 +245,6 @@ def _on_val(row: Row | None, beside: Row | None, seeds: Sequence[int]) -> Estima
 def _ratio(row: Row | None, beside: Row | None, seeds: Sequence[int], cost: str) -> float | None:
     if row is None or beside is None:
         return None
-    theirs = {run.seed: getattr(run, cost) for run in beside.runs}
-    own = {run.seed: getattr(run, cost) for run in row.runs}
+    own, theirs = ({run.seed: getattr(run, cost) for run in side.runs} for side in (row, beside))
     both = [seed for seed in seeds if own.get(seed) is not None and theirs.get(seed)]
     return sum(own[seed] for seed in both) / sum(theirs[seed] for seed in both) if both else None
