@@ -82,16 +82,12 @@ def _check_networks(values: Mapping[str, Any]) -> None:
     base, expert, router, target = values["base"], values["expert"], values["router"], values["target"]
     if router["source"] == "base" and router["views"] not in ("none", base["views"]):
         raise ConfigError("router.views is for routers of their own; with router.source=base set base.views")
-    # Where a mixture's cost is to be matched its specialists count, though none is trained; base.init=base is by their
-    # recipe.
-    specialists = target in ("gates", "experts") or (
-        target == "base" and (base["match"] != "none" or base["init"] == "base")
-    )
-    alone = target == "base" and base["match"] == "none"  # without specialists, though base.init=base has their recipe
+    # Where a mixture's cost is to be matched its specialists count, though none is trained.
+    specialists = target in ("gates", "experts") or (target == "base" and base["match"] != "none")
     routed = target == "router" or (target == "gates" and values["mixture"]["routing"] != "none")
     begin = {
         "base": target != "router",
-        "expert": specialists and not alone and expert["init"] == "scratch",
+        "expert": specialists and expert["init"] == "scratch",
         "router": routed and router["source"] == "network",
     }
     for name, from_scratch in begin.items():
@@ -101,7 +97,7 @@ def _check_networks(values: Mapping[str, Any]) -> None:
                 f"{name}.recipe.early_epochs=0 would never train the whitening's bias of a network that starts from "
                 f"scratch; set recipe@{name}.recipe=fast"
             )
-    if specialists:
+    if specialists or (target == "base" and base["init"] == "base"):  # whose further members learn as specialists do
         _check_specialists(base, expert)
 
 

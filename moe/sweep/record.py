@@ -192,7 +192,7 @@ def _started(sweep: Sweep) -> dict[str, list[str]]:
 
     jobs = {}
     for path in sorted(sweep.folder.rglob("hydra/overrides.yaml")):
-        said: Any = []  # where it was ended while that was written: with a failure a job is named by its folder, too
+        said: Any = []  # where the job was ended as they were written
         with unreadable():
             said = OmegaConf.load(path)
         jobs[path.parent.parent.relative_to(sweep.folder).as_posix()] = [str(override) for override in said]
