@@ -71,18 +71,15 @@ def test_what_the_readme_says_of_each_width() -> None:
         median(run.seconds for run in kernels.runs) / median(run.seconds for run in one.runs)
         for one, kernels in pairs.values()
     ]
-    assert list(pairs) == [8, 11, 16] and {one.n for one, _ in pairs.values()} == {5}
+    assert list(pairs) == [8, 11, 16, 24] and {one.n for one, _ in pairs.values()} == {5}
     assert f"mixed kernels are {listed(ahead)} points ahead, each beyond Holm's correction." in said
     assert f"they are {listed([100 * one.mean for one in on_val])} ahead, which over five seeds is not told" in said
-    first, second, third = (f"{one:.1f}" for one in longer)
-    assert (
-        f"learning took {first} times as long at the least width, {second} times at the next, and {third} times at the "
-        "one after."
-    ) in said
+    assert f"learning took {listed(longer)} times as long, from the least width to the greatest." in said
     assert max(holm([paired_t(TABLE["differences"](pair)) for pair in pairs.values()])) < 0.05
     assert all(one.ci95[0] < 0 < one.ci95[1] for one in on_val)
-    for cost, most in (("routed", 0.01), ("training_flops", 0.03)):
-        assert all(abs(kernels.mean(cost) / one.mean(cost) - 1) <= most for one, kernels in pairs.values()), cost
+    for cost, most in (("routed", [0.01] * 4), ("training_flops", [0.03, 0.03, 0.03, 0.04])):
+        apart = [abs(kernels.mean(cost) / one.mean(cost) - 1) for one, kernels in pairs.values()]
+        assert all(one <= limit for one, limit in zip(apart, most, strict=True)), cost
 
 
 def test_runs_of_other_configs_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The base alone by the fast recipe, each arm for each seed, tested as it is and with test-time views. A run that has its
-# results is skipped and a trained network reused, so that the command can be stopped and given again.
+# The base alone by the fast recipe, each arm for each seed, tested as it is and with test-time views. A run that has
+# its results is skipped and a trained network reused, so that the command can be stopped and given again.
 #   experiments/fast/run.sh [ARM...]                  s, and the ablation on narrow networks; m and l take long on a CPU
 #   SEEDS="0 1 2" OVERRIDES="data.root=DIR" RESULTS=DIR experiments/fast/run.sh s m l
 set -eu

@@ -1,11 +1,11 @@
 #!/bin/sh
-# One network of each width beside one as dear whose convolutions mix 8 kernels for each image, with the same seeds. Given
-# again it runs what is missing.
-#   experiments/kernels/run.sh [WIDTH...]                       8 11 16 24: of the first group, the others have four times it
+# One network of each width beside one as dear whose convolutions mix 8 kernels for each image, with the same seeds.
+# Given again it runs what is missing.
+#   experiments/kernels/run.sh [WIDTH...]     8 11 16 24 32 64: channels of the first group; others have four times it
 #   SEEDS="0 1 2 3 4" OVERRIDES="data.root=DIR" RESULTS=DIR experiments/kernels/run.sh 16
 set -eu
 cd "$(dirname "$0")/../.."
-[ $# -gt 0 ] || set -- 8 11 16 24
+[ $# -gt 0 ] || set -- 8 11 16 24 32 64
 for seed in ${SEEDS:-0 1 2 3 4}; do
     for width in "$@"; do
         # What costs the same to within a hundredth, by torch's count of operations.
@@ -14,6 +14,8 @@ for seed in ${SEEDS:-0 1 2 3 4}; do
             11) kernels=[10,43,43] ;;
             16) kernels=[15,61,61] ;;
             24) kernels=[23,90,90] ;;
+            32) kernels=[30,121,121] ;;
+            64) kernels=[60,240,240] ;;
             *) echo "no widths are known that cost what $width does" >&2 && exit 2 ;;
         esac
         for arm in one kernels; do
