@@ -52,6 +52,14 @@ def experts(
     return found
 
 
+def needed(config: Config, tree: Tree) -> list[str]:
+    """The stages that a finished run of a mixture or a base cannot do without."""
+    if config.target != "gates":
+        return ["base"]
+    networks = [node.name for node in tree.experts if len(node.labels) > 1]
+    return [*networks, *_router_names(config, tree), "gates"]
+
+
 def members(config: Config, entries: Mapping[str, Entry], temperatures: Sequence[float] | None = None) -> Members:
     """The bases of a run without a mixture, with their temperatures (M,), in evaluation mode.
 
@@ -64,9 +72,13 @@ def members(config: Config, entries: Mapping[str, Entry], temperatures: Sequence
 
 def routers(config: Config, tree: Tree, entries: Mapping[str, Entry]) -> list[nn.Module]:
     """Every inner node's router in order; none where there is no routing, or the base does it."""
+    return [classifier(entries[name], config.router.views) for name in _router_names(config, tree)]
+
+
+def _router_names(config: Config, tree: Tree) -> list[str]:
     if config.mixture.routing == "none" or config.router.source == "base":
         return []
-    return [classifier(entries[router_name(node, node is tree.root)], config.router.views) for node in tree.routers]
+    return [router_name(node, node is tree.root) for node in tree.routers]
 
 
 def gates(config: Config, tree: Tree, in_shape: tuple[int, int, int], entry: Entry | None) -> nn.ModuleList:

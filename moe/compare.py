@@ -44,7 +44,7 @@ def _command(argv: Sequence[str] | None) -> int:
     elif made:
         print(text(made, differences, shutil.get_terminal_size().columns, args.each))
     if args.html and made:
-        _write_page(args.html, args.runs, made, differences)
+        _write_page(args.html, args.runs, made, differences, args.each)
         print(f"page  {args.html}", file=sys.stderr if args.json or args.csv else sys.stdout)
     return 1 if faults else 0
 
@@ -69,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _write_page(file: Path, given: Sequence[Path], rows: "Sequence[Row]", differences: Sequence[str]) -> None:
+def _write_page(
+    file: Path, given: Sequence[Path], rows: "Sequence[Row]", differences: Sequence[str], each: bool
+) -> None:
     from moe.report import comparison
     from moe.sweep import record
 
@@ -77,7 +79,7 @@ def _write_page(file: Path, given: Sequence[Path], rows: "Sequence[Row]", differ
     sweeps = [sweep for folder in sorted(folders) if (sweep := record.read_sweep(folder))]
     failed = [failure for sweep in sweeps for failure in record.failures(sweep)]
     title = given[0].resolve().name if len(given) == 1 else "Comparison"
-    comparison.write(file, title, rows, differences, failed)
+    comparison.write(file, title, rows, differences, failed, each)
 
 
 def _write_csv(rows: "Sequence[Row]", differences: Sequence[str], each: bool) -> None:

@@ -148,7 +148,7 @@ def workspace(entity: str, project: str, name: str, names: Names) -> Any:
         entity=entity,
         project=project,
         name=name,
-        sections=[ws.Section(name=title, panels=panels, is_open=True) for title, panels in sections.items()],
+        sections=[ws.Section(name=title, panels=panels, is_open=True) for title, panels in sections.items() if panels],
         settings=ws.WorkspaceSettings(x_axis="epoch", max_runs=50),
         runset_settings=ws.RunsetSettings(
             groupby=[ws.Config(key) for key in ("stage", *names.keys)],
@@ -191,7 +191,9 @@ def _sweep(names: Names) -> list[Any]:
 
 
 def _gates(names: Names) -> list[Any]:
-    """Whom the gates trust, and how decidedly."""
+    """Whom the gates trust, and how decidedly; nothing where there are none."""
+    if not names.gates:
+        return []
     wr = _panels()
     weights = {gate: [f"test/gate/{gate}/weight/{expert}" for expert in experts] for gate, experts in names.gates}
     entropies = [f"test/gate/{gate}/entropy" for gate in weights]

@@ -36,14 +36,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _command(argv: Sequence[str] | None) -> None:
     # Intermixed, since --json may stand before or between the overrides.
-    args = _parser().parse_intermixed_args(argv)
+    parser = _parser()
+    args = parser.parse_intermixed_args(argv)
+    if args.run is None:
+        parser.error("the following arguments are required: RUN")
     given = overrides(args.overrides)
 
     from moe import results, runs
     from moe.data import sources
 
-    finished = runs.load(args.run)
-    data, default_root = _where(args.run, finished, given)
+    run = runs.folder(args.run)
+    finished = runs.load(run)
+    data, default_root = _where(run, finished, given)
     device = _device(finished, given)
     check_classes(finished, data.name, sources.class_names(data, default_root))
     dataset = sources.load(data, default_root)
@@ -60,7 +64,7 @@ def _command(argv: Sequence[str] | None) -> None:
         if not own and finished.results["data"]["protocol"] == "notebook":
             print("The run chose on its own test images: any of those that are among these make it look too good.")
     if own:
-        said = _check_same_outcome(args.run, finished, tested, predictions, device)
+        said = _check_same_outcome(run, finished, tested, predictions, device)
         if not args.json:
             print(f"The run's own data: the test accuracy equals the recorded one{said}.")
 
@@ -71,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Test a finished run again: on its own test images, or on those of other data with its classes.",
         epilog="On the run's own data the exit code is 1 where any image is classified otherwise than recorded.",
     )
-    parser.add_argument("run", metavar="RUN", help="the folder of a finished run of a mixture or a base")
+    parser.add_argument(
+        "run", metavar="RUN", type=Path, nargs="?", help="the folder of a finished run of a mixture or a base"
+    )
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help=f"as for moe.train, of {ALLOWED}")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     return parser
@@ -104,7 +110,7 @@ def overrides(given: Sequence[str]) -> Plain:
     return values
 
 
-def _where(run: str, finished: "Finished", given: Plain) -> tuple[Data, Path]:
+def _where(run: Path, finished: "Finished", given: Plain) -> tuple[Data, Path]:
     """The data to test on, and `paths.data`; relative paths of the run are seen from where it started as well."""
     from moe.runs import seen
 
@@ -171,7 +177,7 @@ def test(finished: "Finished", dataset: "DataSet", device: "torch.device") -> "t
 
 
 def _check_same_outcome(
-    run: str, finished: "Finished", tested: Plain, predictions: "Predictions | Averaged", device: "torch.device"
+    run: Path, finished: "Finished", tested: Plain, predictions: "Predictions | Averaged", device: "torch.device"
 ) -> str:
     """How far the images of the run's own data could be compared with the record.
 
@@ -192,7 +198,9 @@ def _check_same_outcome(
     return said
 
 
-def _otherwise(run: str, finished: "Finished", tested: Plain, predictions: "Predictions | Averaged") -> tuple[int, str]:
+def _otherwise(
+    run: Path, finished: "Finished", tested: Plain, predictions: "Predictions | Averaged"
+) -> tuple[int, str]:
     """How many images come out otherwise than recorded, and by what record that is known.
 
     By the recorded predictions or, without them, by which images were right; of old runs even that is not known.
@@ -202,7 +210,7 @@ def _otherwise(run: str, finished: "Finished", tested: Plain, predictions: "Pred
 
     before = finished.results["test"].get("right")
     try:
-        recorded, _ = read_predictions(Path(run))
+        recorded, _ = read_predictions(run)
         ours, theirs = (said.probabilities.argmax(dim=1) for said in (recorded, predictions))
         if ours.shape == theirs.shape:
             return int((ours != theirs).sum()), ", image by image"

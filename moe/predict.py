@@ -4,6 +4,7 @@ Torch is imported late, so that `--help` and a wrong command line answer at once
 """
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
     from moe.taxonomy import Tree
 
 EPILOG = """\
-Each line is the file, its class and that class's probability; of a mixture also the branch that routing sent it
-to, and each expert's part; of a cascade of bases how many of them were asked. A file that cannot be used is named
-on stderr, the others go on, and the exit code is 1.
+Each line is the file, its class and that class's probability; of a mixture also the branch that routing chose
+and each expert's part, under a cascade often the base's alone; of a cascade of bases how many of them were asked.
+A file that cannot be used is named on stderr, the others go on, and the exit code is 1.
 
 Images are PNG, JPEG, BMP or WEBP, still, of at most 24 megapixels. They are turned as their EXIF says. 16-bit
 greyscale is scaled by 1/257; CMYK, palette and one-bit images become plain colours; what is transparent is laid
@@ -40,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _command(argv: Sequence[str] | None) -> int:
     args = _parser().parse_args(argv)
-    if args.explain:
-        args.explain.mkdir(parents=True, exist_ok=True)
+    if args.explain and args.explain.exists() and not args.explain.is_dir():
+        raise ConfigError(f"--explain={args.explain} is a file; give a folder")
 
     from moe import runs
     from moe.data.batches import EVALUATED, at_once
@@ -80,7 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line, with all probabilities")
     parser.add_argument(
-        "--explain", metavar="DIR", type=Path, help="draw each image's path through a mixture's tree into DIR/STEM.png"
+        "--explain",
+        metavar="DIR",
+        type=Path,
+        help="draw each image's path through a mixture's tree into DIR/STEM.png, numbered where there is one",
     )
     return parser
 
@@ -130,23 +134,28 @@ def _line(tree: "Tree", path: Path, row: Plain, width: int) -> str:
 class _Drawings:
     """Draws images' paths through a mixture into a folder, each under its own file's stem, made unique.
 
-    Raises ConfigError where the run has no mixture.
+    What lies in the folder stays, be it an image or an earlier drawing. Raises ConfigError where the run has no
+    mixture, OSError where the folder cannot be made.
     """
 
     def __init__(self, folder: Path, finished: "Finished") -> None:
         if finished.config.target != "gates":
             raise ConfigError("--explain draws an image's path through a mixture, and a base has none; leave it out")
-        self.folder, self.tree, self.taken = folder, finished.tree, set[str]()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.tree = folder, finished.tree
+        self.taken = {path.stem.lower() for path in folder.iterdir() if path.suffix.lower() == ".png"}
 
     def draw(self, paths: Sequence[Path], images: "Tensor", predictions: "Predictions") -> None:
         """Write one PNG an image (N, C, H, W)."""
         from moe.report.figure import style
         from moe.report.paths import draw_path, only
+        from moe.store import write_whole
 
         for index, path in enumerate(paths):
-            figure = draw_path(self.tree, images[index], only(predictions, index))
+            figure, drawn = draw_path(self.tree, images[index], only(predictions, index)), io.BytesIO()
             with style():
-                figure.savefig(self.folder / f"{self._name(path.stem)}.png", dpi=150)
+                figure.savefig(drawn, format="png", dpi=150)
+            write_whole(self.folder / f"{self._name(path.stem)}.png", drawn.getvalue())
 
     def _name(self, stem: str) -> str:
         plain = "".join(c if c.isprintable() else "_" for c in stem)[:60]

@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -153,17 +153,25 @@ class Bases(Finished[inference.Averaged]):
         return inference.average(self.members, images, self.pixels, device)
 
 
+def folder(run: str | Path) -> Path:
+    """A run's folder, also where its results file is given."""
+    return Path(run).parent if Path(run).name == results.RESULTS else Path(run)
+
+
 def load(run: str | Path) -> Finished:
     """What a finished run of a mixture or a base trained, from its folder; the networks come from the run's store.
 
     Raises StoreError where the folder is no finished run of either, or the store lacks a network.
     """
-    found = results.read(Path(run))
+    run = folder(run)
+    found = results.read(run)
     with _of_this_version(run):
         config = from_plain(found["config"])
         tree = parse(config.taxonomy.branches, found["data"]["classes"])
     if config.target not in ("gates", "base"):
         raise StoreError(f"{run} trained {config.target} alone; give a run with target=gates or target=base")
+    with _of_this_version(run):
+        _check(found, assembly.needed(config, tree))
     entries = _entries(run, found, config)
     opened = (config, tree, Pixels(tuple(config.data.mean), tuple(config.data.std)), found)
     if config.target == "gates":
@@ -172,12 +180,29 @@ def load(run: str | Path) -> Finished:
     return Bases(*opened, assembly.members(config, entries, temperatures))
 
 
+def _check(found: Plain, needed: Collection[str]) -> None:
+    """Raise TypeError or KeyError, which say what is missing, where results lack what is read of them later.
+
+    That are among others the stages `needed`.
+    """
+    if not isinstance(found["test"], dict) or not isinstance(found["test"].get("accuracy"), float):
+        raise TypeError("a test accuracy")
+    if not all(isinstance(found["data"][name], str) for name in ("fingerprint", "protocol")):
+        raise TypeError("data.fingerprint and data.protocol as text")
+    channels, height, width = found["data"]["shape"]
+    if not all(type(size) is int and size > 0 for size in (channels, height, width)):
+        raise TypeError("the shape of its images")
+    for name in dict.fromkeys([*needed, *found["stages"]]):
+        if not isinstance(found["stages"][name]["key"], str):
+            raise TypeError(f"the key of {name}")
+
+
 @contextmanager
 def _of_this_version(run: str | Path) -> Iterator[None]:
     """Turn what is missing in a run's results into a StoreError of one sentence."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{run} holds results without {error}: it is no run that this version can open") from None
 
 

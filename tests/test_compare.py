@@ -168,28 +168,6 @@ def test_another_tree_is_one_difference(
     assert json.loads(command(capsys, tmp_path, "--json")[1])[1]["config"] == {"taxonomy.branches": tree}
 
 
-def test_unreadable_runs_are_named_and_the_others_shown(
-    found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    good = write(tmp_path / "good", found)
-    (tmp_path / "empty").mkdir()
-    for name, text in {"cut": '{"schema": 1, ', "list": "[]", "bare": '{"schema": 1}', "new": '{"schema": 99}'}.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "results.json").write_text(text)
-    names = ("empty", "none", "cut", "list", "bare", "new")
-    code, out, err = command(capsys, *(tmp_path / name for name in names), good)
-    assert code == 1 and "1  demo" in out
-    assert [line.removeprefix(f"moe: {tmp_path}/") for line in err.splitlines()] == [
-        "empty holds no results.json, nor does a folder below it: there is no finished run",
-        "none does not exist; give a run's folder or one that holds runs",
-        "cut/results.json is damaged: it is not the results.json of a run",
-        "list/results.json is damaged: it is not the results.json of a run",
-        "bare/results.json is damaged: it is not the results.json of a run",
-        "new/results.json has schema 99; this version of moe reads schema 1",
-    ]
-    assert command(capsys, tmp_path / "cut")[:2] == (1, "")
-
-
 def test_a_run_given_twice_is_shown_once(
     found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

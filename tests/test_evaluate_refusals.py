@@ -37,6 +37,30 @@ def test_other_classes_are_named(run: Path, pictures: Path, tmp_path: Path, caps
     assert (code, err) == (1, f"moe: {folder / 'test'} has no folder for class 7\n")
 
 
+def test_a_damaged_record_is_a_sentence(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for section, name, value, lacks in (
+        ("test", "accuracy", None, "a test accuracy"),
+        ("data", "fingerprint", None, "data.fingerprint and data.protocol as text"),
+        ("data", "shape", [1, 8], "not enough values to unpack (expected 3, got 2)"),
+        ("stages", "gates", {"key": True}, "the key of gates"),
+    ):
+        results = json.loads((run / "results.json").read_text())
+        results[section][name] = value
+        (tmp_path / "results.json").write_text(json.dumps(results))
+        code, out, err = command(capsys, tmp_path)
+        sentence = f"{tmp_path} holds results without {lacks}: it is no run that this version can open"
+        assert (code, out, err) == (1, "", f"moe: {sentence}\n")
+    del results["stages"]["curved"], results["stages"]["gates"]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    code, out, err = command(capsys, tmp_path)
+    assert (code, out) == (1, "") and "holds results without 'curved': " in err
+
+
+def test_a_results_file_is_its_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = command(capsys, run / "results.json")
+    assert (code, err) == (0, "") and "equals the recorded one, image by image." in out
+
+
 def test_digits_have_no_folder(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = command(capsys, run, f"data.root={tmp_path}")
     sentence = "data.root: scikit-learn's digits come from that package; for your own images set data=folder"

@@ -122,12 +122,25 @@ def test_explain_draws_each_path_under_a_name_of_its_own(
     assert (folder / "0.png").read_bytes() != (folder / "2.png").read_bytes()
 
 
+def test_a_drawing_overwrites_nothing(
+    run: Path, pictures: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, other = tmp_path / "0.png", tmp_path / "1.png"
+    image.write_bytes(pictures[0].read_bytes())
+    other.write_bytes(b"another's")
+    assert command(capsys, run, image, pictures[1], "--explain", tmp_path)[0] == 0
+    assert (image.read_bytes(), other.read_bytes()) == (pictures[0].read_bytes(), b"another's")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0-2.png", "0.png", "1-2.png", "1.png"]
+
+
 def test_an_output_folder_that_cannot_be_made_is_found_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
     code, out, err = command(capsys, tmp_path / "no-run", "x.png", "--explain", tmp_path / "file")
-    assert (code, out, err) == (1, "", f"moe: {tmp_path / 'file'}: File exists\n")
+    assert (code, out, err) == (2, "", f"moe: --explain={tmp_path / 'file'} is a file; give a folder\n")
+    assert command(capsys, tmp_path / "no-run", "x.png", "--explain", tmp_path / "new")[0] == 1
+    assert not (tmp_path / "new").exists()
 
 
 def handmade() -> Predictions:

@@ -3,13 +3,14 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from moe.comparison import Run, differing, rows
+from moe.comparison import Row, Run, differing, rows
 from moe.comparison.estimate import Estimate
 from moe.report import comparison, tradeoffs
 from moe.report.tradeoffs import Line
@@ -81,6 +82,17 @@ def test_what_the_page_says(tmp_path: Path, make: Make) -> None:
     # On the front of parameters: the more of them the better on val, joint always before.
     front = re.findall(r"\d width (\d+), joint: ([\d,]+), val", page.text.replace("\n", " "))
     assert front[-3:] == [("16", "800"), ("32", "1,600"), ("64", "3,200")]
+
+
+def test_a_page_of_single_runs_tells_them_apart_by_seed(tmp_path: Path, make: Make) -> None:
+    said = {"uniform": {"difference": 0.01, "ci95": [-0.01, 0.03], "mcnemar_p": 0.5}}
+    runs = [replace(run, verdict=said) for run in twelve(make)]
+    each = [Row((run,)) for run in sorted(runs, key=lambda run: -(run.val or 0))]
+    comparison.write(tmp_path / "each.html", "Each", each, differing(runs), by_run=True)
+    page = Tables((tmp_path / "each.html").read_text())
+    place = page.tables[0][0].index("seed")
+    assert [line[place] for line in page.tables[0][1:3]] == ["1", "0"] and "n" not in page.tables[0][0]
+    assert ", seed 1: right on 85.00% of val" in page.text and "By chance alone" not in page.text
 
 
 def test_what_there_is_nothing_of_is_left_out(tmp_path: Path, make: Make) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from moe.comparison.values import accuracy, interval, number, text, whole
 from moe.errors import ConfigError, StoreError
 from moe.results import RESULTS, read
 from moe.schema import Config, Plain
@@ -147,40 +148,51 @@ def files(place: Path) -> list[Path]:
 def _run(path: Path, results: Plain) -> Run:
     try:
         test, cost = results["test"] or {}, results["cost"] or {}
-        flops = cost.get("flops_per_image") or {}
-        branches = {name: branch["accuracy"] for name, branch in (test.get("branch") or {}).items()}
+        flops, training = cost.get("flops_per_image") or {}, cost.get("training_flops") or {}
         said = {"test": test, **(results["baselines"] or {})}
         return Run(
             path=path,
-            experiment=results["experiment"],
-            seed=results["seed"],
-            data=results["data"]["name"],
-            fingerprint=results["data"]["fingerprint"],
-            protocol=results["data"]["protocol"],
-            val=(results["val"] or {}).get("accuracy"),
-            test=test.get("accuracy"),
-            router=(test.get("router") or {}).get("accuracy"),
-            branches=branches,
-            verdict={name: {key: one[key] for key in VERDICT} for name, one in (results["verdict"] or {}).items()},
-            baselines={name: (one or {}).get("accuracy") for name, one in (results["baselines"] or {}).items()},
-            parameters=cost.get("parameters"),
-            gate_parameters=cost.get("gate_parameters"),  # runs from before it was counted have none
-            routed=flops.get("routed"),
-            dense=flops.get("dense"),
-            seconds=sum(stage["seconds"] for stage in results["seconds"].values()),
+            experiment=text(results["experiment"]),
+            seed=whole(results["seed"]),
+            data=text(results["data"]["name"]),
+            fingerprint=text(results["data"]["fingerprint"]),
+            protocol=text(results["data"]["protocol"]),
+            val=accuracy(results["val"]),
+            test=accuracy(test),
+            router=accuracy(test.get("router")),
+            branches={name: accuracy(branch) for name, branch in (test.get("branch") or {}).items()},
+            verdict={name: _beside(one) for name, one in (results["verdict"] or {}).items()},
+            baselines={name: accuracy(one) for name, one in (results["baselines"] or {}).items()},
+            parameters=number(cost.get("parameters"), 0),
+            gate_parameters=number(cost.get("gate_parameters"), 0),  # runs from before it was counted have none
+            routed=number(flops.get("routed"), 0),
+            dense=number(flops.get("dense"), 0),
+            seconds=sum(number(stage["seconds"], 0) for stage in results["seconds"].values()),
             config=_trained(results),
             # Runs from before these were recorded have none.
-            training_flops=(cost.get("training_flops") or {}).get("total"),
-            optimizer_flops=(cost.get("training_flops") or {}).get("optimizer"),
-            regret=test.get("regret") or {},
-            right={name: one["right"] for name, one in said.items() if one and one.get("right")},
-            images=(results["data"].get("sizes") or {}).get("test", 0),
-            key=results.get("key"),
-            matched=results.get("matched") or {},
+            training_flops=number(training.get("total"), 0),
+            optimizer_flops=number(training.get("optimizer"), 0),
+            regret={name: number(part, 0, 1) + 0.0 for name, part in (test.get("regret") or {}).items()},
+            right={name: text(one["right"]) for name, one in said.items() if one and one.get("right")},
+            images=whole((results["data"].get("sizes") or {}).get("test", 0)),
+            key=None if results.get("key") is None else text(results["key"]),
+            matched=dict(results.get("matched") or {}),
             revision=None if results.get("git") is None else str(results["git"]),
         )
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise StoreError(f"{path / RESULTS} is damaged: it is not the {RESULTS} of a run") from None
+
+
+def _beside(one: Plain) -> Plain:
+    """What a verdict says of a baseline, as `VERDICT` names it."""
+    found, ends = number(one["difference"], -1, 1), interval(one["ci95"])
+    if found is not None and ends is not None and not ends[0] <= found <= ends[1]:
+        raise ValueError(f"{found} is not within {ends}")
+    return {
+        "difference": found,
+        "ci95": ends,
+        "mcnemar_p": number(one["mcnemar_p"], 0, 1),
+    }
 
 
 def _trained(results: Plain) -> Plain:

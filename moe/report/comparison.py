@@ -24,21 +24,30 @@ FRONT = (
 
 
 def write(
-    file: Path, title: str, rows: Sequence[Row], differences: Sequence[str], failed: Sequence[Failure] = ()
+    file: Path,
+    title: str,
+    rows: Sequence[Row],
+    differences: Sequence[str],
+    failed: Sequence[Failure] = (),
+    by_run: bool = False,
 ) -> None:
-    """Write the page of at least one row; it is there whole or not at all.
+    """Write the page of at least one row; it is there whole or not at all. With `by_run` every row is one run.
 
     Raises StoreError where it cannot be.
     """
     names = row_names(rows, shown_keys(rows, differences))
+    if by_run:
+        names = [f"{name}, seed {row.first.seed}" for name, row in zip(names, rows, strict=True)]
     warned = [note for note in notes(rows, differences) if note.startswith("*")]
     said = [note for note in notes(rows, differences) if note not in warned]
     with style():
         parts = [
             page.heading(title),
-            page.paragraph(headline(rows, names)),
+            page.paragraph(headline(rows, names, by_run)),
             *(page.paragraph(note, "warning") for note in warned),
-            page.section("Runs by val accuracy", _table(rows, differences), *(page.paragraph(n, "soft") for n in said)),
+            page.section(
+                "Runs by val accuracy", _table(rows, differences, by_run), *(page.paragraph(n, "soft") for n in said)
+            ),
             page.section("Jobs without results", *_failed(failed)),
             page.section("Against the uniform average and the base", *_differences(rows, names)),
             page.section("Accuracy against gate width", *_width(rows, differences)),
@@ -50,7 +59,7 @@ def write(
     write_whole(file, page.document(title, parts).encode())
 
 
-def headline(rows: Sequence[Row], names: Sequence[str]) -> str:
+def headline(rows: Sequence[Row], names: Sequence[str], by_run: bool = False) -> str:
     """What came of the runs: the best on `val` by its test accuracy, and how many rows the gates made better."""
     runs = sum(row.n for row in rows)
     experiments = ", ".join(dict.fromkeys(row.experiment for row in rows))
@@ -68,7 +77,7 @@ def headline(rows: Sequence[Row], names: Sequence[str]) -> str:
             f"beat{'s' * (better == 1)} the uniform average beyond {'its' if better == 1 else 'their'} interval; "
             f"{worse} {'is' if worse == 1 else 'are'} worse beyond it."
         )
-        if len(against) > 1:
+        if len(against) > 1 and not by_run:  # seeds of one config are no tries of their own
             parts.append(f"By chance alone it would be about {0.025 * len(against):.1f} on either side.")
     return " ".join(parts)
 
@@ -92,8 +101,8 @@ def _numbers(rows: Sequence[Row]) -> Column:
     return Column("#", [str(number) for number, _ in enumerate(rows, 1)], list(range(1, len(rows) + 1)))
 
 
-def _table(rows: Sequence[Row], differences: Sequence[str]) -> str:
-    shown = columns(rows, differences)
+def _table(rows: Sequence[Row], differences: Sequence[str], by_run: bool) -> str:
+    shown = columns(rows, differences, by_run)
     if len(set(shown[0].cells)) == 1:
         shown = shown[1:]  # one experiment, which the headline names
     return sortable.table("Runs by val accuracy", [_numbers(rows), *shown], "val")

@@ -114,4 +114,6 @@ def details(summary: str, content: str, is_open: bool = False) -> str:
 
 def facts(values: Mapping[str, Any]) -> str:
     """Nested plain values as a table of dotted names."""
-    return table(("", ""), [(name, str(value)) for name, value in scalars(values) if value is not None], "words")
+    return table(
+        ("key", "value"), [(name, str(value)) for name, value in scalars(values) if value is not None], "words"
+    )

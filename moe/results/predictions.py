@@ -1,4 +1,7 @@
-"""What a run says of the test images, `predictions.safetensors`, there whole or not at all."""
+"""What a run says of the test images, `predictions.safetensors`, there whole or not at all.
+
+Of a mixture its `leaves` are the probability of every leaf, under hard routing, too.
+"""
 
 from dataclasses import fields
 from pathlib import Path

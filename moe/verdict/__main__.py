@@ -35,7 +35,8 @@ def _command(argv: Sequence[str] | None) -> int:
     if not found:
         where = ", ".join(map(str, args.runs))
         raise StoreError(f"{where}: no run of a rival; python -m moe.train experiment=verdict makes them")
-    first = args.runs[0] if args.runs[0].is_dir() else args.runs[0].parent
+    there = next(place for place in args.runs if place.exists())
+    first = there if there.is_dir() else there.parent
     latency = verdict.Latency.read(first / verdict.LATENCY) if not args.latency else verdict.measure(found)
     if args.latency and latency is not None:
         latency.write(first / verdict.LATENCY)
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "--latency",
         action="store_true",
         help="measure how long an image takes each rival on this machine, at batch 1 and at 1024, and keep it as "
-        "latency.json in the first folder; needs the networks and the data",
+        "latency.json in the first folder that exists; needs the networks and the data",
     )
     parser.add_argument("--html", metavar="FILE", type=Path, help="also write a page with the tables and plots")
     parser.add_argument("--json", metavar="FILE", type=Path, help="also write the rivals and comparisons as JSON")

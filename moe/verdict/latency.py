@@ -15,6 +15,7 @@ from torch import Tensor
 
 from moe import runs
 from moe.comparison import Row
+from moe.comparison.values import number
 from moe.data import sources
 from moe.data.canonical import DataSet
 from moe.errors import StoreError
@@ -99,8 +100,12 @@ class Latency:
         """What `write` wrote, or None where there is no file. Raises StoreError where it is damaged."""
         try:
             latency = Latency(**json.loads(file.read_text()))
+            for value, kinds in ((latency.machine, str), (latency.torch, str), (latency.repeats, int)):
+                if not isinstance(value, kinds):
+                    raise TypeError(f"{value!r} is no {kinds.__name__}")
+            number(latency.load, 0), number(latency.alone, 1)
             every = [each.get(str(batch)) for each in latency.seconds.values() for batch in latency.batches]
-            if not all(times and min(times) > 0 for times in every):
+            if not every or not all(times and 0 < min(times) <= max(times) < math.inf for times in every):
                 raise ValueError("a rival without its seconds at a batch size, or with none above zero")
             if not set(latency.keys) <= set(latency.seeds) & set(latency.routed):
                 raise ValueError("a key without its seed and FLOPs")

@@ -135,7 +135,8 @@ def _told(one: Contest, most: int) -> str:
 
 def _at_what_cost(own: Sequence[Contest]) -> str:
     """What of it is beside rivals that are as dear, and which are cheaper and yet not behind."""
-    equal, cheaper = [one for one in own if one.at_equal_cost], [one for one in own if one.against_cheaper]
+    judged = [one for one in own if one.p is not None]
+    equal, cheaper = [one for one in judged if one.at_equal_cost], [one for one in judged if one.against_cheaper]
     said = []
     if equal:
         least = min(equal, key=lambda one: one.difference.mean)
@@ -145,7 +146,7 @@ def _at_what_cost(own: Sequence[Contest]) -> str:
             f"is ahead of {won} in {len(equal)}; the least difference is {100 * least.difference.mean:+.2f} "
             f"({least.other})."
         )
-    if level := [one for one in cheaper if one.sign <= 0 and one.p is not None]:
+    if level := [one for one in cheaper if one.sign <= 0]:
         names = ", ".join(f"{one.other} ({one.inference:.1f} times cheaper)" for one in level)
         said.append(f"Cheaper to run, no dearer to train, and not shown to be behind it: {names}.")
     return " ".join(said)

@@ -1,6 +1,7 @@
 """How long an image takes each rival: what is timed, which runs it is of, and how it is shown."""
 
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,10 @@ def test_a_file_from_before_keys_were_recorded_is_read_and_doubted(tmp_path: Pat
 
 @pytest.mark.parametrize(
     "damage",
-    [{"seconds": {"hard": {"1": []}}}, {"seconds": {"hard": {"1": [0.0]}}}, {"seconds": {"hard": {"x": [1.0]}}}],
+    [
+        *({"seconds": {"hard": each}} for each in ({"1": []}, {"1": [0.0]}, {"1": [math.inf]}, {"x": [1.0]})),
+        *({"seconds": {}}, {"load": "a"}, {"repeats": [1]}, {"machine": 3}),
+    ],
 )
 def test_a_damaged_file_is_refused(damage: dict[str, Any], tmp_path: Path) -> None:
     file = tmp_path / "latency.json"

@@ -27,6 +27,9 @@ def test_the_headline_says_who_is_told_apart() -> None:
     assert headline(contests(rivals([*mixture, *equal, *others]))).endswith(
         "below 0.05. Cheaper to run, no dearer to train, and not shown to be behind it: ensemble (2.0 times cheaper)."
     )
+    # A rival of one seed is not judged, and no count is of it.
+    said = headline(contests(rivals([*mixture, *others, ahead[0]])))
+    assert "not judged beside wider (-1000.00, 1 seed)" in said and "wider)." not in said
     assert headline([]).startswith("There is no run of rival=hard")
 
 

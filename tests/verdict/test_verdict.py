@@ -148,6 +148,10 @@ def test_latency_is_measured_kept_and_shown(verdict: tuple[Path, str], capsys: p
     spreads = kept.spreads(rivals(collect([folder])[0]), 1)
     assert set(spreads) == set(RIVALS) and str(spreads["hard"]) in out and kept.machine in " ".join(out.split())
     assert (folder / "with.html").read_text().count("<svg") == 5
+    # Kept in the first folder that exists.
+    before = sorted(folder.parent.iterdir())
+    assert judged(capsys, folder.parent / "none", folder)[1].count(str(spreads["hard"])) == 1
+    assert sorted(folder.parent.iterdir()) == before
     (folder / LATENCY).write_text("{}")
     code, _, err = judged(capsys, folder)
     assert code == 1 and err.strip() == f"moe: {folder / LATENCY} is damaged: measure again with --latency"
