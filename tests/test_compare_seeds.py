@@ -20,7 +20,7 @@ def seeded(found: dict[str, Any], seed: int, val: float, test: float, gain: floa
     """A copy that is another seed's run: its accuracies and its difference to the uniform average."""
     other = changed(found, val, seed=seed, **config) | {"seed": seed}
     other["test"]["accuracy"] = test
-    other["verdict"]["uniform"]["difference"] = gain
+    other["verdict"]["uniform"].update(difference=gain, ci95=[gain - 0.015, gain + 0.015])
     return other
 
 
@@ -38,7 +38,7 @@ def test_seeds_share_a_row_of_means_and_intervals(
     assert out[0].startswith("#  experiment  n           val          test  width  ")
     assert out[1].startswith("1  demo        1  86.00         70.00         64     ")
     assert out[2].startswith("2  demo        3  85.00 ±12.42  80.00 ±12.42  16     ")
-    assert "-1.00 [-0.25, +2.75]" in out[1] and "+2.00 [-0.48, +4.48]" in out[2]
+    assert "-1.00 [-2.50, +0.50]" in out[1] and "+2.00 [-0.48, +4.48]" in out[2]
     assert out[4:6] == ["1  wide", "2  narrow0 and 2 more"]
     assert "95% interval of the mean over n seeds" in out[7] and "[ ] where n is 1: the paired" in out[8]
 
