@@ -51,7 +51,7 @@ def test_what_stands_against_mixed_kernels_is_what_the_readme_says() -> None:
     slower, least = clocked("results"), clocked("narrow")
     assert clocked("results", "hard") == ["1.1", "2.0"] and clocked("narrow", "hard")[0] == "0.8"
     top = " ".join(TOP.read_text().split())
-    assert f"an image takes it {slower[0]} times as long as that network, {slower[1]} times among many;" in top
+    assert f"an image takes it {slower[0]} times as long as `wider`, {slower[1]} times among many;" in top
     said = " ".join(README.read_text().split())
     for sentence in (
         f"It has {kernels.first.parameters / others[0].first.parameters:.1f} times the parameters of `wider`.",
