@@ -183,14 +183,14 @@ def load(run: str | Path) -> Finished:
 def _check(found: Plain, needed: Collection[str]) -> None:
     """Raise TypeError or KeyError, which say what is missing, where results lack what is read of them later.
 
-    That are among others the stages `needed`.
+    Among these are the stages `needed`.
     """
     if not isinstance(found["test"], dict) or not isinstance(found["test"].get("accuracy"), float):
         raise TypeError("a test accuracy")
     if not all(isinstance(found["data"][name], str) for name in ("fingerprint", "protocol")):
         raise TypeError("data.fingerprint and data.protocol as text")
-    channels, height, width = found["data"]["shape"]
-    if not all(type(size) is int and size > 0 for size in (channels, height, width)):
+    shape = found["data"]["shape"]
+    if not (isinstance(shape, list) and len(shape) == 3 and all(type(size) is int and size > 0 for size in shape)):
         raise TypeError("the shape of its images")
     for name in dict.fromkeys([*needed, *found["stages"]]):
         if not isinstance(found["stages"][name]["key"], str):
@@ -202,7 +202,7 @@ def _of_this_version(run: str | Path) -> Iterator[None]:
     """Turn what is missing in a run's results into a StoreError of one sentence."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise StoreError(f"{run} holds results without {error}: it is no run that this version can open") from None
 
 

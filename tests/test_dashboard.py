@@ -119,6 +119,16 @@ def test_without_a_word_the_branches_are_the_home_taxonomys(capsys: pytest.Captu
     assert titles == ["Sweep", "Gates", "Stages"]
 
 
+def test_a_run_without_gates_has_no_section_of_them(
+    logged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = results(logged) or {}
+    found["test"]["gate"] = None
+    said = dry_run(capsys, "--from", str(write(tmp_path / "run", found)))
+    titles = [section["name"] for section in said["spec"]["section"]["panelBankConfig"]["sections"]]
+    assert titles == ["Sweep", "Stages"]
+
+
 def test_of_a_sweep_the_plots_axes_are_what_it_swept(
     logged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

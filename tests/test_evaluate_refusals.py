@@ -41,7 +41,7 @@ def test_a_damaged_record_is_a_sentence(run: Path, tmp_path: Path, capsys: pytes
     for section, name, value, lacks in (
         ("test", "accuracy", None, "a test accuracy"),
         ("data", "fingerprint", None, "data.fingerprint and data.protocol as text"),
-        ("data", "shape", [1, 8], "not enough values to unpack (expected 3, got 2)"),
+        ("data", "shape", [1, 8], "the shape of its images"),
         ("stages", "gates", {"key": True}, "the key of gates"),
     ):
         results = json.loads((run / "results.json").read_text())
@@ -59,6 +59,14 @@ def test_a_damaged_record_is_a_sentence(run: Path, tmp_path: Path, capsys: pytes
 def test_a_results_file_is_its_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = command(capsys, run / "results.json")
     assert (code, err) == (0, "") and "equals the recorded one, image by image." in out
+
+
+def test_without_a_run_that_alone_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = command(capsys)
+    assert (code, out, err.splitlines()[-1]) == (
+        *(2, ""),
+        "python -m moe.evaluate: error: the following arguments are required: RUN",
+    )
 
 
 def test_digits_have_no_folder(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

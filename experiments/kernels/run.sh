@@ -1,11 +1,11 @@
 #!/bin/sh
 # One network of each width beside one as dear whose convolutions mix 8 kernels for each image, with the same seeds.
 # Given again it runs what is missing.
-#   experiments/kernels/run.sh [WIDTH...]     8 11 16 24 32 64: channels of the first group; others have four times it
+#   experiments/kernels/run.sh [WIDTH...]  8 11 16 24 32, or 64: channels of the first group; others have four times it
 #   SEEDS="0 1 2 3 4" OVERRIDES="data.root=DIR" RESULTS=DIR experiments/kernels/run.sh 16
 set -eu
 cd "$(dirname "$0")/../.."
-[ $# -gt 0 ] || set -- 8 11 16 24 32 64
+[ $# -gt 0 ] || set -- 8 11 16 24 32
 for seed in ${SEEDS:-0 1 2 3 4}; do
     for width in "$@"; do
         # What costs the same to within a hundredth, by torch's count of operations.

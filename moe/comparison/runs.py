@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from moe.comparison.values import accuracy, interval, number, text, whole
+from moe.comparison import values
 from moe.errors import ConfigError, StoreError
 from moe.results import RESULTS, read
 from moe.schema import Config, Plain
@@ -152,30 +152,30 @@ def _run(path: Path, results: Plain) -> Run:
         said = {"test": test, **(results["baselines"] or {})}
         return Run(
             path=path,
-            experiment=text(results["experiment"]),
-            seed=whole(results["seed"]),
-            data=text(results["data"]["name"]),
-            fingerprint=text(results["data"]["fingerprint"]),
-            protocol=text(results["data"]["protocol"]),
-            val=accuracy(results["val"]),
-            test=accuracy(test),
-            router=accuracy(test.get("router")),
-            branches={name: accuracy(branch) for name, branch in (test.get("branch") or {}).items()},
+            experiment=values.text(results["experiment"]),
+            seed=values.whole(results["seed"]),
+            data=values.text(results["data"]["name"]),
+            fingerprint=values.text(results["data"]["fingerprint"]),
+            protocol=values.text(results["data"]["protocol"]),
+            val=values.accuracy(results["val"]),
+            test=values.accuracy(test),
+            router=values.accuracy(test.get("router")),
+            branches={name: values.accuracy(branch) for name, branch in (test.get("branch") or {}).items()},
             verdict={name: _beside(one) for name, one in (results["verdict"] or {}).items()},
-            baselines={name: accuracy(one) for name, one in (results["baselines"] or {}).items()},
-            parameters=number(cost.get("parameters"), 0),
-            gate_parameters=number(cost.get("gate_parameters"), 0),  # runs from before it was counted have none
-            routed=number(flops.get("routed"), 0),
-            dense=number(flops.get("dense"), 0),
-            seconds=sum(number(stage["seconds"], 0) for stage in results["seconds"].values()),
+            baselines={name: values.accuracy(one) for name, one in (results["baselines"] or {}).items()},
+            parameters=values.known(cost.get("parameters"), 0),
+            gate_parameters=values.known(cost.get("gate_parameters"), 0),  # runs from before it was counted have none
+            routed=values.known(flops.get("routed"), 0),
+            dense=values.known(flops.get("dense"), 0),
+            seconds=sum(values.number(stage["seconds"], 0) for stage in results["seconds"].values()),
             config=_trained(results),
             # Runs from before these were recorded have none.
-            training_flops=number(training.get("total"), 0),
-            optimizer_flops=number(training.get("optimizer"), 0),
-            regret={name: number(part, 0, 1) + 0.0 for name, part in (test.get("regret") or {}).items()},
-            right={name: text(one["right"]) for name, one in said.items() if one and one.get("right")},
-            images=whole((results["data"].get("sizes") or {}).get("test", 0)),
-            key=None if results.get("key") is None else text(results["key"]),
+            training_flops=values.known(training.get("total"), 0),
+            optimizer_flops=values.known(training.get("optimizer"), 0),
+            regret={name: values.number(part, 0, 1) for name, part in (test.get("regret") or {}).items()},
+            right={name: values.text(one["right"]) for name, one in said.items() if one and one.get("right")},
+            images=values.whole((results["data"].get("sizes") or {}).get("test", 0)),
+            key=None if results.get("key") is None else values.text(results["key"]),
             matched=dict(results.get("matched") or {}),
             revision=None if results.get("git") is None else str(results["git"]),
         )
@@ -185,13 +185,11 @@ def _run(path: Path, results: Plain) -> Run:
 
 def _beside(one: Plain) -> Plain:
     """What a verdict says of a baseline, as `VERDICT` names it."""
-    found, ends = number(one["difference"], -1, 1), interval(one["ci95"])
-    if found is not None and ends is not None and not ends[0] <= found <= ends[1]:
-        raise ValueError(f"{found} is not within {ends}")
+    found = values.number(one["difference"], -1, 1)
     return {
         "difference": found,
-        "ci95": ends,
-        "mcnemar_p": number(one["mcnemar_p"], 0, 1),
+        "ci95": values.interval(one["ci95"], found),
+        "mcnemar_p": values.known(one["mcnemar_p"], 0, 1),
     }
 
 

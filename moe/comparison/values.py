@@ -1,4 +1,4 @@
-"""Values of a results file that may be damaged, each what it has to be: else TypeError."""
+"""Values of a file that may be damaged, each as it is where it is what it has to be: else TypeError or ValueError."""
 
 import math
 from collections.abc import Mapping
@@ -6,41 +6,44 @@ from typing import Any
 
 
 def number(value: Any, least: float = -math.inf, most: float = math.inf) -> Any:
-    """A finite number within bounds, as it is, or None."""
-    if value is None:
-        return None
+    """A finite number within bounds."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is no number")
     if not (math.isfinite(value) and least <= value <= most):
-        raise TypeError(f"{value!r} is no number from {least} to {most}")
+        raise ValueError(f"{value!r} is no number from {least} to {most}")
     return value
+
+
+def known(value: Any, least: float = -math.inf, most: float = math.inf) -> Any:
+    """The same, or None."""
+    return None if value is None else number(value, least, most)
 
 
 def accuracy(of: Mapping[str, Any] | None) -> float | None:
     """That of a section of the results, a part of one; None where there is no section, or it has none."""
-    found: float | None = number((of or {}).get("accuracy"), 0, 1)
+    found: float | None = known((of or {}).get("accuracy"), 0, 1)
     return found
 
 
-def interval(ends: Any) -> list[float] | None:
-    """Two numbers in order, or None."""
+def interval(ends: Any, around: float) -> list[float] | None:
+    """Two numbers with `around` between them, or None."""
     if ends is None:
         return None
     low, high = ends
-    if None in (number(low), number(high)) or low > high:
-        raise TypeError(f"{ends!r} is no interval")
+    if not number(low) <= around <= number(high):
+        raise ValueError(f"{ends!r} is no interval around {around}")
     return [low, high]
 
 
 def text(value: Any) -> str:
-    """A text as it is."""
+    """A text."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value
 
 
 def whole(value: Any) -> int:
-    """A whole number as it is."""
+    """A whole number."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{value!r} is no whole number")
     return value

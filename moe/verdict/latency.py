@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from moe import runs
-from moe.comparison import Row
-from moe.comparison.values import number
+from moe.comparison import Row, values
 from moe.data import sources
 from moe.data.canonical import DataSet
 from moe.errors import StoreError
@@ -100,10 +99,11 @@ class Latency:
         """What `write` wrote, or None where there is no file. Raises StoreError where it is damaged."""
         try:
             latency = Latency(**json.loads(file.read_text()))
-            for value, kinds in ((latency.machine, str), (latency.torch, str), (latency.repeats, int)):
-                if not isinstance(value, kinds):
-                    raise TypeError(f"{value!r} is no {kinds.__name__}")
-            number(latency.load, 0), number(latency.alone, 1)
+            values.text(latency.machine)
+            values.text(latency.torch)
+            values.whole(latency.repeats)
+            values.known(latency.load, 0)
+            values.known(latency.alone, 1)
             every = [each.get(str(batch)) for each in latency.seconds.values() for batch in latency.batches]
             if not every or not all(times and 0 < min(times) <= max(times) < math.inf for times in every):
                 raise ValueError("a rival without its seconds at a batch size, or with none above zero")
