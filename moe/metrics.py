@@ -71,9 +71,10 @@ class Comparison:
 def compare(right_a: Tensor, right_b: Tensor) -> Comparison:
     """Whether a is better than b, from what each got right (N,) of the same images.
 
-    The interval is the normal one of the paired difference, None for a single image; p is the exact two-sided
-    binomial test on the images that only one got right, 1 where there are none. Source: McNemar 1947, Note on
-    the sampling error of the difference between correlated proportions or percentages.
+    The interval is the normal one of the paired difference, None where all images say the same, as a single one does:
+    these show no scatter, not that there is none. p is the exact two-sided binomial test on the images that only one
+    got right, 1 where there are none. Source: McNemar 1947, Note on the sampling error of the difference between
+    correlated proportions or percentages.
     """
     from scipy.stats import binomtest  # late: its import is slow
 
@@ -81,8 +82,8 @@ def compare(right_a: Tensor, right_b: Tensor) -> Comparison:
     mean, count = differences.mean().item(), len(differences)
     only_a, only_b = int((differences > 0).sum()), int((differences < 0).sum())
     interval = None
-    if count > 1:
-        half = Z95 * differences.std().item() / math.sqrt(count)
+    if count > 1 and (deviation := differences.std().item()) > 0:
+        half = Z95 * deviation / math.sqrt(count)
         interval = [mean - half, mean + half]
     p = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
     return Comparison(mean, interval, p)

@@ -83,5 +83,7 @@ def test_compare_is_scipys_and_antisymmetric() -> None:
 
 def test_compare_of_equals_and_of_one_image() -> None:
     same = torch.tensor([True, False, True])
-    assert metrics.compare(same, same) == metrics.Comparison(0.0, [0.0, 0.0], 1.0)
+    assert metrics.compare(same, same) == metrics.Comparison(0.0, None, 1.0)
+    # Ten images that only one gets right: no scatter either, and 2 / 2^10 of such a chance.
+    assert metrics.compare(torch.ones(10).bool(), torch.zeros(10).bool()) == metrics.Comparison(1.0, None, 2 / 2**10)
     assert metrics.compare(torch.tensor([True]), torch.tensor([False])) == metrics.Comparison(1.0, None, 1.0)

@@ -16,7 +16,7 @@ from torch import Tensor
 from moe import results
 from moe.inference import Predictions
 from moe.nets.gates import shares
-from moe.report import plots
+from moe.report import gates, plots
 from moe.report import run as report
 from moe.results.measure import measure_classifier, measure_router
 from moe.schema import Plain
@@ -147,8 +147,8 @@ def test_a_leafs_shares_are_of_every_expert_that_speaks_there(
 ) -> None:
     seen = []
     monkeypatch.setattr(plots, "gate_shares", lambda rows, experts: seen.append((rows, experts)) or Figure())
-    _, predictions, labels, _ = example(TREE, routing)
-    report._gate_drawings(TREE, predictions, labels, routing)
+    whole, predictions, labels, _ = example(TREE, routing)
+    gates.said(whole, TREE, predictions, labels)
     # Leaf made has its own specialist, furry and wet also that of alive, which they are in; unrouted all four speak.
     assert [len(experts) for _, experts in seen] == drawn
     if routing != "hard":

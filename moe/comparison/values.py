@@ -26,13 +26,16 @@ def accuracy(of: Mapping[str, Any] | None) -> float | None:
 
 
 def interval(ends: Any, around: float) -> list[float] | None:
-    """Two numbers with `around` between them, or None."""
+    """Two numbers with `around` between them, or None, as for two without width.
+
+    Such were written once of two classifiers that are right on the same images.
+    """
     if ends is None:
         return None
     low, high = ends
     if not number(low) <= around <= number(high):
         raise ValueError(f"{ends!r} is no interval around {around}")
-    return [low, high]
+    return [low, high] if low < high else None
 
 
 def text(value: Any) -> str:

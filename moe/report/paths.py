@@ -12,7 +12,7 @@ from torch import Tensor
 
 from moe.inference import Predictions
 from moe.nets.gates import shares
-from moe.report.figure import INK, LETTER, MUTED, RIGHT, TAKEN, WIDTH, WRONG, short, style
+from moe.report.figure import LETTER, MUTED, RIGHT, TAKEN, WIDTH, WRONG, short, style
 from moe.taxonomy import Node, Tree
 
 if TYPE_CHECKING:
@@ -88,23 +88,27 @@ def draw_path(tree: Tree, image: Tensor, predictions: Predictions, label: int | 
 
 
 def _header(axes: "Axes", tree: Tree, image: Tensor, probabilities: Tensor, route: int, label: int | None) -> None:
+    from matplotlib.patches import Rectangle
+
     pixels = image.permute(1, 2, 0).cpu().numpy() if len(image) == 3 else image[0].cpu().numpy()
     extent = (MARGIN, MARGIN + IMAGE, MARGIN + IMAGE, MARGIN)
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="none", aspect="auto")
     said = int(probabilities.argmax())
     verdict = "" if label is None else " (right)" if said == label else " (wrong)"
-    colour = INK if label is None else RIGHT if said == label else WRONG
-    lines = [(f"{short(tree.classes[said], 13)} {100 * probabilities[said]:.0f}%{verdict}", colour, "bold", 10.5)]
+    lines = [(f"{short(tree.classes[said], 13)} {100 * probabilities[said]:.0f}%{verdict}", "bold", 10.5)]
     if label is not None:
-        lines.append((f"truly {short(tree.classes[label], 24)}", INK, "normal", 9.0))
+        frame = Rectangle((MARGIN, MARGIN), IMAGE, IMAGE, fill=False, linewidth=3, zorder=3)
+        frame.set_edgecolor(RIGHT if said == label else WRONG)
+        axes.add_patch(frame)
+        lines.append((f"truly {short(tree.classes[label], 24)}", "normal", 9.0))
         home = tree.leaf_of_label[label]
         if route >= 0 and home != route:
-            lines.append((f"belongs in {short(tree.leaves[home].name)}", WRONG, "normal", 9.0))
+            lines.append((f"belongs in {short(tree.leaves[home].name)}", "normal", 9.0))
     if route < 0:
-        lines.append(("one gate, no router", INK, "normal", 9.0))
-    for place, (text, ink, weight, size) in enumerate(lines):
+        lines.append(("one gate, no router", "normal", 9.0))
+    for place, (text, weight, size) in enumerate(lines):
         y = MARGIN + 0.02 + place * 0.27
-        axes.text(MARGIN + IMAGE + 0.2, y, text, color=ink, fontweight=weight, fontsize=size, va="top")
+        axes.text(MARGIN + IMAGE + 0.2, y, text, fontweight=weight, fontsize=size, va="top")
 
 
 @dataclass(frozen=True)

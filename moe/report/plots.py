@@ -26,6 +26,12 @@ SERIES = {
 }
 MAX_CELLS, MAX_PERCENT = 12, 6  # above so many leaves the numbers in a confusion matrix would overlap
 
+# Left and right what a curve shows, and in what parts of one.
+CURVES = (
+    (1, {"train": "train/loss", "val": "val/nll"}),
+    (100, {"train": "train/accuracy", "val": "val/accuracy"}),
+)
+
 Curve = Sequence[Mapping[str, float]]
 
 
@@ -64,8 +70,8 @@ def confusion(names: Sequence[str], counts: Sequence[Sequence[int]]) -> "Figure"
         for i in range(L):
             for j in range(L):
                 percent = f"\n{100 * part[i, j]:.0f}%" if L <= MAX_PERCENT else ""
-                # Cells keep their colours in a dark page, so the text does too.
-                ink = "white" if part[i, j] > 0.55 else "#0b2545"
+                # Cells keep their colours in a dark page, so the text does too: whichever has the more contrast.
+                ink = "white" if part[i, j] > 0.71 else "black"
                 axes.text(j, i, f"{counts[i][j]}{percent}", ha="center", va="center", color=ink, fontsize=7.5)
     axes.set_xticks(range(L), names, rotation=90 if L > 2 else 0)
     axes.set_yticks(range(L), names)
@@ -82,12 +88,11 @@ def gate_shares(rows: Mapping[str, Tensor], experts: Sequence[str]) -> "Figure":
     """
     figure, axes = row_axes(list(rows), len(rows) * max(1.0, 0.6 * len(experts)), experts)
     height = 0.8 / len(experts)
-    levels = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.double)
     for e, name in enumerate(experts):
         boxes, places = [], []
         for row, shares in enumerate(rows.values()):
             if len(shares):
-                low, q1, middle, q3, high = torch.quantile(shares[:, e].double(), levels).tolist()
+                low, q1, middle, q3, high = spread(shares[:, e])
                 boxes.append({"whislo": low, "q1": q1, "med": middle, "q3": q3, "whishi": high})
                 places.append(row - 0.4 + height * (e + 0.5))
         colour = PALETTE[e % len(PALETTE)]
@@ -112,13 +117,20 @@ def gate_shares(rows: Mapping[str, Tensor], experts: Sequence[str]) -> "Figure":
     return figure
 
 
+def spread(values: Tensor) -> list[float]:
+    """The quantiles of values (N,) at 5%, 25%, 50%, 75% and 95%, interpolated between two values."""
+    levels = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95], dtype=torch.double)
+    found: list[float] = torch.quantile(values.double(), levels).tolist()
+    return found
+
+
 def curves(rows: Curve) -> "Figure":
     """One stage's loss in nats and accuracy in % by epoch, in training and on validation images."""
     width, height = (WIDTH - 1.05) / 2, 1.3
     figure, loss = new_axes(0.4, BELOW, width, height, 0.45)
     right = figure.add_axes(part(figure, 0.4 + width + 0.5, BELOW, width, height))
-    _curve(loss, rows, {"train": "train/loss", "val": "val/nll"}, 1)
-    _curve(right, rows, {"train": "train/accuracy", "val": "val/accuracy"}, 100)
+    for axes, (scale, keys) in zip((loss, right), CURVES, strict=True):
+        _curve(axes, rows, keys, scale)
     loss.set_title("loss in nats")
     right.set_title("accuracy in %")
     add_legend(figure, loss)

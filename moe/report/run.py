@@ -8,14 +8,12 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from moe import results as words
 from moe.inference import Predictions
 from moe.metrics import right
-from moe.nets.gates import shares
-from moe.report import page, plots
+from moe.report import gates, page, plots
 from moe.report.figure import style, svg
 from moe.report.paths import choose, draw_path, only
 from moe.results.table import CAVEAT, cost_sentence, regret_sentence, router_sentence
@@ -53,7 +51,7 @@ def write(
             page.paragraph(words.warning(results), "warning"),
             page.section("Accuracy", *_accuracy(results)),
             page.section("Routers", *_routers(results)),
-            page.section("Gates", *_gates(results, tree, predictions, labels)),
+            page.section("Gates", *gates.said(results, tree, predictions, labels)),
             page.section("Paths of some test images", *_paths(tree, predictions, labels, images)),
             page.section("Training", *_training(results, curves)),
             page.section("Where this is from", *_origin(results)),
@@ -104,59 +102,16 @@ def _routers(results: Plain) -> list[str]:
     router = (results.get("test") or {}).get("router")
     if not router:
         return []
-    drawing = svg(plots.confusion(list(router["recall"]), router["confusion"]), "confusion of branches")
-    return [page.paragraph(router_sentence(results)), page.figures({"Branch of the image and where it went": drawing})]
-
-
-def _gates(results: Plain, tree: Tree, predictions: Predictions | None, labels: Tensor) -> list[str]:
-    gates = (results.get("test") or {}).get("gate")
-    if not gates:
-        return []
-    rows = [
-        [
-            name,
-            ", ".join(f"{expert} {_number(weight)}" for expert, weight in gate["weight"].items()),
-            _number(gate["entropy"]),
-        ]
-        for name, gate in gates.items()
-    ]
-    drawings = {}
-    if predictions is not None:
-        drawings = _gate_drawings(tree, predictions, labels, results["config"]["mixture"]["routing"])
-    most = max(math.log(len(gate["weight"])) for gate in gates.values())
+    names = list(router["recall"])
+    drawing = svg(plots.confusion(names, router["confusion"]), "confusion of branches")
+    rows = [[name, *map(str, counts)] for name, counts in zip(names, router["confusion"], strict=True)]
     return [
-        page.paragraph(
-            f"Each expert's part in its leaf's mixture. Entropy is 0 where one expert has it all, at most {most:.2f}."
+        page.paragraph(router_sentence(results)),
+        page.figures({"Branch of the image and where it went": drawing}),
+        page.details(
+            "Where images went in numbers", page.table(["true branch", *(f"sent to {name}" for name in names)], rows)
         ),
-        page.table(["gate", "mean part of each expert", "mean entropy in nats"], rows, "words"),
-        page.figures(drawings),
     ]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _gate_drawings(tree: Tree, predictions: Predictions, labels: Tensor, routing: str) -> dict[str, str]:
-    """The shares of all experts but the base that speak in a leaf, by class of the images that its gate saw.
-
-    Under hard routing these are the leaf's own; else every specialist has a say for every image.
-    """
-    share = shares(predictions.weights, predictions.experts)  # (N, E)
-    drawings = {}
-    for i, (leaf, path) in enumerate(zip(tree.leaves, tree.paths, strict=True)):
-        # A leaf's own expert has no weight where the base spoke alone.
-        gated = predictions.weights[:, :, path[-1]].sum(dim=1) > 0
-        here = (predictions.route == i) & gated if routing == "hard" else torch.ones_like(labels, dtype=torch.bool)
-        experts = path[1:] if routing == "hard" else list(range(1, len(tree.experts)))
-        own = share[:, experts]
-        rows = {tree.classes[label]: own[here & (labels == label)] for label in leaf.labels}
-        strays = here & ~torch.isin(labels, torch.tensor(leaf.labels))
-        if routing == "hard" and strays.any():
-            rows["sent here wrongly"] = own[strays]
-        drawing = svg(plots.gate_shares(rows, [tree.experts[e].name for e in experts]), f"shares in {leaf.name}")
-        drawings[f"{leaf.name}: what is not the base's"] = drawing
-    return drawings
 
 
 def _paths(tree: Tree, predictions: Predictions | None, labels: Tensor, images: Tensor) -> list[str]:
@@ -165,7 +120,8 @@ def _paths(tree: Tree, predictions: Predictions | None, labels: Tensor, images: 
     drawings = {}
     for i in choose(right(predictions.probabilities, labels), labels):
         figure = draw_path(tree, images[i], only(predictions, i), int(labels[i]))
-        drawings[f"Test image {i}"] = svg(figure, f"path of test image {i}")
+        said = ", ".join(text.get_text() for text in figure.axes[0].texts if text.get_text())
+        drawings[f"Test image {i}"] = svg(figure, f"path of test image {i}: {said}")
     return [page.paragraph(PATHS_NOTE, "soft"), page.figures(drawings)]
 
 
@@ -178,7 +134,8 @@ def _training(results: Plain, curves: Mapping[str, Sequence[Mapping[str, float]]
         took = "-" if spent is None else "reused" if spent["reused"] else f"{spent['seconds']:.1f}"
         percent = "-" if accuracy is None else f"{100 * accuracy:.2f}"
         rows.append([name, stage["kind"], f"{test.get('count', '-')}", percent, took])
-    drawings = {name: svg(plots.curves(rows), f"learning curves of {name}") for name, rows in curves.items() if rows}
+    drawn = {name: rows for name, rows in curves.items() if rows}
+    drawings = {name: svg(plots.curves(rows), f"learning curves of {name}") for name, rows in drawn.items()}
     heading = ["network", "kind", "images", "accuracy", "seconds"]
     return [
         page.paragraph(
@@ -187,7 +144,25 @@ def _training(results: Plain, curves: Mapping[str, Sequence[Mapping[str, float]]
         page.table(heading, rows),
         page.paragraph(cost_sentence(results)),
         page.figures(drawings),
+        page.details("Learning curves in numbers", _curves_table(drawn)),
     ]
+
+
+def _curves_table(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    rows = [
+        [
+            name,
+            f"{row['epoch'] + 1:.0f}",
+            *(_scaled(row.get(key), scale) for scale, keys in plots.CURVES for key in keys.values()),
+        ]
+        for name, epochs in curves.items()
+        for row in epochs
+    ]
+    return page.table(["network", "epoch", "loss", "on val", "accuracy, %", "on val"], rows)
+
+
+def _scaled(value: float | None, scale: float) -> str:
+    return "-" if value is None or math.isnan(value) else f"{scale * value:.{2 if scale == 100 else 3}f}"
 
 
 def _origin(results: Plain) -> list[str]:

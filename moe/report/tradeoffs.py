@@ -95,7 +95,7 @@ def against_cost(costs: Sequence[float], found: Sequence[Estimate], numbers: Seq
         here.setdefault((costs[i], height), []).append(str(numbers[i]))
     for point, said in here.items():
         label = ", ".join(said[:3]) + ("…" if len(said) > 3 else "")
-        axes.annotate(label, point, xytext=(3, 4), textcoords="offset points", color=TAKEN, weight="bold")
+        axes.annotate(label, point, xytext=(3, 4), textcoords="offset points", weight="bold")
     axes.grid(axis="both")
     axes.set_axisbelow(True)
     axes.set_xlabel(axis)

@@ -71,8 +71,10 @@ def verdict_sentence(baseline: str, verdict: Mapping[str, object]) -> str:
     points = f"{abs(100 * difference):.2f}"
     way = "above" if difference > 0 else "below"
     gap = f"level with {other}" if difference == 0 else f"{points} points {way} {other}"
-    interval, clear = "no interval for one image", False
-    if isinstance(ci95, list | tuple):
+    # Images that all say the same, as a single one does, show no scatter to go by.
+    interval = "no interval: " + ("right on the same images" if difference == 0 else "all images say the same")
+    clear = False
+    if isinstance(ci95, list | tuple) and ci95[0] < ci95[1]:
         low, high = ci95
         interval = f"95% interval {100 * low:+.2f} to {100 * high:+.2f}"
         clear = p < SIGNIFICANT and (low > 0 or high < 0)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from moe.comparison import values
 from moe.comparison.estimate import Estimate, estimate, pareto, wilson
 
 
@@ -61,3 +62,12 @@ def test_the_pareto_front() -> None:
     ]
     assert pareto(points) == [1, 3, 5, 0]
     assert pareto([(1.0, 0.5)]) == [0] and pareto([]) == []
+
+
+def test_an_interval_of_a_file_holds_its_number_and_has_a_width() -> None:
+    assert values.interval([-0.1, 0.3], 0.1) == [-0.1, 0.3]
+    assert values.interval(None, 0.1) is None
+    # As was written once of two classifiers that are right on the same images.
+    assert values.interval([0.0, 0.0], 0.0) is None
+    with pytest.raises(ValueError, match="no interval around"):
+        values.interval([0.2, 0.3], 0.1)

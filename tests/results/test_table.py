@@ -98,8 +98,28 @@ def test_table_of_other_targets(target: str) -> None:
             "the mixture is 2.00 points above the base alone (95% interval +0.10 to +3.90, McNemar p = 0.06): "
             "no clear difference",
         ),
+        # Images that all say the same show no scatter, and files from before that was said have an interval of none.
+        *(
+            (
+                "uniform",
+                0.0,
+                ends,
+                1.0,
+                "the gates are level with the uniform average (no interval: right on the same images, McNemar p = 1): "
+                "no clear difference",
+            )
+            for ends in (None, [0.0, 0.0])
+        ),
+        (
+            "base",
+            1.0,
+            None,
+            1e-9,
+            "the mixture is 100.00 points above the base alone (no interval: all images say the same, McNemar "
+            "p < 0.001): no clear difference",
+        ),
     ],
 )
-def test_verdicts_in_words(name: str, difference: float, ci95: list[float], p: float, sentence: str) -> None:
+def test_verdicts_in_words(name: str, difference: float, ci95: list[float] | None, p: float, sentence: str) -> None:
     verdict = {"difference": difference, "ci95": ci95, "mcnemar_p": p}
     assert results.verdict_sentence(name, verdict) == sentence
