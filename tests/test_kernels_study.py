@@ -82,9 +82,21 @@ def test_what_the_readme_says_of_each_width() -> None:
     ends = "[{:+.2f}, {:+.2f}]".format(*(100 * end for end in apart.ci95))
     top = " ".join((STUDY.parents[1] / "README.md").read_text().split())
     assert f"[it is not](experiments/kernels/README.md): {-100 * apart.mean:.2f} behind {ends}." in top
+    # In no more time one network learns that is more accurate.
+    mixed, one = pairs[24][1], pairs[32][0]
+    assert median(run.seconds for run in one.runs) < median(run.seconds for run in mixed.runs)
+    quicker = estimate(one.less(mixed))
+    assert quicker.sign == 1
+    assert (
+        f"and is {100 * quicker.mean:.2f} ahead of them [{100 * quicker.ci95[0]:.2f}, {100 * quicker.ci95[1]:.2f}], "
+        f"though it asks {one.mean('routed') / 1e6:.0f} MFLOP an image for their {mixed.mean('routed') / 1e6:.0f}."
+    ) in top
     assert f"mixed kernels are {listed(ahead[:-1])} points ahead, each beyond Holm's correction." in said
     assert f"they are {listed([100 * one.mean for one in on_val])} ahead, which over five seeds is not told" in said
-    assert f"learning took {listed(longer)} times as long, from the least width to the greatest." in said
+    assert (
+        f"learning took {listed(longer)} times as long, from the least width to the greatest, the first three by"
+        in said
+    )
     corrected = holm([paired_t(TABLE["differences"](pair)) for pair in (*narrow, wide)])
     assert max(corrected[:-1]) < 0.05 < corrected[-1]
     assert all(one.ci95[0] < 0 < one.ci95[1] for one in on_val)

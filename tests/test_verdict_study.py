@@ -1,19 +1,14 @@
 """The verdict's study: what the READMEs say is what its results files say."""
 
-import runpy
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 
 import pytest
 
 from moe import verdict
-from moe.comparison import Row
-from moe.comparison.estimate import Estimate
-from moe.verdict import Contest, Latency
-
-STUDY = Path(__file__).parents[1] / "experiments" / "verdict"
-TABLE = runpy.run_path(str(STUDY / "table.py"))
-README, TOP = STUDY / "README.md", STUDY.parents[1] / "README.md"
+from moe.comparison.estimate import estimate
+from moe.verdict import Latency
+from tests.verdict_said import README, STUDY, TABLE, TOP, between, clocked, compared, points, shown
 
 
 @pytest.mark.parametrize("name", TABLE["TABLES"])
@@ -23,24 +18,12 @@ def test_the_table_is_that_of_the_results_files(name: str) -> None:
 
 def test_the_summary_is_that_of_the_results_files() -> None:
     assert shown(TOP) == TABLE["summary"](TABLE["RESULTS"]).strip()
+    assert shown(TOP, "first") == TABLE["first"](TABLE["RESULTS"]).strip()
 
 
 @pytest.mark.parametrize("folder", [TABLE["RESULTS"], TABLE["NARROW"], STUDY / "s"])
 def test_what_is_pictured_is_there(folder: Path) -> None:
     assert all((STUDY / file).is_file() for file in TABLE["pictures"](folder).values())
-
-
-def shown(readme: Path, name: str = "") -> str:
-    begin, end = TABLE["marks"](name)
-    return readme.read_text().partition(begin)[2].partition(end)[0].strip()
-
-
-def clocked(folder: str, other: str = "wider") -> list[str]:
-    """What an image takes `kernels` over what it takes another rival, alone and among 1,024."""
-    latency = Latency.read(STUDY / folder / "latency.json")
-    assert latency is not None
-    own, others = latency.seconds["kernels"], latency.seconds[other]
-    return [f"{median(own[size]) / median(others[size]):.1f}" for size in ("1", "1024")]
 
 
 def test_what_stands_against_mixed_kernels_is_what_the_readme_says() -> None:
@@ -71,26 +54,6 @@ def test_every_rival_of_the_sweep_is_explained() -> None:
         assert f"`{path.stem}`" in said, path.stem
 
 
-def compared(folder: Path, after: int = -1) -> dict[tuple[str, str], Contest]:
-    """Every comparison, over the seeds after that one alone."""
-    runs = [run for run in TABLE["read"](folder) if run.seed > after]
-    return {(one.one, one.other): one for one in verdict.contests(verdict.rivals(runs))}
-
-
-def points(one: Contest, digits: int = 2) -> str:
-    return f"{abs(100 * one.difference.mean):.{digits}f}"
-
-
-def between(one: Estimate, digits: int = 2) -> str:
-    assert one.ci95 is not None and one.sign
-    return "[{}, {}]".format(*(f"{each:.{digits}f}" for each in sorted(abs(100 * end) for end in one.ci95)))
-
-
-def plus(one: Contest) -> str:
-    assert one.difference.ci95 is not None
-    return "[{:+.2f}, {:+.2f}]".format(*(100 * end for end in one.difference.ci95))
-
-
 def test_what_the_readme_at_the_top_says_of_specialists() -> None:
     held, narrow = compared(TABLE["RESULTS"]), compared(TABLE["NARROW"])
     hard = {other: one for (name, other), one in held.items() if name == "hard"}
@@ -104,7 +67,9 @@ def test_what_the_readme_at_the_top_says_of_specialists() -> None:
         f"half the cost to run (within {100 * max(map(abs, hard['longer'].difference.ci95 or ())):.1f} points either",
         f"on `val` they are {100 * on_val.mean:.2f} ahead of it {between(on_val)}",
         f"one network with more channels is {points(hard['wider'])} ahead at the same count of operations "
-        f"{between(hard['wider'].difference)}, in networks half as wide {points(narrow['hard', 'wider'])}; it is ",
+        f"{between(hard['wider'].difference)}; it is quicker, too, for single images. In networks half as wide the "
+        f"former is {points(narrow['hard', 'longer'])} behind them {between(narrow['hard', 'longer'].difference)} and "
+        f"the latter {points(narrow['hard', 'wider'])} ahead.",
         f"these are {points(hard['routed uniform'])} ahead of a plain average of base and specialist",
         f"alone to which the router sends an image is {points(hard['routed specialists'])} ahead of them "
         f"{between(hard['routed specialists'].difference)}, though not beyond Holm's correction",
@@ -113,6 +78,7 @@ def test_what_the_readme_at_the_top_says_of_specialists() -> None:
     ahead = [hard["ensemble"], hard["tuned"], hard["routed uniform"]]
     ahead += [held["cascaded", "cascade"], held["cascaded", "tuned_cascade"]]
     assert {one.sign for one in ahead} == {1} and {hard["wider"].sign, narrow["hard", "wider"].sign} == {-1}
+    assert narrow["hard", "longer"].sign == 1
     assert [hard[name].sign for name in ("longer", "routed specialists")] == [0, 0]
 
 
@@ -121,13 +87,15 @@ def test_what_the_readme_at_the_top_says_of_mixed_kernels() -> None:
     said = " ".join(TOP.read_text().split())
     tuned, ensemble, wider = (held["kernels", other] for other in ("tuned", "ensemble", "wider"))
     later, half = (found["kernels", "wider"] for found in (compared(TABLE["RESULTS"], 4), narrow))
+    early = compared(TABLE["RESULTS"], before=5)["kernels", "wider"]
     assert wider.on_val is not None and len(wider.seeds) == 10 and later.seeds == (5, 6, 7, 8, 9)
     assert (
         f"It is ahead of averages of two networks by {points(tuned)} and {points(ensemble)} points, of the mixture "
         f"of specialists by {points(held['hard', 'kernels'])}, and of one network with more channels, as dear to run "
         f"and to train, by {points(wider)} {between(wider.difference)}, on `val` by "
         f"{100 * wider.on_val.mean:.2f} {between(wider.on_val)}. Five of the seeds were added once the others had been "
-        f"seen; by themselves they say {points(later)}, too (at a Holm p of {later.corrected:.2g})."
+        f"seen. The first five by themselves are {points(early)} ahead (at a Holm p of {early.corrected:.2g}) and the "
+        f"later five {points(later)} (at {later.corrected:.2g}): only all together are they beyond the correction."
     ) in said
     assert f"it is ahead of one with more channels by {points(half)} {between(half.difference)}." in said
     # Of every rival that is no mixture, and of the mixture of specialists; of those as dear by 0.2 and more.
@@ -137,7 +105,7 @@ def test_what_the_readme_at_the_top_says_of_mixed_kernels() -> None:
         assert min(one.difference.mean for one in own) >= 0.002
 
 
-def test_what_the_ten_points_say() -> None:
+def test_what_the_ten_sentences_say() -> None:
     held, later = compared(TABLE["RESULTS"]), compared(TABLE["RESULTS"], 4)
     hard = {other: one for (name, other), one in held.items() if name == "hard"}
     found = verdict.rivals(TABLE["read"](TABLE["RESULTS"]))
@@ -145,12 +113,27 @@ def test_what_the_ten_points_say() -> None:
     tuned, wider = (found[name].test.mean for name in ("tuned", "wider"))
     regret = {part: 100 * fmean(run.regret[part] for run in found["hard"].runs) for part in found["hard"].first.regret}
     perfect = free["oracle_router"] - found["hard"].test.mean
+    theirs = {run.seed: run.test for run in found["wider"].runs}
+    perfectly = estimate([run.baselines["oracle_router"] - theirs[run.seed] for run in found["hard"].runs])
     kernels, alone = held["kernels", "wider"], later["kernels", "wider"]
     assert kernels.on_val is not None and alone.on_val is not None and hard["longer"].difference.half is not None
-    early = [Row(tuple(run for run in found[name].runs if run.seed < 5)) for name in ("kernels", "wider")]
-    before = early[0].less(early[1], "val")
+    cascaded = held["cascaded", "base"]
+    early = compared(TABLE["RESULTS"], before=5)["kernels", "wider"]
+    assert early.on_val is not None
     said = " ".join(README.read_text().split())
     for sentence in (
+        # In ten sentences.
+        f"at the cost of two networks they are {points(hard['ensemble'])} ahead of two bases.",
+        f"with more channels it is {points(hard['wider'])} ahead of them.",
+        f"to which they add {points(hard['base'])}.",
+        f"they keep {points(cascaded)} of that at {cascaded.inference:.1f} times its cost.",
+        f"which are {points(hard['routed uniform'])} above a plain average",
+        f"no expert on the way is right, {regret['experts']:.1f} of {sum(regret.values()):.1f} points of error, and "
+        f"only {regret['router']:.1f} by the router.",
+        f"they lose {points(hard['trunk'])} where all but the last block is shared.",
+        f"one gate over all of them is {points(hard['flat'])} below, not beyond Holm's correction.",
+        f"one network as dear, by {points(kernels)}, in networks this narrow",
+        # And at greater length.
         f"the mixture is {points(hard['ensemble'])} points ahead of two bases of different seeds, and "
         f"{points(hard['tuned'])} ahead of the base averaged with itself",
         f"by {100 * (free['uniform'] - tuned):.2f} as a plain average, by {100 * (free['specialists'] - tuned):.2f} "
@@ -173,13 +156,16 @@ def test_what_the_ten_points_say() -> None:
         f"Sharing all but the base's last block loses {points(hard['trunk'])} points",
         f"a start as a second base gains {points(hard['member'])}, not beyond Holm's correction",
         f"(`flat`) is {points(hard['flat'])} below the mixture, not beyond Holm's correction",
-        f"have {100 * free['oracle_router']:.2f} %, {100 * (free['oracle_router'] - wider):.1f} more than `wider`",
+        f"have {100 * free['oracle_router']:.2f} %, {100 * (free['oracle_router'] - wider):.1f} more than `wider`, "
+        f"not told from zero [{100 * perfectly.ci95[0]:+.2f}, {100 * perfectly.ci95[1]:+.2f}].",
         f"of `wider` by {points(kernels)}, of `tuned` by {points(held['kernels', 'tuned'])}, of `ensemble` by "
         f"{points(held['kernels', 'ensemble'])} and of `longer`, as dear to train and half as dear to run, by "
         f"{points(held['kernels', 'longer'])}, each beyond Holm's correction",
-        f"`kernels` is {points(alone)} ahead of `wider` {between(alone.difference)}, on `val` "
-        f"{100 * alone.on_val.mean:.2f} (of the first five {100 * fmean(before):.2f}); over so few seeds, and "
-        f"corrected for all comparisons, that alone would be a p of {alone.corrected:.2g}",
+        f"`kernels` {points(early)} ahead of `wider` {between(early.difference)}, on `val` "
+        f"{100 * early.on_val.mean:.2f}, at a p of {early.corrected:.2g} when corrected for all comparisons. Seeds 5 "
+        f"to 9, which nobody had seen, have {points(alone)} {between(alone.difference)}, on `val` "
+        f"{100 * alone.on_val.mean:.2f}, at a corrected p of {alone.corrected:.2g}. Only both together are beyond the "
+        "correction.",
         f"The difference to `wider` is smaller on `val`, {100 * kernels.on_val.mean:.2f} {between(kernels.on_val)}.",
     ):
         assert sentence in said, sentence
@@ -189,53 +175,3 @@ def test_what_the_ten_points_say() -> None:
     assert [signs[name] for name in ("longer", "member", "flat", "routed specialists", "cascaded")] == [0] * 5
     assert 1.9 < hard["base"].difference.mean / (found["ensemble"].test.mean - found["base"].test.mean) < 2.3
     assert 100 * perfect < regret["router"] / 2  # more than half would be wrong, too
-
-
-def test_what_the_readme_at_the_top_says_of_wide_networks() -> None:
-    held = compared(STUDY / "s")
-    base, ensemble = held["hard", "base"], held["hard", "ensemble"]
-    assert ensemble.difference.ci95 is not None
-    less, more = sorted(-100 * end for end in ensemble.difference.ci95)
-    said = " ".join(TOP.read_text().split())
-    assert (
-        f"over three seeds it is {points(base)} points above its base {plus(base)}, and an "
-        f"average of two bases, at the same cost to run, {points(ensemble)} above the mixture [{less:+.2f}, "
-        f"{more:+.2f}]; both are within chance once all comparisons are corrected for, as is what parts it from the "
-        f"base trained for as long as all its networks ({100 * held['hard', 'longer'].difference.mean:+.2f}) and from "
-        f"one wider network ({100 * held['hard', 'wider'].difference.mean:+.2f})."
-    ) in said
-    halves = [100 * held["hard", other].difference.half for other in ("base", "ensemble", "longer", "wider")]
-    assert f"leave each of these open by {min(halves):.1f} to {max(halves):.1f} points either way." in said
-    assert {held["hard", other].sign for other in ("base", "ensemble", "longer", "wider")} == {0}
-    cascaded, behind = held["cascaded", "base"], held["cascaded", "cascade"]
-    assert (
-        f"they are {points(cascaded)} above it at {cascaded.inference:.2f} times its cost {plus(cascaded)}, beyond the "
-        f"correction, but {points(behind)} behind a cascade of two bases."
-    ) in said
-    assert cascaded.sign == 1 and behind.difference.mean < 0 and behind.sign == 0
-
-
-def test_what_the_readme_says_of_wide_networks() -> None:
-    held, found = compared(STUDY / "s"), verdict.rivals(TABLE["read"](STUDY / "s"))
-    hard = {other: one for (name, other), one in held.items() if name == "hard"}
-    regret = {part: fmean(run.regret[part] for run in found["hard"].runs) for part in found["hard"].first.regret}
-    said = " ".join(README.read_text().split())
-    cascaded, behind = held["cascaded", "base"], held["cascaded", "cascade"]
-    uniform, alone = hard["routed uniform"], hard["routed specialists"]
-    longer = found["longer"].first.matched
-    for sentence in (
-        f"it is {points(hard['base'])} points over the base, at twice the cost to run, and "
-        f"{points(hard['longer'])} under the base trained for {longer['epochs']} epochs in place of",
-        f"it costs the same to train (`longer`, {plus(hard['longer'])[1:-1].replace(', ', ' to ')}).",
-        f"taught on by as many epochs, it is {points(hard['tuned'])} ahead.",
-        f"the average of two bases by {points(hard['ensemble'])} and one wider network by {points(hard['wider'])}.",
-        f"at {cascaded.inference:.2f} times the base's cost, {points(cascaded)} above the base {plus(cascaded)}, "
-        f"beyond Holm's correction, and {points(behind)} behind the cascade of two bases",
-        f"the plain average of base and specialist is {points(uniform)} below them, the routed specialist alone "
-        f"{points(alone)} {plus(alone)}, beyond the correction.",
-    ):
-        assert sentence in said, sentence
-    others = ("base", "longer", "tuned", "ensemble", "wider", "routed uniform")
-    assert {hard[name].sign for name in others} == {held["cascaded", "cascade"].sign} == {0}
-    assert hard["routed specialists"].sign == held["cascaded", "base"].sign == 1
-    assert regret["experts"] > sum(regret.values()) / 2

@@ -165,7 +165,8 @@ def whole(found: list[dict[str, Any]]) -> Iterator[str]:
         "Test accuracy, without views unless named, mean over n seeds with half of its 95% interval by Student's t. "
         "Seconds of the stages are means over the seeds; what the command takes beside them is start-up, what the "
         "frozen networks say of all images, and the test. The rate is of training alone, all stages together. Memory "
-        "is the process's on a CPU, and on a GPU what its tensors have there."
+        "is the process's on a CPU, and on a GPU what its tensors have there. By the revisions "
+        f"{', '.join(dict.fromkeys(short_revision(one['git']) for one in found))}."
     )
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The learning rate of each kind of gate, over the frozen experts of experiment=gates at size s, which
-# experiments/verdict/wide.sh has as well. Given again it runs what is missing.
+# experiments/verdict/wide.sh trains as well. Given again it runs what is missing.
 #   experiments/gate_rates/run.sh [SEEDS, 0,1,2 [KEY=VALUE...]]
 set -eu
 cd "$(dirname "$0")/../.."

@@ -1,7 +1,7 @@
 """The tables and pictures of this study, from the results files beside this script.
 
 python experiments/verdict/table.py            prints them
-python experiments/verdict/table.py --write    puts them into the README.md here and a summary into that at the top
+python experiments/verdict/table.py --write    puts them into the README.md here and two summaries into that at the top
 """
 
 import sys
@@ -27,6 +27,16 @@ TOP = HERE.parent.parent
 # for each of the sizes in WIDE.
 RESULTS, NARROW, TRIED, WIDE = HERE / "results", HERE / "narrow", HERE / "tried", ("s", "m")
 PICTURES = {"MFLOP an image, as routed": "flops.svg", "ms an image at a batch of 1": "latency.svg"}
+# Of the rivals those that README begins with, and what they are.
+FIRST = {
+    "kernels": "one network whose kernels are mixed for each image",
+    "wider": "one network with more channels",
+    "hard": "a base and two specialists behind a router, with gates",
+    "longer": "the base, trained for as long as all networks of `hard`",
+    "tuned": "the base averaged with a copy of itself that learnt on",
+    "ensemble": "two bases averaged",
+    "base": "the base alone",
+}
 NOT_RUN = "**This has not run yet**: there are no results files, and so there is no table."
 
 
@@ -84,6 +94,28 @@ def draw(folder: Path) -> None:
                 figure.savefig(HERE / files[caption], metadata={"Date": None, "Creator": None}, facecolor="white")
 
 
+def first(folder: Path) -> str:
+    """What each of the rivals in `FIRST` came to and costs, the most accurate first."""
+    runs = read(folder)
+    if not runs:
+        return NOT_RUN
+    found, latency = verdict.rivals(runs), verdict.Latency.read(folder / verdict.LATENCY)
+    shown = [name for name in found if name in FIRST]
+    took = latency.spreads(found, 1) if latency else {}
+    head = ["", "", "test accuracy, %", "MFLOP an image", *(["ms an image"] if latency else []), "TFLOP to train"]
+    lines = []
+    for name in sorted(shown, key=lambda name: -found[name].tested.mean if found[name].tested else 0.0):
+        row = found[name]
+        cells = [f"`{name}`", FIRST[name], percent(row.tested), f"{(row.mean('routed') or 0) / 1e6:.0f}"]
+        cells += [str(took.get(name, ""))] if latency else []
+        lines.append([*cells, f"{(row.mean('training_flops') or 0) / 1e12:.0f}"])
+    said = f"CIFAR-10, mean of {found[verdict.MIXTURE].n} seeds with 95% interval, on {'; '.join(machines(runs))}."
+    if latency:
+        repeats = len(latency.seconds[verdict.MIXTURE]["1"])
+        said += f" ms: of one seed, one image at a time, median, least and greatest of {repeats} repeats."
+    return "\n\n".join([markdown(head, lines, (0, 1)), said])
+
+
 def summary(folder: Path) -> str:
     """The rivals in a few columns, with what the mixtures are ahead of each by."""
     runs = read(folder)
@@ -120,7 +152,7 @@ def summary(folder: Path) -> str:
         "differences paired by seed), in bold where p is below 0.05 when corrected by Holm for all "
         f"{sum(one.p is not None for one in held)} comparisons of the verdict, these and others. "
         "The images held out for gates teach mixtures of experts alone, and a cascade how sure it is. "
-        f"On {'; '.join(machines(runs))}."
+        f"On {'; '.join(machines(runs))}. {revisions(list(found.values())) or ''}".rstrip()
     )
     return "\n\n".join([markdown(head, lines), said])
 
@@ -148,7 +180,7 @@ def tried() -> str:
     _, *tables, _ = judged(found, verdict.contests(found), None)
     said = (
         f"Of seed {', '.join(map(str, sorted(seeds)))} alone: intervals are over its test images, p is McNemar's "
-        "exact, corrected by Holm for all of the comparisons."
+        f"exact, corrected by Holm for all of the comparisons. On {'; '.join(machines([*runs, *beside]))}."
     )
     return "\n\n".join([*tables, " ".join([said, *filter(None, [revisions(list(found.values()))])])])
 
@@ -178,6 +210,7 @@ def main() -> None:
                 draw(folder)
         for name, text in made.items():
             put(HERE / "README.md", marks(name), text)
+        put(TOP / "README.md", marks("first"), first(RESULTS))
         put(TOP / "README.md", marks(), summary(RESULTS))
     except StoreError as error:  # results that do not go together
         sys.exit(str(error))
