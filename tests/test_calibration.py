@@ -20,6 +20,7 @@ def test_one_that_is_as_sure_as_it_is_right_keeps_its_probabilities() -> None:
 
 
 def test_bounds() -> None:
-    # Always right: the colder the better. No image: nothing is changed.
+    # Always right: the colder the better; always wrong: the hotter. No image: nothing is changed.
+    assert fit_temperature(torch.tensor([[1.0, 0.0]]), torch.tensor([1])) == pytest.approx(20, rel=1e-3)
     assert fit_temperature(torch.tensor([[1.0, 0.0]]), torch.tensor([0])) == pytest.approx(COLDEST, rel=1e-3)
     assert fit_temperature(torch.empty(0, 3), torch.empty(0, dtype=torch.long)) == 1.0

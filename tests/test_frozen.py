@@ -22,7 +22,9 @@ def test_of_each_image_the_network_of_its_fold_speaks(monkeypatch: pytest.Monkey
         return torch.stack([torch.full_like(pixels, network.record["number"]), pixels], dim=1)
 
     monkeypatch.setattr(frozen, "logits", logits)
-    config = compose("experiment=demo", "gate.fit_on=folds", "gate.folds=3", "data.splits.gate=0")
+    config = compose(
+        "experiment=demo", "gate.fit_on=folds", "gate.folds=3", "data.splits.gate=0", "seed=3", "data.splits.seed=5"
+    )
     pixels, labels = torch.arange(30).byte().view(-1, 1, 1, 1), torch.arange(30) % 3
     images = assemble("tiny", "abc", (pixels, labels, pixels[:3] + 100, labels[:3])).train
     networks = {fold_name("base", n): SimpleNamespace(record={"number": n, "kind": "base"}) for n in range(3)}

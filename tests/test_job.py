@@ -1,35 +1,13 @@
 """How many images each stage of a run learns from, and what follows of that; what is refused before training."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import pytest
-import torch
 
 from moe import job as jobs
-from moe.config import compose
-from moe.data import splits
-from moe.data.canonical import assemble
 from moe.errors import ConfigError
-from moe.job import Job, planned
-from moe.sizes import resolved
-from moe.store import Store
-from moe.taxonomy import parse
+from moe.job import planned
 from moe.training import remedy, warn_of_few_steps
 from moe.trial import check
-
-
-def job(*overrides: str, counts: Sequence[int] = (10,) * 10) -> Job:
-    """One of 80 images to train on, 8 of each class, and 10 and 10 for gates and choices; or of `counts` by class."""
-    own = ["data.fingerprint=null", "data.splits.gate=10", "data.splits.val=10", *overrides]
-    config = resolved(compose("experiment=gates", *own), say=False)
-    labels = torch.cat([torch.arange(10).repeat_interleave(torch.tensor(counts)), torch.arange(10)])
-    images = torch.arange(len(labels), dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 32, 32)
-    learnt, tested = (images[:-10], labels[:-10]), (images[-10:], labels[-10:])
-    dataset = assemble("grey", list(config.data.classes or ()), (*learnt, *tested))
-    indices = splits.split(dataset, config.data.splits)
-    tree = parse(config.taxonomy.branches, dataset.classes)
-    return Job(config, tree, dataset, indices, Store(Path("nowhere")), Path(), lambda stage: None)
+from tests.jobs import job
 
 
 def test_each_stage_learns_from_the_images_of_its_labels() -> None:

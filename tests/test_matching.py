@@ -54,6 +54,14 @@ def test_views_and_soft_routing_count() -> None:
     assert base("base.match=members", "mixture.routing=soft").base.members == 5
 
 
+def test_what_an_image_costs_is_the_mean_over_classes_and_not_over_branches() -> None:
+    # No gate costs. Base 183,552, a router with 4 outputs 182,784; three branches have one class and so no network, and
+    # in the fourth, of seven, a specialist costs 183,168: 3 of 366,336 and 7 of 549,504, mean 494,554, 2.69 bases. Over
+    # the branches it would be 2.25.
+    tree = "taxonomy.branches={a:[0],b:[1],c:[2],d:[3,4,5,6,7,8,9]}"
+    assert base("base.match=members", "gate=uniform", tree).base.members == 3
+
+
 def test_a_specialist_on_the_bases_trunk_costs_its_branch_alone() -> None:
     # Its last block and head for 5 classes: 2*9*16*32*16 + 2*128*64 + 2*64*5 = 164,480; with the base as router no
     # network beside: 183,552 + 164,480 + 86,016 = 434,048, 2.36 bases. For 25 and 50 channels 415,680, for 26 and 51

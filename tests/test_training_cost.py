@@ -13,14 +13,15 @@ from moe.config import compose
 from moe.cost import Flops, flops, learning_flops, members_cost
 from moe.data import sources, splits
 from moe.data.canonical import assemble
-from moe.job import Job
+from moe.job import Job, planned
 from moe.nets.cond_vgg import CondConv2d
 from moe.nets.members import Members
 from moe.sizes import resolved
 from moe.stages import plan
 from moe.store import Store
 from moe.taxonomy import parse
-from moe.training_cost import EpochFlops, calibration_flops, epoch_flops, frozen_flops, step_flops
+from moe.training_cost import EpochFlops, _gates, calibration_flops, epoch_flops, frozen_flops, step_flops
+from tests.jobs import job
 
 
 def test_a_pass_back_and_forth_by_hand() -> None:
@@ -109,6 +110,37 @@ def test_frozen_networks_that_speak_live_cost_what_is_on_the_way_by_hand() -> No
     for routing in ("hard", "soft", "none"):
         live = frozen_flops(shared, tree, labels, routing, stored=False)
         assert live == frozen_flops(asked, tree, labels, routing, stored=False)
+
+
+def test_gates_cost_what_the_gate_of_an_images_own_leaf_does() -> None:
+    tree = "taxonomy.branches={a:[0],b:{c:[1],d:[2,3,4,5,6,7,8,9]}}"
+    made = job(
+        "gate=linear",
+        "gate.weights=joint",
+        "mixture.routing=hard",
+        tree,
+        "data.splits.gate=20",
+        "data.splits.val=20",
+        counts=[30, *[10] * 9],
+    )
+    stage = planned(made)[-1]
+    labels = made.images("gate").labels
+    near = int((labels == 0).sum())
+    assert 0 < near < len(labels)
+    # A linear gate of 3 x 32 x 32 pixels says, of ten classes, twenty numbers for two experts and thirty for three;
+    # learning it costs as much again, to its weights.
+    once = 2 * 2 * 3 * 32 * 32 * (20 * near + 30 * (len(labels) - near))
+    assert _gates(made, stage, 2, None) == (2 * once, 0.0)
+    everywhere = job(
+        "gate=linear",
+        "gate.weights=joint",
+        "mixture.routing=soft",
+        tree,
+        "data.splits.gate=20",
+        "data.splits.val=20",
+        counts=[30, *[10] * 9],
+    )
+    assert _gates(everywhere, stage, 2, None)[0] == 2 * 2 * 2 * 3 * 32 * 32 * (20 + 30 + 30) * len(labels)
 
 
 def test_epochs_in_which_less_learns_cost_less() -> None:

@@ -82,3 +82,10 @@ def test_the_recipes_key_is_what_switches_it_on(tmp_path: Path) -> None:
     assert fitted.weights["weight"].item() == 2.0
     with pytest.raises(NonFiniteError):  # the guard is still there
         fit("x", Scripted([float("nan")]), Two(), recipe(epochs=1), TRAINER, None, tmp_path)
+
+
+def test_what_is_averaged_are_the_slow_weights(tmp_path: Path) -> None:
+    learns = recipe(epochs=1, lookahead=Settings(every=2, step=0.5), averaging=0.5, select="last")
+    fitted = fit("x", Scripted([1.0]), Two(), learns, TRAINER, None, tmp_path)
+    # After the first step 1; after the second 2, so slow 1: half of each. Of the fast ones it would be 1.5.
+    assert fitted.weights["weight"].item() == 1.0

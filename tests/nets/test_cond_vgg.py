@@ -123,3 +123,21 @@ def test_each_kernel_starts_by_passing_its_input_on() -> None:
 def test_one_kernel_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^kernels must be 2 or more, not 1; fast_vgg has one$"):
         networks(1)
+
+
+def test_gates_of_kernels_begin_with_logits_of_one_spread_whatever_the_channels() -> None:
+    mixed = layer(8, (400, 1))
+    assert mixed.gate.weight.std().item() == pytest.approx(2 / 400**0.5, rel=0.05) and not mixed.gate.bias.any()
+    assert mixed.norm.momentum == 0.4
+
+
+def test_what_the_network_is_asked_for_reaches_it() -> None:
+    learns = CondVGG((3, 16, 16), 4, widths=[2, 3, 4], kernels=2, whitening=False, dirac=True)
+    assert learns.whitening.weight.requires_grad
+    # The first filters of the first group pass their input on.
+    first = learns.groups[0].convs[0].weight  # type: ignore[union-attr, index]
+    assert torch.equal(first[0, :, 1, 1], torch.eye(24)[0])
+    frozen = CondVGG((3, 16, 16), 4, widths=[2, 3, 4], kernels=2, whitening=True, dirac=False)
+    assert not frozen.whitening.weight.requires_grad
+    first = frozen.groups[0].convs[0].weight  # type: ignore[union-attr, index]
+    assert not torch.equal(first[0, :, 1, 1], torch.eye(24)[0])

@@ -1,5 +1,7 @@
 """FastVGG: whitening, the dirac start, shapes, what learns."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -147,3 +149,29 @@ def test_prepare_whitens_and_logits_are_scaled() -> None:
 def test_what_cannot_be(arguments: dict, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         FastVGG(**{"in_shape": (3, 32, 32), "num_classes": 10, **arguments})
+
+
+def test_one_pixel_through_the_whole_network_by_hand() -> None:
+    net = FastVGG((1, 6, 6), 2, widths=[8]).eval()
+    assert not net.whitening.bias.any()
+    with torch.no_grad():
+        net.whitening.weight.zero_()[0, 0, 0, 0] = 1
+        net.head.weight.zero_()[0, 0] = 1
+    image = torch.zeros(1, 1, 6, 6)
+    image[..., 0, 0] = 2
+
+    def gelu(x: float) -> float:
+        return x * (1 + math.erf(x / math.sqrt(2))) / 2
+
+    # GELU after the whitening and after each of two convolutions that pass their input on, whose norms have seen
+    # nothing yet; of all positions the largest; a ninth of it.
+    torch.testing.assert_close(net(image), torch.tensor([[gelu(gelu(gelu(2))) / 9, 0]]), atol=1e-5, rtol=0)
+
+
+def test_a_group_pools_and_then_normalises_by_what_moves_fast() -> None:
+    group = Group(1, 1, 2, True).train()
+    group(torch.tensor([[[[1.0, 2], [3, 6]]], [[[2.0, 0], [1, 1]]]]))
+    # Pooled 6 and 2, of mean 4 and variance 8, take 0.4 of what was 0 and 1.
+    norm = group.norms[0]
+    assert isinstance(norm, BatchNorm) and norm.running_mean is not None and norm.running_var is not None
+    assert norm.running_mean.item() == pytest.approx(1.6) and norm.running_var.item() == pytest.approx(3.8)

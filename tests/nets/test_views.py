@@ -48,3 +48,18 @@ def test_views_are_paid_for(views: str, times: int) -> None:
 def test_unknown_views() -> None:
     with pytest.raises(ValueError, match="views must be one of none, flip, flip_shift, not 'all'"):
         Views(Corner(), "all")
+
+
+def test_the_two_shifts_are_of_two_directions() -> None:
+    class Second(nn.Module):
+        """Says the second pixel of the second row."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images[:, 0, 1:2, 1]
+
+    # Up and left the pixel at (2, 2) comes there, down and right that at (0, 0), each an eighth; mirrored they come
+    # from beyond the third column. Those of the other diagonal never do.
+    for place, expected in (((2, 2), 1.0), ((0, 0), 1.0), ((2, 0), 0.0), ((0, 2), 0.0)):
+        image = torch.zeros(1, 1, 3, 4)
+        image[0, 0][place] = 8
+        assert Views(Second(), "flip_shift").eval()(image).item() == expected, place

@@ -84,6 +84,9 @@ def test_every_frozen_network_is_trained_again_for_each_fold() -> None:
     assert plain["base/1"].inputs["fold"] == [1, 2, 0]
     assert len({stage.key for stage in plain.values()}) == len(plain)
     assert set(plain["gates"].inputs["needs"]) == {stage.key for stage in plain.values() if stage.kind != "gates"}
+    # The images are dealt to folds by the splits' seed, whatever the run's.
+    dealt = stages(changed(**{"gate.fit_on": "folds", "gate.folds": 2, "seed": 3, "data.splits.seed": 5}))
+    assert dealt["base/1"].inputs["fold"] == [1, 2, 5]
     # What starts as the base starts, for a fold, as the base that has not seen the fold.
     from_base = stages(changed(**{"gate.fit_on": "folds", "expert.init": "base"}))
     assert from_base["natural/3"].inputs["needs"] == [from_base["base/3"].key]

@@ -11,8 +11,9 @@ import moe
 from moe.calibration import fit_temperature
 from moe.data import sources, splits
 from moe.data.module import split_images
-from moe.data.subset import by_position, filter_labels
+from moe.data.subset import among, by_position, filter_labels
 from moe.inference import logits
+from moe.metrics import accuracy
 from moe.nets.class_expert import ClassExpert
 from moe.store import Store
 from tests.train.command import NETWORKS, copy_of, results, train
@@ -69,6 +70,9 @@ def test_kinds_of_mixture(trained: Path, tmp_path: Path, overrides: tuple[str, .
         seen = found["stages"]["base"]["test"]
         assert seen["accuracy"] == found["baselines"]["base"]["accuracy"]
         assert ("one_view" in seen) == ("base.views=flip" in overrides)
+        if "one_view" in seen:
+            bare = logits(ensemble.mixture.experts[0].net.net, test.images, ensemble.pixels)
+            assert seen["one_view"]["accuracy"] == accuracy(bare, test.labels)
     if overrides == ("mixture.routing=none",):
         assert found["test"]["router"] is None and "router" not in found["stages"]
 
@@ -78,6 +82,7 @@ def test_kinds_of_mixture(trained: Path, tmp_path: Path, overrides: tuple[str, .
     [
         ("expert.init=base", "expert.trunk=shared"),
         ("expert.outputs=rest",),
+        ("expert.outputs=all", "gate.calibrate=true"),
         ("expert.init=base",),
         ("expert.init=member",),
     ],
@@ -102,7 +107,22 @@ def test_kinds_of_specialists(trained: Path, tmp_path: Path, overrides: tuple[st
         # Dense: base, router and gates as in the run that shares nothing, and less for each specialist.
         assert whole["dense"] < results(trained / "run")["cost"]["flops_per_image"]["dense"]
     outputs = {net.head[-1].out_features for net in specialists}
-    assert outputs == ({6} if "expert.outputs=rest" in overrides else {5})
+    speaks_of_all = "expert.outputs=all" in overrides
+    assert outputs == ({6} if "expert.outputs=rest" in overrides else {10} if speaks_of_all else {5})
+    dataset = sources.load(ensemble.config.data, tmp_path / "data")
+    held = split_images(dataset, splits.split(dataset, ensemble.config.data.splits), "gate")
+    for node, expert in list(zip(ensemble.tree.experts, ensemble.mixture.experts, strict=True))[1:]:
+        assert isinstance(expert, ClassExpert) and expert.net is not None
+        said = range(10) if speaks_of_all else node.labels
+        assert expert.labels.tolist() == list(said)
+        # Of its own classes' images, and of its own classes, whatever else it speaks of.
+        index, targets = filter_labels(test.labels, among(said, node.labels))
+        right = accuracy(logits(expert.net, test.images, ensemble.pixels)[index, : len(said)], targets)
+        assert found["stages"][node.name]["test"]["accuracy"] == right > 0.5
+        if speaks_of_all:
+            index, targets = filter_labels(held.labels, among(said, node.labels))
+            fitted = fit_temperature(logits(expert.net, held.images, ensemble.pixels)[index], targets)
+            assert expert.temperature == pytest.approx(fitted, rel=1e-3) != 1.0
 
 
 def test_gates_learn_from_what_is_said_out_of_fold(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,12 +27,13 @@ def measured(**given: Any) -> Latency:
     return Latency("a CPU", "2.15", 3, seeds, seconds, **{**whole, **given})
 
 
-def test_batches_are_waited_for_one_by_one() -> None:
+def test_batches_are_waited_for_one_by_one_and_their_time_is_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
+    monkeypatch.setattr("moe.verdict.latency.time", SimpleNamespace(perf_counter=iter([10.0, 16.0]).__next__))
     spent = clocked(
         lambda part: done.append(f"of {len(part)}"), torch.zeros(3, 2).split(2), lambda: done.append("wait")
     )
-    assert done == ["of 2", "wait", "of 1", "wait"] and spent > 0
+    assert done == ["of 2", "wait", "of 1", "wait"] and spent == 6 / 3
 
 
 def test_a_figure_has_two_digits_and_its_spread() -> None:

@@ -78,6 +78,8 @@ def test_columns_say_cost_and_regret_in_their_units() -> None:
         "all experts wrong": ["5.00"],
         "outvoted": ["5.00"],
     }
+    two = rivals([run("hard", seed, 8, regret={**REGRET, "router": router}) for seed, router in ((0, 0.1), (1, 0.3))])
+    assert {column.title: column.cells for column in regret_columns(two)}["router astray"] == ["20.00"]
     held = contests(found)
     assert [column.cells[0] for column in contest_columns(held)] == [
         *("hard - base", "1", "+10.00 [-9.60, +29.60]", "1", "1", "+0.00", "1.00", "1.00")
