@@ -48,6 +48,7 @@ class Run:
     right: Mapping[str, str] = field(default_factory=dict)
     images: int = 0
     key: str | None = None  # of the networks that it is made of
+    base: str | None = None  # of its base, or the first of several
     matched: Mapping[str, Any] = field(default_factory=dict)  # what `base.match` made of the base
     revision: str | None = None  # the commit of the code, with -dirty where it had changes
 
@@ -176,6 +177,7 @@ def _run(path: Path, results: Plain) -> Run:
             right={name: values.text(one["right"]) for name, one in said.items() if one and one.get("right")},
             images=values.whole((results["data"].get("sizes") or {}).get("test", 0)),
             key=None if results.get("key") is None else values.text(results["key"]),
+            base=values.text(results["stages"]["base"]["key"]) if "base" in (results.get("stages") or {}) else None,
             matched=dict(results.get("matched") or {}),
             revision=None if results.get("git") is None else str(results["git"]),
         )

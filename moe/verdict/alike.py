@@ -1,4 +1,4 @@
-"""In what the runs of a verdict differ that is not what makes them rivals."""
+"""In what the runs of a verdict differ that does not make them rivals: settings, and networks of the same config."""
 
 import functools
 import json
@@ -11,6 +11,12 @@ from moe.checks import scalars
 from moe.comparison import Row, differing
 from moe.config import CONF
 
+NETWORK = (
+    "base.net.",
+    "base.recipe.",
+    "trainer.precision",
+)  # what decides a base's weights, of the same seed and images
+
 
 def unlike(found: Mapping[str, Row]) -> Iterator[str]:
     """A sentence for each setting that differs among rivals none of whose files in conf/rival sets it."""
@@ -22,6 +28,24 @@ def unlike(found: Mapping[str, Row]) -> Iterator[str]:
         if len(values) > 1:
             told = "; ".join(f"{value}: {', '.join(names)}" for value, names in sorted(values.items()))
             yield f"The rivals differ in {key}, which makes none of them ({told}): what tells them apart may be that."
+
+
+def other_bases(found: Mapping[str, Row]) -> Iterator[str]:
+    """A sentence for each seed of which rivals whose configs ask for the same base do not have the same network."""
+    asked: dict[tuple[int, str], dict[str, list[str]]] = {}
+    for name, row in found.items():
+        for run in row.runs:
+            if run.base is not None and run.config.get("base.match", "none") == "none":
+                own = {key: value for key, value in sorted(run.config.items()) if key.startswith(NETWORK)}
+                of_seed = asked.setdefault((run.seed, json.dumps(own, default=str)), {})
+                of_seed.setdefault(run.base, []).append(name)
+    for (seed, _), bases in sorted(asked.items()):
+        *few, most = sorted(bases.values(), key=len)
+        if others := [name for names in few for name in names]:
+            yield (
+                f"Of seed {seed} {', '.join(others)} {'has' if len(others) == 1 else 'have'} another base than "
+                f"{', '.join(most)}, though their configs ask for the same one: what parts them may be that."
+            )
 
 
 def _sets(rival: str, key: str) -> bool:

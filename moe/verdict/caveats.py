@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from moe.comparison import Row, revisions, uncounted
 from moe.config import CONF
-from moe.verdict.alike import unlike
+from moe.verdict.alike import other_bases, unlike
 from moe.verdict.contests import EQUAL, Contest, same
 from moe.verdict.latency import Latency
 
@@ -14,6 +14,7 @@ def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | 
     if any(row.on_test for row in found.values()):
         yield "* data.splits.protocol=notebook: choices were made on the test set; these numbers are too good."
     yield from unlike(found)
+    yield from other_bases(found)
     yield from _missing(found)
     if by := revisions(list(found.values())):
         yield by

@@ -31,3 +31,18 @@ def test_an_interval_of_one_seed_is_said_to_be_of_its_images() -> None:
     assert "Wilson's" in said(run("base", 0, 7), run("wider", 0, 7))
     several = [run("hard", seed, right) for seed, right in enumerate((8, 9, 10))]
     assert "Wilson's" not in said(*several) and "Wilson's" in said(*several, run("wider", 7, 7))
+
+
+def test_rivals_of_one_config_on_two_bases_are_named() -> None:
+    hard = [run("hard", seed, 8, base=f"base-{seed}") for seed in (0, 1)]
+    flat = [run("flat", 0, 8, base="base-0"), run("flat", 1, 8, base="base-1")]
+    member, wider = (
+        run("member", 1, 8, base="base-x"),
+        run("wider", 1, 8, base="base-w", config={"base.match": "width"}),
+    )
+    other = run("trunk", 1, 8, base="base-y", config={"base.net.size": "m"})  # another config has another base
+    assert " another base than " not in said(*hard, *flat, wider, other)
+    assert (
+        "Of seed 1 member has another base than flat, hard, though their configs ask for the same one: what parts them "
+        "may be that."
+    ) in said(*hard, *flat, member, wider, other)
