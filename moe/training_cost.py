@@ -41,7 +41,7 @@ def training_flops(
     for stage in stages:
         epochs = len(entries[stage.name].record["curves"])
         if stage.kind == "gates":
-            each[stage.name], steps = _gates(job, stage, epochs, asked)
+            each[stage.name], steps = gates_flops(job, stage, epochs, asked)
             calibration += 0 if asked is None else calibration_flops(job, asked, epochs)
         else:
             an_epoch = epoch_flops(job, stage)
@@ -114,7 +114,7 @@ def step_flops(module: nn.Module, recipe: Mapping[str, Any], count: int) -> floa
     return float(sum(turns) * len(sizes(count, recipe["batch_size"], bool(recipe.get("even_batches")))))
 
 
-def _gates(job: Job, stage: Stage, epochs: int, asked: cost.Flops | None) -> tuple[float, float]:
+def gates_flops(job: Job, stage: Stage, epochs: int, asked: cost.Flops | None) -> tuple[float, float]:
     """What gates cost, and what of it their optimiser's steps are.
 
     Under hard routing an image costs what the gate of its true leaf costs, else what all gates do. (On a GPU all are

@@ -79,8 +79,9 @@ def _check_pixels(config: Config, section: str, inputs: Plain) -> None:
         if len(getattr(config.data, name)) not in (1, channels):
             raise ConfigError(f"data.{name} must have one number or one for each of the {channels} channels")
     for name in ("shift", "cutout"):
-        if inputs["recipe"]["augment"][name] >= min(sides):
-            raise ConfigError(f"{section}.recipe.augment.{name} must be below the images' {min(sides)} pixels")
+        if (pixels := inputs["recipe"]["augment"][name]) >= min(sides):  # may be what the size has, and nobody said
+            said = f"{section}.recipe.augment.{name}={pixels}"
+            raise ConfigError(f"{said} must be below the images' {min(sides)} pixels; set it to less")
 
 
 def _check_any(job: Job, stage: Stage) -> None:

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from moe.comparison.estimate import Estimate
-from moe.report import figure, page, plots, tradeoffs
+from moe.nets.gates import shares
+from moe.report import figure, gates, page, plots, tradeoffs
 from moe.report import run as report
 from moe.report.paths import draw_path, only
-from tests.reported import NASTY, TREE, example
+from tests.reported import TREE, example
 
 
 def contrast(one: str | tuple[float, ...], other: str | tuple[float, ...]) -> float:
@@ -81,17 +82,20 @@ def test_a_drawing_is_told_in_words_or_in_a_table(tmp_path: Path) -> None:
     assert len(labelled) == 12
     for number, words in labelled:
         i = int(number)
+        assert words.startswith(f"sent to {TREE.leaves[predictions.route[i]].name}, ")
         k = int(predictions.probabilities[i].argmax())
         percent = f"{100 * predictions.probabilities[i, k]:.0f}%"
         assert f"{percent} ({'right' if k == labels[i] else 'wrong'}), truly " in words and ", mixture, " in words
 
 
 def test_shares_in_numbers() -> None:
-    from moe.report.gates import _shares_table
-
     # Of 0, 0.1, ... 1: quantiles by hand.
-    values = torch.linspace(0, 1, 11)[:, None]
-    assert plots.spread(values[:, 0]) == pytest.approx([0.05, 0.25, 0.5, 0.75, 0.95])
-    table = _shares_table({"made": (["made"], {NASTY: values, "ship": values[:0]})})
-    cells = re.findall(r"<td>(.*?)</td>", table)
-    assert cells[0] == "made" and cells[2:] == ["made", "0.50", "0.25 to 0.75", "0.05 to 0.95", "11"]
+    assert plots.spread(torch.linspace(0, 1, 11)) == pytest.approx([0.05, 0.25, 0.5, 0.75, 0.95])
+    whole, predictions, labels, _ = example(TREE)
+    said = "".join(gates.said(whole, TREE, predictions, labels))
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", said)]
+    here = (predictions.route == 0) & (labels == 1)
+    own = shares(predictions.weights, predictions.experts)[here, 1]  # of the first leaf's specialist, in ships
+    low, q1, middle, q3, high = plots.spread(own)
+    expected = [f"{middle:.2f}", f"{q1:.2f} to {q3:.2f}", f"{low:.2f} to {high:.2f}", f"{int(here.sum())}"]
+    assert 1 < here.sum() < 16 and ["made", "ship", "made", *expected] in rows

@@ -20,7 +20,7 @@ from moe.sizes import resolved
 from moe.stages import plan
 from moe.store import Store
 from moe.taxonomy import parse
-from moe.training_cost import EpochFlops, _gates, calibration_flops, epoch_flops, frozen_flops, step_flops
+from moe.training_cost import EpochFlops, calibration_flops, epoch_flops, frozen_flops, gates_flops, step_flops
 from tests.jobs import job
 
 
@@ -130,7 +130,7 @@ def test_gates_cost_what_the_gate_of_an_images_own_leaf_does() -> None:
     # A linear gate of 3 x 32 x 32 pixels says, of ten classes, twenty numbers for two experts and thirty for three;
     # learning it costs as much again, to its weights.
     once = 2 * 2 * 3 * 32 * 32 * (20 * near + 30 * (len(labels) - near))
-    assert _gates(made, stage, 2, None) == (2 * once, 0.0)
+    assert gates_flops(made, stage, 2, None) == (2 * once, 0.0)
     everywhere = job(
         "gate=linear",
         "gate.weights=joint",
@@ -140,7 +140,7 @@ def test_gates_cost_what_the_gate_of_an_images_own_leaf_does() -> None:
         "data.splits.val=20",
         counts=[30, *[10] * 9],
     )
-    assert _gates(everywhere, stage, 2, None)[0] == 2 * 2 * 2 * 3 * 32 * 32 * (20 + 30 + 30) * len(labels)
+    assert gates_flops(everywhere, stage, 2, None)[0] == 2 * 2 * 2 * 3 * 32 * 32 * (20 + 30 + 30) * len(labels)
 
 
 def test_epochs_in_which_less_learns_cost_less() -> None:

@@ -126,15 +126,15 @@ def test_what_the_ten_sentences_say() -> None:
         f"at the cost of two networks they are {points(hard['ensemble'])} ahead of two bases.",
         f"with more channels it is {points(hard['wider'])} ahead of them.",
         f"to which they add {points(hard['base'])}.",
-        f"they keep {points(cascaded)} of that at {cascaded.inference:.1f} times its cost.",
+        f"they keep {points(cascaded)} of that at {cascaded.inference:.1f} times the base's cost.",
         f"which are {points(hard['routed uniform'])} above a plain average",
         f"no expert on the way is right, {regret['experts']:.1f} of {sum(regret.values()):.1f} points of error, and "
         f"only {regret['router']:.1f} by the router.",
         f"they lose {points(hard['trunk'])} where all but the last block is shared.",
-        f"one gate over all of them is {points(hard['flat'])} below, not beyond Holm's correction.",
+        f"one gate over all of them is {points(hard['flat'])} below, not beyond Holm's correction, for half as much",
         f"one network as dear, by {points(kernels)}, in networks this narrow",
         # And at greater length.
-        f"the mixture is {points(hard['ensemble'])} points ahead of two bases of different seeds, and "
+        f"The mixture is {points(hard['ensemble'])} points ahead of two bases of different seeds, and "
         f"{points(hard['tuned'])} ahead of the base averaged with itself",
         f"by {100 * (free['uniform'] - tuned):.2f} as a plain average, by {100 * (free['specialists'] - tuned):.2f} "
         "where the routed specialist speaks alone",

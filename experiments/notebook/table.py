@@ -47,7 +47,7 @@ def over(name: str) -> Callable[[Results], float]:
 
 def clear(found: list[Results], name: str) -> str:
     """In how many seeds the paired 95% interval over the test images leaves out zero, and to which side."""
-    intervals = [results["verdict"][name]["ci95"] for results in found]
+    intervals = [ends for results in found if (ends := results["verdict"][name]["ci95"])]
     better, worse = sum(low > 0 for low, _ in intervals), sum(high < 0 for _, high in intervals)
     said = [f"{way} in {count}" for way, count in (("better", better), ("worse", worse)) if count]
     return f" ({', '.join(said) or 'clear in none'} of {len(found)})" if found else ""

@@ -109,10 +109,13 @@ def first(folder: Path) -> str:
         cells = [f"`{name}`", FIRST[name], percent(row.tested), f"{(row.mean('routed') or 0) / 1e6:.0f}"]
         cells += [str(took.get(name, ""))] if latency else []
         lines.append([*cells, f"{(row.mean('training_flops') or 0) / 1e12:.0f}"])
-    said = f"CIFAR-10, mean of {found[verdict.MIXTURE].n} seeds with 95% interval, on {'; '.join(machines(runs))}."
+    counts = sorted({found[name].n for name in shown})
+    said = f"CIFAR-10, mean of {' to '.join(map(str, counts))} seeds with 95% interval, on {'; '.join(machines(runs))}."
     if latency:
-        repeats = len(latency.seconds[verdict.MIXTURE]["1"])
-        said += f" ms: of one seed, one image at a time, median, least and greatest of {repeats} repeats."
+        said += (
+            f" ms: of one seed, one image at a time, median, least and greatest of {latency.repeats} repeats on "
+            f"{latency.machine}."
+        )
     return "\n\n".join([markdown(head, lines, (0, 1)), said])
 
 

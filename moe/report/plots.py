@@ -26,10 +26,10 @@ SERIES = {
 }
 MAX_CELLS, MAX_PERCENT = 12, 6  # above so many leaves the numbers in a confusion matrix would overlap
 
-# Left and right what a curve shows, and in what parts of one.
+# Left and right what is shown, in what parts of one and with so many digits, by what it is of.
 CURVES = (
-    (1, {"train": "train/loss", "val": "val/nll"}),
-    (100, {"train": "train/accuracy", "val": "val/accuracy"}),
+    ("loss in nats", 1, 3, {"train": "train/loss", "val": "val/nll"}),
+    ("accuracy in %", 100, 2, {"train": "train/accuracy", "val": "val/accuracy"}),
 )
 
 Curve = Sequence[Mapping[str, float]]
@@ -129,10 +129,9 @@ def curves(rows: Curve) -> "Figure":
     width, height = (WIDTH - 1.05) / 2, 1.3
     figure, loss = new_axes(0.4, BELOW, width, height, 0.45)
     right = figure.add_axes(part(figure, 0.4 + width + 0.5, BELOW, width, height))
-    for axes, (scale, keys) in zip((loss, right), CURVES, strict=True):
+    for axes, (title, scale, _, keys) in zip((loss, right), CURVES, strict=True):
         _curve(axes, rows, keys, scale)
-    loss.set_title("loss in nats")
-    right.set_title("accuracy in %")
+        axes.set_title(title)
     add_legend(figure, loss)
     return figure
 

@@ -120,8 +120,11 @@ def _paths(tree: Tree, predictions: Predictions | None, labels: Tensor, images: 
     drawings = {}
     for i in choose(right(predictions.probabilities, labels), labels):
         figure = draw_path(tree, images[i], only(predictions, i), int(labels[i]))
-        said = ", ".join(text.get_text() for text in figure.axes[0].texts if text.get_text())
-        drawings[f"Test image {i}"] = svg(figure, f"path of test image {i}: {said}")
+        # All that is written in it, and what colours alone say.
+        said = [text.get_text() for text in figure.axes[0].texts if text.get_text()]
+        route = int(predictions.route[i])
+        way = [f"sent to {tree.leaves[route].name}"] if route >= 0 else []
+        drawings[f"Test image {i}"] = svg(figure, f"path of test image {i}: {', '.join([*way, *said])}")
     return [page.paragraph(PATHS_NOTE, "soft"), page.figures(drawings)]
 
 
@@ -149,20 +152,20 @@ def _training(results: Plain, curves: Mapping[str, Sequence[Mapping[str, float]]
 
 
 def _curves_table(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    keys = [(key, scale, digits) for _, scale, digits, shown in plots.CURVES for key in shown.values()]
+    heading = [
+        title if name == "train" else f"{title} on {name}" for title, *_, shown in plots.CURVES for name in shown
+    ]
     rows = [
-        [
-            name,
-            f"{row['epoch'] + 1:.0f}",
-            *(_scaled(row.get(key), scale) for scale, keys in plots.CURVES for key in keys.values()),
-        ]
+        [name, f"{row['epoch'] + 1:.0f}", *(_scaled(row.get(key), scale, digits) for key, scale, digits in keys)]
         for name, epochs in curves.items()
         for row in epochs
     ]
-    return page.table(["network", "epoch", "loss", "on val", "accuracy, %", "on val"], rows)
+    return page.table(["network", "epoch", *heading], rows)
 
 
-def _scaled(value: float | None, scale: float) -> str:
-    return "-" if value is None or math.isnan(value) else f"{scale * value:.{2 if scale == 100 else 3}f}"
+def _scaled(value: float | None, scale: float, digits: int) -> str:
+    return "-" if value is None or math.isnan(value) else f"{scale * value:.{digits}f}"
 
 
 def _origin(results: Plain) -> list[str]:

@@ -11,11 +11,9 @@ from moe.checks import scalars
 from moe.comparison import Row, differing
 from moe.config import CONF
 
-NETWORK = (
-    "base.net.",
-    "base.recipe.",
-    "trainer.precision",
-)  # what decides a base's weights, of the same seed and images
+# What decides a base's weights, of the same seed and images; and what base.match makes of a base but more of them.
+NETWORK = ("base.net.", "base.recipe.", "trainer.precision", "data.splits.", "data.mean", "data.std")
+SAME_BASE = ("none", "members")
 
 
 def unlike(found: Mapping[str, Row]) -> Iterator[str]:
@@ -35,7 +33,7 @@ def other_bases(found: Mapping[str, Row]) -> Iterator[str]:
     asked: dict[tuple[int, str], dict[str, list[str]]] = {}
     for name, row in found.items():
         for run in row.runs:
-            if run.base is not None and run.config.get("base.match", "none") == "none":
+            if run.base is not None and run.config.get("base.match", "none") in SAME_BASE:
                 own = {key: value for key, value in sorted(run.config.items()) if key.startswith(NETWORK)}
                 of_seed = asked.setdefault((run.seed, json.dumps(own, default=str)), {})
                 of_seed.setdefault(run.base, []).append(name)

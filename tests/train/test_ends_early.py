@@ -30,7 +30,7 @@ WRONG = {
     "+base.net.sise=3": (2, "base.net.sise: moe.nets.vgg.VGG takes no sise"),
     "data.root=/nowhere": (2, "data.root: scikit-learn's digits come from that package"),
     "data.mean=[0,0]": (2, "data.mean must have one number or one for each of the 1 channels"),
-    "gate.frozen=live gate.recipe.augment.shift=8": (2, "gate.recipe.augment.shift must be below the images' 8"),
+    "gate.frozen=live gate.recipe.augment.shift=8": (2, "gate.recipe.augment.shift=8 must be below the images' 8"),
     "trainer.devices=2": (2, "trainer.devices must be 1"),
     "base.recipe.optimizer.betas=[0.9,0.99]": (2, "+KEY=VALUE"),
     "trainer.max_epochs=3": (2, "base.recipe.epochs"),

@@ -40,9 +40,14 @@ def test_rivals_of_one_config_on_two_bases_are_named() -> None:
         run("member", 1, 8, base="base-x"),
         run("wider", 1, 8, base="base-w", config={"base.match": "width"}),
     )
-    other = run("trunk", 1, 8, base="base-y", config={"base.net.size": "m"})  # another config has another base
-    assert " another base than " not in said(*hard, *flat, wider, other)
+    # Other configs have other bases, and so have other splits.
+    other = run("trunk", 1, 8, base="base-y", config={"base.net.size": "m"})
+    split = run("soft", 1, 8, base="base-z", config={"data.splits.gate": 0})
+    several = run("ensemble", 1, 8, base="base-1", config={"base.match": "members"})
+    assert " another base than " not in said(*hard, *flat, wider, other, split, several)
     assert (
         "Of seed 1 member has another base than flat, hard, though their configs ask for the same one: what parts them "
         "may be that."
     ) in said(*hard, *flat, member, wider, other)
+    several = run("ensemble", 1, 8, base="base-x", config={"base.match": "members"})
+    assert "Of seed 1 ensemble has another base than flat, hard, " in said(*hard, *flat, several)
