@@ -62,10 +62,10 @@ CHOICES = {
 }
 
 Rule = tuple[Callable[[Any], bool], str]
-POSITIVE_INT: Rule = (lambda v: isinstance(v, int) and v > 0, "a whole number above 0")
+POSITIVE_INT: Rule = (lambda v: _whole(v) and v > 0, "a whole number above 0")
 # Of what is built one by one: a slip of the finger ends in a sentence, not in an endless wait.
-FEW: Rule = (lambda v: isinstance(v, int) and 0 < v <= 100, "a whole number from 1 to 100")
-NATURAL: Rule = (lambda v: isinstance(v, int) and v >= 0, "a whole number, 0 or above")
+FEW: Rule = (lambda v: _whole(v) and 0 < v <= 100, "a whole number from 1 to 100")
+NATURAL: Rule = (lambda v: _whole(v) and v >= 0, "a whole number, 0 or above")
 POSITIVE: Rule = (lambda v: _number(v) and v > 0, "a number above 0")
 FRACTION: Rule = (lambda v: _number(v) and 0 <= v < 1, "a number from 0 to below 1")
 WIDTHS: Rule = (
@@ -76,16 +76,22 @@ SWITCH: Rule = (lambda v: isinstance(v, bool), "true or false")
 NUMBERS: Rule = (lambda v: isinstance(v, list) and all(map(_number, v)), "a list of numbers")
 WORDS: Rule = (lambda v: isinstance(v, list) and all(isinstance(word, str) for word in v), "a list of names")
 FOLDER: Rule = (lambda v: isinstance(v, str) and v != "", "a folder's path")
+
+
+def _or_auto(rule: Rule) -> Rule:
+    return lambda v: v == "auto" or rule[0](v), f"{rule[1]}, or auto"
+
+
 SWITCHED = ("flip", "whitening", "dirac")  # keys of a network or recipe that may be true or false
 OPTIONAL = ("averaging", "clip", "patience", "decay", "early_epochs", "widths", "convs", "cascade", "root", "classes")
 # By a key's last part, wherever it stands but in a taxonomy, whose names are the user's.
 RULES: dict[str, Rule] = {
-    "seed": (lambda v: isinstance(v, int) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
+    "seed": (lambda v: _whole(v) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
     "gate": NATURAL,
     "val": NATURAL,
-    "shift": NATURAL,
-    "cutout": NATURAL,
-    "epochs": (lambda v: POSITIVE_INT[0](v) or v == "auto", "a whole number above 0, or auto"),
+    "shift": _or_auto(NATURAL),
+    "cutout": _or_auto(NATURAL),
+    "epochs": _or_auto(POSITIVE_INT),
     "batch_size": POSITIVE_INT,
     "patience": POSITIVE_INT,
     "root": FOLDER,
@@ -109,7 +115,7 @@ RULES: dict[str, Rule] = {
     "dirac": SWITCH,
     "decay": FRACTION,
     "rest": POSITIVE,
-    "folds": (lambda v: isinstance(v, int) and 1 < v <= 100, "a whole number from 2 to 100"),
+    "folds": (lambda v: _whole(v) and 1 < v <= 100, "a whole number from 2 to 100"),
     "cascade": (lambda v: _number(v) and 0 < v <= 1, "a number above 0, up to 1"),
     "bias_lr": POSITIVE,
     "early_epochs": NATURAL,
@@ -129,6 +135,10 @@ RULES: dict[str, Rule] = {
     "weight_decay": (lambda v: _number(v) and v >= 0, "a number, 0 or above"),
     "momentum": FRACTION,
 }
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _number(value: Any) -> bool:

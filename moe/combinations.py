@@ -34,6 +34,8 @@ def check_combinations(values: Mapping[str, Any]) -> None:
         raise ConfigError("router.source=base has no network to train; set target=base, or router.source=network")
     if values["target"] == "gates" and gate["calibrate"] and splits["protocol"] == "notebook":
         raise ConfigError("gate.calibrate needs images held out; with data.splits.protocol=notebook set it to false")
+    if "auto" in gate["recipe"]["augment"].values():
+        raise ConfigError("gate.recipe.augment must have numbers: auto goes by a network's size, which no gate has")
     if any(gate["recipe"]["augment"].values()) and gate["frozen"] == "stored":
         raise ConfigError("gate.recipe.augment needs the frozen networks on each changed image; set gate.frozen=live")
     if gate["recipe"].get("muon"):

@@ -40,8 +40,8 @@ class Augment:
     """What is done to training images, each on its own; see `moe.data.augment`."""
 
     flip: Any = MISSING
-    shift: int = MISSING
-    cutout: int = MISSING
+    shift: Any = MISSING
+    cutout: Any = MISSING
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What a config leaves to the device: the size of a `fast_vgg`, and how long one of that size learns."""
+"""What a config leaves to the device: the size of a `fast_vgg`, how long one of that size learns, and from what."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -14,17 +14,23 @@ GPU_SIZE, CPU_SIZE = "m", "s"
 # many. At 0.71, 1.81 and 2.71 GFLOP an image and step (torch.utils.flop_counter) that is 0.6, 1.7 and 6.5 PFLOP. An
 # hour of two CPU cores that multiply in bf16 is one to two (experiments/fast); a minute of a modern GPU, at a fifth of
 # an A100's matrix rate, four; l is for who asks for it. Those of m and l are about as many as Jordan 2024 (arXiv
-# 2404.00498) has for 95 and 96 %; what s needs on fewer images, with Muon, for 94 % was measured, too.
-EPOCHS = {"s": 14, "m": 16, "l": 40}
+# 2404.00498) has for 95 and 96 %; what s needs on fewer images, with Muon, for 94 % was measured. Shifts and the sides
+# of what is cut out are that paper's for each, but a square may here lie partly outside of its image.
+BY_SIZE: dict[str, dict[str, int]] = {
+    "s": {"epochs": 14, "shift": 2, "cutout": 0},
+    "m": {"epochs": 16, "shift": 2, "cutout": 0},
+    "l": {"epochs": 40, "shift": 4, "cutout": 12},
+}
 
 Part = TypeVar("Part", bound=Network)
 
 
 def resolved(config: Config, say: bool = True) -> Config:
-    """The config with every `size` and `epochs` that is `auto` chosen for the device that trains.
+    """The config with every `size`, `epochs`, `shift` and `cutout` that is `auto` chosen for the device that trains.
 
-    Epochs follow the size, an explicit one too; a network without sizes has those of `s`. A specialist that starts as
-    the base learns for a third as many. With `say` the log has what was chosen.
+    All but the size follow it, an explicit one too; a network without sizes has those of `s`. A specialist that starts
+    as the base learns for a third as many epochs, from images changed as its size has it, whatever the base was told.
+    With `say` the log has which size and epochs were chosen.
     """
     chosen: Plain = {}
     accelerator = config.trainer["accelerator"]
@@ -56,11 +62,13 @@ def _part(name: str, network: Part, size: Callable[[], str], chosen: Plain, divi
     if sized(net) and net["size"] == AUTO:
         net = {**net, "size": size()}
         chosen[f"{name}.net.size"] = net["size"]
+    like = str(net["size"]) if sized(net) else CPU_SIZE
+    own = BY_SIZE.get(like, BY_SIZE[CPU_SIZE])  # the network itself refuses a wrong size
     if recipe.epochs == AUTO:
-        epochs = EPOCHS.get(str(net["size"]), EPOCHS["s"]) if sized(net) else EPOCHS["s"]
-        recipe = replace(recipe, epochs=round(epochs / divisor))
+        recipe = replace(recipe, epochs=round(own["epochs"] / divisor))
         chosen[f"{name}.recipe.epochs"] = recipe.epochs
-    return replace(network, net=net, recipe=recipe)
+    augment = {key: own[key] for key in ("shift", "cutout") if getattr(recipe.augment, key) == AUTO}
+    return replace(network, net=net, recipe=replace(recipe, augment=replace(recipe.augment, **augment)))
 
 
 def sized(net: Mapping[str, object]) -> bool:

@@ -40,7 +40,16 @@ from tests.configs import changed, refusal, sentence
         ("base.recipe.label_smoothing", 1.0, "base.recipe.label_smoothing must be a number from 0 to below 1"),
         ("base.recipe.schedule", "cos", "base.recipe.schedule must be one of constant, cosine, linear, not 'cos'"),
         ("base.recipe.select", "first", "base.recipe.select must be one of best, last, not 'first'"),
-        ("base.recipe.augment.shift", -1, "base.recipe.augment.shift must be a whole number, 0 or above, not -1"),
+        *(
+            (
+                f"base.recipe.augment.{key}",
+                value,
+                f"base.recipe.augment.{key} must be a whole number, 0 or above, or auto",
+            )
+            for key in ("shift", "cutout")
+            for value in (-1, 1.5, True, None, "aut")
+        ),
+        ("gate.recipe.augment.shift", "auto", "gate.recipe.augment must have numbers: auto goes by a network's size"),
         ("seed", -1, "seed must be a whole number from 0 to 4294967295, not -1"),
         ("seed", 2**32, "seed must be a whole number from 0 to 4294967295, not 4294967296"),
         ("data.splits.seed", -1, "data.splits.seed must be a whole number from 0"),

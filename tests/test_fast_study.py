@@ -8,8 +8,10 @@ from statistics import fmean
 import pytest
 
 import moe
+from moe import metrics
 from moe.comparison.estimate import estimate
 from moe.results import SCHEMA
+from moe.results.bits import unpack
 
 STUDY = Path(__file__).parents[1] / "experiments" / "fast"
 TABLE = runpy.run_path(str(STUDY / "table.py"))
@@ -48,16 +50,43 @@ def test_means_spreads_and_paired_differences_by_hand(tmp_path: Path) -> None:
         result(tmp_path, "no_dirac", seed, 0.91, "base.net.dirac=false")
     arms = TABLE["read"](tmp_path)
     sizes, ablation = TABLE["sizes"](arms), TABLE["ablation"](arms)
-    # The standard error of 90 and 92 is 1, Student's t of one degree of freedom 12.706; 10 and 20 minutes are 15, in
-    # which 1.8 PFLOP are 2 TFLOP a second.
-    assert "| `s` | 2 | 10 | 91.00 ±12.71 | 92.00 ±12.71 | 1.80 | 15 | 2.00 |" in sizes
+    # The standard error of 90 and 92 is 1, Student's t of one degree of freedom 12.706; in 15 minutes 1.8 PFLOP are 2
+    # TFLOP a second.
+    assert "| `s` | 2 | 10 | 91.00 ±12.71 | 92.00 ±12.71 | 1.80 | 15 (10 to 20) | 2.00 |" in sizes
     assert "| `m` | 0 | - | - | - | - | - | - |" in sizes
     assert sizes.endswith("Trained on one core in 32-true.")
-    assert "| nothing else | 2 | 91.00 ±12.71 |  | -1.00 |" in ablation  # seeds that agree have no interval
+    # Seeds that agree have no interval.
+    assert "| nothing else | 2 | 91.00 ±12.71 |  | -1.00 | 15.0 (10.0 to 20.0) |" in ablation
     # Of seed 1 alone, which both have: 91 less 92.
-    assert "| convolutions that start at random | 2 | 91.00 | -1.00 (n=1) | - |" in ablation
+    assert "| convolutions that start at random | 2 | 91.00 | -1.00 (n=1) | - | 25.0 (20.0 to 30.0) |" in ablation
     # 91 and 95: a standard error of 2; 1 and 3 points: one of 1.
-    assert "| kernels by SGD, too, in place of Muon | 2 | 93.00 ±25.41 | +2.00 [-10.71, +14.71] | - |" in ablation
+    sgd = "| kernels by SGD, too, in place of Muon | 2 | 93.00 ±25.41 | +2.00 [-10.71, +14.71] | - |"
+    assert f"{sgd} 15.0 (10.0 to 20.0) |" in ablation
+
+
+def test_minutes_are_the_median(tmp_path: Path) -> None:
+    for seed in (0, 1, 5):
+        result(tmp_path, "s", seed, 0.9)
+    # 10, 20 and 60 minutes, in 20 of which 1.8 PFLOP are 1.5 TFLOP a second.
+    assert "| `s` | 3 | 10 | 90.00 | - | 1.80 | 20 (10 to 60) | 1.50 |" in TABLE["sizes"](TABLE["read"](tmp_path))
+
+
+def test_a_size_by_another_recipe_differs_in_that_alone(tmp_path: Path) -> None:
+    large, plain = ["base.net.size=l"], ["base.recipe.augment.shift=2", "base.recipe.augment.cutout=0"]
+    result(tmp_path, "l", 0, 0.9, *large, "base.recipe.augment.shift=4", "base.recipe.augment.cutout=12")
+    result(tmp_path, "l_plain", 0, 0.8, *large, *plain)
+    assert "| `l`, shifted by 2 pixels and not 4, nothing cut out | 1 | 10 | 80.00 |" in TABLE["sizes"](
+        TABLE["read"](tmp_path)
+    )
+    for other, said in (
+        ([*plain, "base.recipe.decay=0.1"], r"base\.recipe\.decay"),
+        (["base.recipe.augment.shift=2", "base.recipe.augment.cutout=12"], "nothing that it says"),
+    ):
+        (tmp_path / "l_plain" / "0" / "results.json").unlink()
+        (tmp_path / "l_plain" / "0").rmdir()
+        result(tmp_path, "l_plain", 0, 0.8, *large, *other)
+        with pytest.raises(SystemExit, match=rf"^l_plain differs from l in {said}$"):
+            TABLE["sizes"](TABLE["read"](tmp_path))
 
 
 def test_an_arm_is_its_own_change_and_no_other(tmp_path: Path) -> None:
@@ -75,6 +104,7 @@ def test_every_arm_of_the_command_has_a_row() -> None:
     named = command.partition('ablation="')[2].partition('"')[0].split()
     assert named == ["narrow", *TABLE["ABLATION"]]
     assert all(f"            {arm})" in command for arm in named) and "s | m | l)" in command
+    assert all(arm in ("s", "m", "l") or f"            {arm})" in command for arm in TABLE["SIZES"])
 
 
 @pytest.mark.parametrize("name", ["sizes", "ablation"])
@@ -106,3 +136,25 @@ def test_what_the_readme_says_of_the_methods() -> None:
     assert by["cutout"] in ("1.0", "1.1") and by["no_averaging"] == "0.0"
     neither = 100 * fmean(arms["no_averaging"].less(arms["lookahead"]))
     assert f"{neither:.1f}" == by["lookahead"]
+
+
+def test_what_the_readme_says_of_shifts_and_squares_at_size_l() -> None:
+    arms, said = TABLE["read"](STUDY / "results"), " ".join((STUDY / "README.md").read_text().split())
+    own, plain = arms["l_views"].first, arms["l_plain_views"].first
+    right = [unpack(run.right["test"], run.images) for run in (own, plain)]
+    compared = metrics.compare(*right)
+    assert compared.ci95 is not None and compared.mcnemar_p < 0.001
+    low, high = (100 * end for end in compared.ci95)
+    better = 100 * (own.val - plain.val)
+    assert (
+        f"with views it has {100 * own.test:.2f}, from 45,000 images. That is {100 * compared.difference:.2f} more "
+        f"than `l_plain`, shifted by 2 pixels with nothing cut out ({low:.2f} to {high:.2f} over the test images, "
+        f"McNemar p below 0.001; on `val` {better:.2f})."
+    ) in said
+    small, middle, large = (100 * arms[f"{size}_views"].test.mean for size in ("s", "m", "l"))
+    top = " ".join((STUDY.parents[1] / "README.md").read_text().split())
+    assert (
+        f"by which it alone has {small:.1f} %. On a GPU the base is a size larger, `m`, with {middle:.1f} so asked"
+        in top
+    )
+    assert f"`base.net.size=l`, for who has hours or a GPU, has {large:.1f} (" in top

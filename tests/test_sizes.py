@@ -50,10 +50,49 @@ def test_what_is_said_wins(overrides: list[str], size: str, epochs: int) -> None
     assert (found.base.net["size"], found.base.recipe.epochs) == (size, epochs)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "shift", "cutout"),
+    [
+        (["base.net.size=s"], 2, 0),
+        (["base.net.size=m"], 2, 0),
+        (["base.net.size=l"], 4, 12),
+        (["net@base.net=cond_vgg", "base.net.size=l"], 4, 12),
+        (["base.net.size=l", "base.recipe.augment.shift=1"], 1, 12),
+        (["base.net.size=s", "base.recipe.augment.cutout=3"], 2, 3),
+        ([], 2, 0),
+    ],
+)
+@pytest.mark.usefixtures("device")
+def test_shifts_and_what_is_cut_out_follow_the_size(overrides: list[str], shift: int, cutout: int) -> None:
+    for found in (resolved(composed(*FAST, *overrides)), *anywhere(composed(*FAST, *overrides))):
+        augment = found.base.recipe.augment
+        assert (augment.flip, augment.shift, augment.cutout) == ("alternating", shift, cutout)
+
+
+@pytest.mark.usefixtures("device")
+def test_a_specialist_sees_what_its_size_has_and_not_what_the_base_was_told() -> None:
+    told = resolved(composed("base.net.size=l", "base.recipe.augment.shift=1")).expert.recipe.augment
+    assert (told.shift, told.cutout) == (4, 12)
+    own = resolved(composed("base.net.size=l", "expert.recipe.augment.shift=1")).expert.recipe.augment
+    assert (own.shift, own.cutout) == (1, 12)
+
+
+def test_a_size_that_is_none_is_refused_by_the_network() -> None:
+    assert resolved(composed(*FAST, "base.net.size=xl")).base.recipe.augment.shift == 2
+    assert resolved(composed(*FAST, "base.net.size=[s,m]")).base.recipe.epochs == 14
+
+
+def test_a_key_is_of_what_auto_came_to() -> None:
+    for size, shift, cutout in (("s", 2, 0), ("m", 2, 0), ("l", 4, 12)):
+        said = (f"base.recipe.augment.shift={shift}", f"base.recipe.augment.cutout={cutout}")
+        assert key(f"base.net.size={size}") == key(f"base.net.size={size}", *said)
+
+
 @pytest.mark.usefixtures("device")
 def test_a_network_without_sizes_learns_for_as_many_epochs_as_the_smallest() -> None:
     found = resolved(composed("experiment=held_out", "recipe@base.recipe=fast"))
     assert found.base.recipe.epochs == 14 and "size" not in found.base.net
+    assert (found.base.recipe.augment.shift, found.base.recipe.augment.cutout) == (2, 0)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +118,8 @@ def test_a_specialist_that_starts_as_the_base_has_its_size_and_a_third_of_its_ep
 def test_a_job_elsewhere_may_find_a_gpu_or_none() -> None:
     found = anywhere(composed(*FAST))
     assert [(one.base.net["size"], one.base.recipe.epochs) for one in found] == [("m", 16), ("s", 14)]
-    said = composed(*FAST, "base.net.size=l", "base.recipe.epochs=3")
+    augment = ("base.recipe.augment.shift=4", "base.recipe.augment.cutout=0")
+    said = composed(*FAST, "base.net.size=l", "base.recipe.epochs=3", *augment)
     assert anywhere(said) == (said, said)
 
 

@@ -7,6 +7,7 @@ python experiments/fast/table.py --write    puts them into the README.md here
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import median
 
 from moe.comparison import Row, collect, differing, revisions, rows, uncounted
 from moe.comparison.columns import difference, percent
@@ -16,7 +17,12 @@ from moe.report.marked import markdown, put
 from moe.results import read as results_of
 
 HERE = Path(__file__).parent
-SIZES = ("s", "m", "l")
+SIZES = {
+    "s": "`s`",
+    "m": "`m`",
+    "l": "`l`",
+    "l_plain": "`l`, shifted by 2 pixels and not 4, nothing cut out",
+}
 # What each arm of the ablation has in place of what `narrow` has, and the part of the config that says so.
 ABLATION = {
     "no_whitening": ("a first convolution that learns, in place of frozen whitening", "base.net.whitening"),
@@ -36,6 +42,7 @@ ABLATION = {
     "lookahead": ("Lookahead in place of the average", "base.recipe.averaging base.recipe.lookahead"),
     "sgd": ("kernels by SGD, too, in place of Muon", "base.recipe.muon"),
 }
+NEAR = "base.recipe.augment.shift base.recipe.augment.cutout"  # in which `l_plain` differs from `l`
 VIEWS = "_views"
 # A base alone has none of these, though their networks would be like its own.
 NOT_TRAINED = ("expert.", "router.", "gate.")
@@ -57,14 +64,17 @@ def read(results: Path) -> dict[str, Row]:
 
 
 def check(arms: Arms) -> None:
-    """Exit where an arm of the ablation differs from `narrow` in more than what it is about."""
-    for arm, (_, keys) in ABLATION.items():
+    """Exit where an arm differs from the one that it is held beside in more than what it is about, or not in that."""
+    beside = {arm: ("narrow", keys) for arm, (_, keys) in ABLATION.items()} | {"l_plain": ("l", NEAR)}
+    for arm, (whole, keys) in beside.items():
         for views in ("", VIEWS):
-            pair = [arms[name] for name in (f"{arm}{views}", f"narrow{views}") if name in arms]
+            pair = [arms[name] for name in (f"{arm}{views}", f"{whole}{views}") if name in arms]
+            found = differing([row.first for row in pair])
             own = (*keys.split(), *NOT_TRAINED)
-            other = [key for key in differing([row.first for row in pair]) if not key.startswith(own)]
-            if other:
-                sys.exit(f"{arm}{views} differs from narrow{views} in {', '.join(other)}")
+            other = [key for key in found if not key.startswith(own)]
+            lacking = [key for key in keys.split() if len(pair) == 2 and not any(one.startswith(key) for one in found)]
+            if other or lacking:
+                sys.exit(f"{arm}{views} differs from {whole}{views} in {', '.join(other or ['nothing that it says'])}")
 
 
 def spread(row: Row | None) -> str:
@@ -96,45 +106,61 @@ def origin(found: Iterable[Row]) -> str:
 
 def sizes(arms: Arms) -> str:
     """What each size comes to, how much it computes in training, and how long that takes."""
+    check(arms)
     cells = []
-    for size in SIZES:
+    for size, name in SIZES.items():
         row, views = arms.get(size), arms.get(f"{size}{VIEWS}")
         epochs = "-" if row is None else str(row.first.config["base.recipe.epochs"])
-        cells.append([f"`{size}`", f"{0 if row is None else row.n}", epochs, spread(row), spread(views), *trained(row)])
+        cells.append([name, f"{0 if row is None else row.n}", epochs, spread(row), spread(views), *trained(row)])
     head = ["size", "seeds", "epochs", "test accuracy, %", "with test-time views, %", "PFLOP of training"]
     head += ["minutes of it", "TFLOP/s"]
-    said = "Mean over seeds with half of its 95% interval by Student's t."
+    said = (
+        "Mean over seeds with half of its 95% interval by Student's t; of minutes, of which TFLOP/s is, the median, of "
+        "several with the least and the greatest."
+    )
     found = [row for arm, row in arms.items() if arm.removesuffix(VIEWS) in SIZES]
     before = uncounted({size: arms[size] for size in SIZES if size in arms})
     return f"{markdown(head, cells)}\n\n{said}{origin(found)}" + (f" {before}" if before else "")
 
 
 def trained(row: Row | None) -> list[str]:
-    """An arm's training: PFLOP and minutes, means over its seeds, and TFLOP a second, which tells fast machines."""
+    """An arm's training: PFLOP, minutes, and TFLOP a second, which tells fast machines and such as did more at once."""
     if row is None:
         return ["-", "-", "-"]
-    flops, seconds = row.mean("training_flops"), row.mean("seconds")
+    flops = row.mean("training_flops")
     return [
         "-" if flops is None else f"{flops / 1e15:.2f}",
-        "-" if seconds is None else f"{seconds / 60:.0f}",
-        "-" if flops is None or not seconds else f"{flops / 1e12 / seconds:.2f}",
+        minutes(row, "{:.0f}"),
+        "-" if flops is None else f"{flops / 1e12 / median(run.seconds for run in row.runs):.2f}",
     ]
+
+
+def minutes(row: Row | None, form: str) -> str:
+    """An arm's minutes of training: of one run its own, of several the median with the least and the greatest."""
+    if row is None:
+        return "-"
+    spent = [run.seconds / 60 for run in row.runs]
+    said = form.format(median(spent))
+    return said if len(spent) == 1 else f"{said} ({form.format(min(spent))} to {form.format(max(spent))})"
 
 
 def ablation(arms: Arms) -> str:
     """What the narrow network loses or gains without each method, or with another in its place."""
     check(arms)
     narrow, views = arms.get("narrow"), arms.get(f"narrow{VIEWS}")
-    cells = [["nothing else", f"{0 if narrow is None else narrow.n}", spread(narrow), "", gap(narrow, views)]]
+    own = [spread(narrow), "", gap(narrow, views), minutes(narrow, "{:.1f}")]
+    cells = [["nothing else", f"{0 if narrow is None else narrow.n}", *own]]
     for arm, (what, _) in ABLATION.items():
         row = arms.get(arm)
         both = gap(arms.get(f"{arm}{VIEWS}"), views)
-        cells.append([what, f"{0 if row is None else row.n}", spread(row), gap(row, narrow), both])
-    head = ["what is other", "seeds", "test accuracy, %", "less `narrow`, points", "both with test-time views"]
+        own = [spread(row), gap(row, narrow), both, minutes(row, "{:.1f}")]
+        cells.append([what, f"{0 if row is None else row.n}", *own])
+    less = ["less `narrow`, points", "both with test-time views"]
+    head = ["what is other", "seeds", "test accuracy, %", *less, "minutes of training"]
     said = (
         "Mean over seeds with half of its 95% interval by Student's t; differences are of the same seed, with theirs, "
         "in bold where it leaves out zero, before any correction for their number. In the first row the last column is "
-        "what going without test-time views costs."
+        "what going without test-time views costs. Of minutes the median, the least and the greatest."
     )
     found = [row for arm, row in arms.items() if arm.removesuffix(VIEWS) not in SIZES]
     return f"{markdown(head, cells)}\n\n{said}{origin(found)}"
