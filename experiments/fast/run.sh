@@ -14,6 +14,7 @@ for seed in ${SEEDS:-0 1 2}; do
         net="base.net.size=s base.net.widths=[16,64,64] base.recipe.epochs=8 trainer.precision=bf16-mixed"
         case $arm in
             s | m | l) net=base.net.size=$arm what= ;;
+            s_now) net=base.net.size=s what= ;;    # what is in results/s is by earlier code
             l_plain) net=base.net.size=l what="base.recipe.augment.shift=2 base.recipe.augment.cutout=0" ;;
             narrow) what= ;;
             no_whitening) what=base.net.whitening=false ;;

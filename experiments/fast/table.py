@@ -19,6 +19,7 @@ from moe.results import read as results_of
 HERE = Path(__file__).parent
 SIZES = {
     "s": "`s`",
+    "s_now": "`s`, by code in which Muon multiplies in bf16",
     "m": "`m`",
     "l": "`l`",
     "l_plain": "`l`, shifted by 2 pixels and not 4, nothing cut out",
