@@ -10,6 +10,8 @@ from moe.comparison.estimate import estimate
 from moe.verdict import Latency
 from tests.verdict_said import README, STUDY, TABLE, TOP, between, clocked, compared, points, shown
 
+KERNELS = STUDY.parent / "kernels" / "results"
+
 
 @pytest.mark.parametrize("name", TABLE["TABLES"])
 def test_the_table_is_that_of_the_results_files(name: str) -> None:
@@ -175,3 +177,17 @@ def test_what_the_ten_sentences_say() -> None:
     assert [signs[name] for name in ("longer", "member", "flat", "routed specialists", "cascaded")] == [0] * 5
     assert 1.9 < hard["base"].difference.mean / (found["ensemble"].test.mean - found["base"].test.mean) < 2.3
     assert 100 * perfect < regret["router"] / 2  # more than half would be wrong, too
+
+
+def test_what_the_readme_says_of_the_same_base_by_todays_code() -> None:
+    def base(folder: Path, seed: int) -> str:
+        (run,) = TABLE["read"](folder / str(seed))
+        assert run.config["base.net.widths"] == [16, 64, 64] and run.config["base.recipe.epochs"] == 8
+        return f"{100 * run.test:.2f}"
+
+    before, now = ([base(place, seed) for seed in (0, 1)] for place in (STUDY / "results/base", KERNELS / "one-16"))
+    said = " ".join(README.read_text().split())
+    assert (
+        f"of seeds 0 and 1 this base has {before[0]} and {before[1]} %, and today's, in "
+        f"[kernels](../kernels/README.md), {now[0]} and {now[1]}."
+    ) in said
