@@ -1,6 +1,6 @@
 #!/bin/sh
-# One network of each width beside one as dear whose convolutions mix 8 kernels for each image, with the same seeds.
-# Given again it runs what is missing.
+# One network of each width beside one as dear whose convolutions mix 8 kernels for each image, with the same seeds, and
+# at two of the widths that one with nothing that gates them. Given again it runs what is missing.
 #   experiments/kernels/run.sh [WIDTH...]  8 11 16 24 32, or 64: channels of the first group; others have four times it
 #   SEEDS="0 1 2 3 4" OVERRIDES="data.root=DIR" RESULTS=DIR experiments/kernels/run.sh 16
 set -eu
@@ -18,10 +18,15 @@ for seed in ${SEEDS:-0 1 2 3 4}; do
             64) kernels=[60,240,240] ;;
             *) echo "no widths are known that cost what $width does" >&2 && exit 2 ;;
         esac
-        for arm in one kernels; do
+        case $width in
+            16 | 24) arms="one kernels static" ;;
+            *) arms="one kernels" ;;
+        esac
+        for arm in $arms; do
             case $arm in
                 one) net="base.net.widths=[$width,$((4 * width)),$((4 * width))]" ;;
                 kernels) net="net@base.net=cond_vgg base.net.kernels=8 base.net.widths=$kernels" ;;
+                static) net="net@base.net=cond_vgg base.net.kernels=8 base.net.widths=$kernels base.net.gating=static" ;;
             esac
             run=${RESULTS:-experiments/kernels/results}/$arm-$width/$seed
             [ -f "$run/results.json" ] && continue

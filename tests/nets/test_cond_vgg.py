@@ -120,6 +120,40 @@ def test_each_kernel_starts_by_passing_its_input_on() -> None:
     assert not torch.equal(mixed.weight[4:8], mixed.weight[12:16])
 
 
+def test_without_gating_all_images_have_the_same_mean_of_the_kernels() -> None:
+    torch.manual_seed(0)
+    static, images = CondConv2d([nn.Conv2d(4, 7, 3, bias=False) for _ in range(2)], static=True), features()
+    with torch.no_grad():
+        static.gate.weight.copy_(torch.tensor([[2.0], [0.0]]))
+    # 1 / (1 + exp(-2)) = 0.8808
+    assert static.weights(images).tolist() == [pytest.approx([0.8808, 0.1192], abs=1e-4)]
+    first, second = static.weight.chunk(2)
+    expected = nn.functional.conv2d(images, 0.880797 * first + 0.119203 * second, padding=1)
+    torch.testing.assert_close(static(images), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_without_gating_it_costs_what_fast_vgg_does_and_mixing_each_kernel_once() -> None:
+    torch.manual_seed(0)
+    static = CondVGG((3, 32, 32), 10, widths=[4, 8, 8], kernels=3, gating="static")
+    plain, image = networks()[1], torch.rand(1, 3, 32, 32)
+    # Gates 4 * 2*1*3 = 24, mixing as above, for all images at once.
+    assert flops(static.eval(), image) - flops(plain.eval(), image) == 24 + 12_096
+    many = torch.rand(5, 3, 32, 32)
+    assert flops(static, many) - flops(plain, many) == 24 + 12_096
+    assert [stacked for _, stacked in kernels(static)] == [1, 1, 3, 3, 3, 3]
+    with torch.no_grad():
+        for weight, stacked in kernels(static):
+            weight += 0.1 * torch.randn_like(weight) * (stacked > 1)
+    static.train()(many).square().sum().backward()
+    idle = [name for name, p in static.named_parameters() if p.requires_grad and not p.grad.abs().sum() > 0]
+    assert idle == []
+
+
+def test_another_gating_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^gating must be dynamic or static, not constant$"):
+        CondVGG((3, 32, 32), 10, widths=[4, 8, 8], gating="constant")
+
+
 def test_one_kernel_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^kernels must be 2 or more, not 1; fast_vgg has one$"):
         networks(1)
