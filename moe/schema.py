@@ -58,6 +58,7 @@ class Muon:
 
     lr: float = MISSING
     momentum: float = MISSING
+    bf16: bool = False
 
 
 @dataclass

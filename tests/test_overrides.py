@@ -63,8 +63,8 @@ def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expecte
         ),
         (
             "base.recipe.muon=false",
-            "base.recipe.muon holds keys of its own, not False; set base.recipe.muon={lr:VALUE,momentum:VALUE}, or "
-            "null for none",
+            "base.recipe.muon holds keys of its own, not False; set base.recipe.muon={lr:VALUE,momentum:VALUE,bf16:"
+            "VALUE}, or null for none",
         ),
         (
             "router=network",

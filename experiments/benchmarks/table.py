@@ -197,7 +197,7 @@ def steps(found: dict[str, Any]) -> Iterator[str]:
     yield (
         "As commonly written: the network in PyTorch's own order of memory and not channels-last; images put together "
         "one by one by a DataLoader; torchvision's transforms, image by image; of each gradient the question whether "
-        "it is finite, whose answer is waited for; Muon's products in fp32; a loop over the weights."
+        "it is finite, whose answer is waited for; Muon's products in bf16; a loop over the weights."
     )
 
 

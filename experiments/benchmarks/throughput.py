@@ -108,7 +108,7 @@ def bare(
     recipe = asdict(base.recipe)
     if fused:
         recipe["optimizer"] = {**recipe["optimizer"], "fused": True}
-    optimizer = optimizer_of(module, recipe, bf16=precision == "bf16-mixed")
+    optimizer = optimizer_of(module, recipe)
     batch = Pixels((0.0,), (1.0,))(images.images[: base.recipe.batch_size].to(DEVICE))
     labels = images.labels[: base.recipe.batch_size].to(DEVICE)
 

@@ -42,8 +42,7 @@ class RecipeModule(LightningModule):
         super().backward(loss if self.share == 1 else loss * self.share, *args, **kwargs)
 
     def configure_optimizers(self) -> Any:
-        bf16 = self.recipe.get("muon") is not None and self.trainer.precision == "bf16-mixed"
-        optimizer = optimizer_of(self, self.recipe, bf16)
+        optimizer = optimizer_of(self, self.recipe)
         if self.recipe["schedule"] == "constant" and not self.recipe["warmup"]:
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
@@ -54,16 +53,13 @@ class RecipeModule(LightningModule):
         return learning_rate_factor(self.recipe["schedule"], self.recipe["warmup"], step, steps)
 
 
-def optimizer_of(module: nn.Module, recipe: Mapping[str, Any], bf16: bool) -> torch.optim.Optimizer:
-    """The optimiser of all that a module learns; with `muon` that of its kernels, beside `optimizer` for the rest.
-
-    `bf16` is whether the module learns in it, which Muon then does, too.
-    """
+def optimizer_of(module: nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """The optimiser of all that a module learns; with `muon` that of its kernels, beside `optimizer` for the rest."""
     if recipe.get("muon") is None:
         return build_optimizer(recipe["optimizer"], parameter_groups(module, recipe))
     own = kernels(module)
     other = build_optimizer(recipe["optimizer"], parameter_groups(module, recipe, {id(kernel) for kernel, _ in own}))
-    return MuonBeside(Muon(own, recipe["muon"]["lr"], recipe["muon"]["momentum"], bf16), other)
+    return MuonBeside(Muon(own, **recipe["muon"]), other)
 
 
 def kernels(module: nn.Module) -> list[tuple[nn.Parameter, int]]:

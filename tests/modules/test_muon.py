@@ -55,7 +55,7 @@ def test_the_iteration_changes_singular_values_alone_and_those_by_its_polynomial
 
 def test_kernels_learn_by_muon_as_matrices_and_all_else_by_the_recipes_optimiser() -> None:
     net = network()
-    optimizer = optimizer_of(net, {**RECIPE, "decay": None}, bf16=False)
+    optimizer = optimizer_of(net, {**RECIPE, "decay": None})
     assert isinstance(optimizer, MuonBeside)
     matrix = nn.Parameter(net[1].weight.detach().flatten(1).clone())
     others = copy.deepcopy([net[1].bias, *net[2].parameters(), *net[4].parameters()])
@@ -83,7 +83,7 @@ def test_a_kernels_first_update_is_nearly_orthogonal_whatever_its_gradients_size
         before = net[1].weight.detach().clone()
         give_gradients(net, 0)
         net[1].weight.grad.mul_(size)
-        optimizer_of(net, RECIPE, bf16=False).step()
+        optimizer_of(net, RECIPE).step()
         values = torch.linalg.svdvals((before * 2 / before.norm() - net[1].weight.detach()).flatten(1) / 0.2)
         assert values.min() > 0.6 and values.max() < 1.25
 
@@ -94,7 +94,7 @@ def test_a_kernel_has_the_norm_of_an_update_before_each_step_and_so_no_decay() -
     net[1].weight.grad = torch.zeros_like(net[1].weight)
     # Of no gradient Muon's update is zero: what is left is the kernel at the norm of 4 orthonormal rows, 2.
     recipe = {**RECIPE, "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1}, "decay": 0.05}
-    optimizer_of(net, recipe, bf16=False).step()
+    optimizer_of(net, recipe).step()
     torch.testing.assert_close(net[1].weight, before * 2 / before.norm())
 
 
@@ -121,7 +121,7 @@ def test_each_of_stacked_kernels_learns_as_it_would_alone() -> None:
 
 def test_a_schedule_moves_both_rates() -> None:
     net = network()
-    optimizer = optimizer_of(net, RECIPE, bf16=False)
+    optimizer = optimizer_of(net, RECIPE)
     torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.0)
     kernel, *others = [parameter.detach().clone() for parameter in net[1:].parameters()]
     give_gradients(net, 0)
@@ -133,15 +133,15 @@ def test_a_schedule_moves_both_rates() -> None:
 
 def test_it_goes_on_from_its_own_state() -> None:
     through, cut = network(), network()
-    optimizer = optimizer_of(through, RECIPE, bf16=False)
+    optimizer = optimizer_of(through, RECIPE)
     for step in range(4):
         give_gradients(through, step)
         optimizer.step()
-    first = optimizer_of(cut, RECIPE, bf16=False)
+    first = optimizer_of(cut, RECIPE)
     for step in range(2):
         give_gradients(cut, step)
         first.step()
-    second = optimizer_of(cut, RECIPE, bf16=False)
+    second = optimizer_of(cut, RECIPE)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     for step in range(2, 4):
         give_gradients(cut, step)
@@ -195,9 +195,10 @@ def test_the_kernels_are_those_of_all_convolutions_but_the_first() -> None:
     assert not any(kernel is other.whitening.weight for kernel, _ in kernels(other))
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("bf16-mixed", torch.bfloat16), ("32-true", torch.float32)])
-def test_it_multiplies_in_what_the_network_learns_in(precision: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize(("said", "dtype"), [({"bf16": True}, torch.bfloat16), ({}, torch.float32)])
+def test_it_multiplies_in_fp32_unless_told_otherwise(said: dict[str, bool], dtype: torch.dtype) -> None:
     module: Any = Convolution()
-    module.trainer = SimpleNamespace(precision=precision)
+    module.recipe = {**RECIPE, "muon": {**RECIPE["muon"], **said}}
+    module.trainer = SimpleNamespace(precision="bf16-mixed")
     optimizer = module.configure_optimizers()
     assert isinstance(optimizer, MuonBeside) and optimizer.muon.dtype == dtype

@@ -137,7 +137,7 @@ def test_guard_optimiser_average_and_lookahead_wait_for_nothing(overrides: tuple
     recipe = asdict(moe.compose(*overrides).base.recipe)
     module = Expert(NETS[0], [3, 32, 32], K, recipe).to(META).train()
     module.train_means.begin(META)
-    optimizer = optimizer_of(module, recipe, bf16=True)
+    optimizer = optimizer_of(module, recipe)
     guard, average = FiniteGuard("base", 100, clip), AveragedWeights(0.9)
     ahead = Lookahead(1, 0.5)
     average._average_model = SimpleNamespace(module=copy.deepcopy(module))  # type: ignore[assignment]
