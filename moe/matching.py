@@ -21,7 +21,7 @@ from moe.nets.views import Views
 from moe.schema import CONDITIONAL, FAST, Config, Plain
 from moe.stages import Stage, num_outputs, plan
 from moe.taxonomy import Tree
-from moe.training_cost import epoch_flops
+from moe.training_cost import epoch_flops, frozen_flops
 
 log = logging.getLogger(__name__)
 MOST = 64  # so many times as wide at most
@@ -31,9 +31,10 @@ def matched(job: Job) -> Config:
     """The job's config with a base as dear as `base.match` asks, itself where that is `none`.
 
     What the mixture costs is reckoned before anything is trained: an image from its networks' shapes, as the mean over
-    the classes of what is on their way, with no cascade; its training as if each network but the gates, which cost
-    little, learnt for all its epochs. Raises ConfigError where one of them cannot learn as it is, and where the base's
-    channels are not known or it has no kernels to mix.
+    those to learn from of what is on their class's way, with no cascade; its training as if each network but the gates,
+    which cost little, learnt for all its epochs, and then spoke once of what gates learn from, as it does where that is
+    stored. Raises ConfigError where one of them cannot learn as it is, and where the base's channels are not known or
+    it has no kernels to mix.
     """
     config, tree, shape = job.config, job.tree, job.dataset.train.shape
     base = config.base
@@ -44,7 +45,7 @@ def matched(job: Job) -> Config:
             trial.network(stage)
     if base.match == "epochs":
         return _as_long(job, config)
-    wanted = _of_mixture(config, tree, shape)
+    wanted = _of_an_image(job, _of_mixture(config, tree, shape))
     own = _of_base(config, base.net, shape, tree)
     if base.match in ("members", "members_epochs"):
         count = max(2, round(wanted / own))
@@ -73,6 +74,8 @@ def _as_long(job: Job, config: Config) -> Config:
     base, shape = config.base, job.dataset.train.shape
     networks = [stage for stage in _of_whole(job.config, job.tree, shape) if stage.kind != "gates"]
     wanted = sum(epoch_flops(job, stage).of(stage.inputs["recipe"]["epochs"]) for stage in networks)
+    found, spoken_of = _of_mixture(job.config, job.tree, shape), job.images(job.config.gate.fit_on).labels
+    wanted += frozen_flops(found, job.tree, spoken_of, job.config.mixture.routing, stored=True)
     own = epoch_flops(job, networks[0])
     epochs = own.epochs(wanted / base.members)
     share = base.members * own.of(epochs) / wanted
@@ -106,8 +109,16 @@ def _seen(net: Mapping[str, Any], shape: tuple[int, int, int], outputs: int, vie
     return Views(build_network(net, shape, outputs), views).eval()
 
 
-def _of_mixture(config: Config, tree: Tree, shape: tuple[int, int, int]) -> float:
-    """What an image costs the mixture that this config trains with `target=gates`."""
+def _of_an_image(job: Job, found: cost.Flops) -> float:
+    """What an image costs the mixture, whose networks cost `found`: the mean over those to learn from."""
+    if job.config.mixture.routing != "hard":
+        return float(found.dense)
+    ways = torch.tensor(found.ways(job.tree), dtype=torch.double)
+    return ways[torch.tensor(job.tree.leaf_of_label)[job.images("train").labels]].mean().item()
+
+
+def _of_mixture(config: Config, tree: Tree, shape: tuple[int, int, int]) -> cost.Flops:
+    """What each network of the mixture that this config trains with `target=gates` costs an image."""
     config = replace(config, gate=replace(config.gate, fit_on="gate"))  # which networks for folds change nothing of
     stages = {stage.name: stage for stage in _of_whole(config, tree, shape)}
 
@@ -124,11 +135,7 @@ def _of_mixture(config: Config, tree: Tree, shape: tuple[int, int, int]) -> floa
         routers = [network(stage) for stage in stages.values() if stage.kind == "router"]
         gates = list(assembly.gates(config, tree, shape, None))
         mixture = Mixture(tree, experts, routers, gates, config.mixture.routing)
-        found = cost.mixture_flops(mixture, shape, tree)
-    if config.mixture.routing != "hard":
-        return float(found.dense)
-    ways = found.ways(tree)
-    return sum(ways[leaf] for leaf in tree.leaf_of_label) / len(tree.classes)
+        return cost.mixture_flops(mixture, shape, tree)
 
 
 def _of_whole(config: Config, tree: Tree, shape: tuple[int, int, int]) -> list[Stage]:

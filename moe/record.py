@@ -29,7 +29,8 @@ from moe.training_cost import training_flops
 log = logging.getLogger(__name__)
 
 # Of the gates of many jobs trained together the seconds are a job's share, and `together` is how many they were.
-SPENT = ("seconds", "machine", "together")
+# The commit is that by which the network was trained.
+SPENT = ("seconds", "machine", "together", "git")
 
 
 def record(

@@ -22,7 +22,7 @@ from moe.modules.ensemble import GatedEnsemble
 from moe.modules.together import GatesTogether, fit_together, obstacle
 from moe.nets.mixture import Mixture
 from moe.nets.stacked import StackedMixture, stackable
-from moe.provenance import code_digest
+from moe.provenance import code_digest, git_revision
 from moe.schema import Config, Plain
 from moe.sizes import resolved
 from moe.stages import Stage, digest
@@ -133,6 +133,7 @@ def _train_company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None
                 "epoch": fitted.epoch,
                 "curves": fitted.curves,
                 "machine": training.machine(job.device),
+                "git": git_revision(),
             }
             job.store.publish(replace(own, inputs=inputs).key, record, {**fitted.weights, **kept})
         checkpoints.drop()

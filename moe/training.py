@@ -22,7 +22,7 @@ from moe.modules.checkpoint import Checkpoints
 from moe.modules.fit import Fitted, fit
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
-from moe.provenance import in_words
+from moe.provenance import git_revision, in_words
 from moe.stages import Stage, section
 from moe.store import Entry
 
@@ -96,6 +96,7 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry,
             "epoch": fitted.epoch,
             "curves": fitted.curves,
             "machine": fitted.machine or machine(job.device),
+            "git": git_revision(),
         }
         if fitted.curves:
             log.info("%s: kept epoch %d of %d after %.0f s", stage.name, fitted.epoch + 1, len(fitted.curves), seconds)

@@ -7,7 +7,9 @@ from torch import nn
 
 from moe import assembly, ddp
 from moe.data.batches import least
+from moe.data.splits import folds
 from moe.errors import ConfigError
+from moe.frozen import FOLDS
 from moe.job import Job, count_images
 from moe.modules.fit import synchronised
 from moe.modules.recipe import build_optimizer, has_norms, kernels
@@ -37,6 +39,8 @@ def check(job: Job, stages: Sequence[Stage]) -> int:
             if world == 1 or not synchronised(job.config.trainer):
                 _check_least(job, stage, net, world)
         _check_step(stage)
+    if any("fold" in stage.inputs for stage in stages):
+        _check_folds(job)
     return world
 
 
@@ -82,6 +86,14 @@ def _check_pixels(config: Config, section: str, inputs: Plain) -> None:
         if (pixels := inputs["recipe"]["augment"][name]) >= min(sides):  # may be what the size has, and nobody said
             said = f"{section}.recipe.augment.{name}={pixels}"
             raise ConfigError(f"{said} must be below the images' {min(sides)} pixels; set it to less")
+
+
+def _check_folds(job: Job) -> None:
+    """A fold without images would have all networks learn again, to be asked of nothing."""
+    gate, images = job.config.gate, job.images(FOLDS)
+    have = len(set(folds(images, gate.folds, job.config.data.splits.seed).tolist()))
+    if have < gate.folds:
+        raise ConfigError(f"gate.folds={gate.folds} leaves folds without an image; {have} have some: set that or fewer")
 
 
 def _check_any(job: Job, stage: Stage) -> None:

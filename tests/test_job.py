@@ -103,6 +103,17 @@ def test_a_network_that_a_fold_leaves_without_an_image_is_refused() -> None:
         check(folds, planned(folds))
 
 
+def test_folds_that_hold_no_image_are_refused() -> None:
+    # Three images of each class are left beside val, one in each of the first three folds.
+    folds = job("data.splits.gate=0", "gate.fit_on=folds", "gate.folds=5", "base.views=none", counts=[4] * 10)
+    with pytest.raises(
+        ConfigError, match=r"^gate\.folds=5 leaves folds without an image; 3 have some: set that or fewer$"
+    ):
+        check(folds, planned(folds))
+    fine = job("data.splits.gate=0", "gate.fit_on=folds", "gate.folds=3", "base.views=none", counts=[4] * 10)
+    assert check(fine, planned(fine)) == 1
+
+
 def test_an_optimiser_that_can_take_no_step_is_refused_before_anything_is_trained() -> None:
     gates = job("+gate.recipe.optimizer.differentiable=true")
     said = r"^gate\.recipe\.optimizer: torch\.optim\.Adam so given can take no step: a leaf Variable "

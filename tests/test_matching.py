@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from moe.config import compose
 from moe.data import sources, splits
@@ -62,6 +63,15 @@ def test_what_an_image_costs_is_the_mean_over_classes_and_not_over_branches() ->
     assert base("base.match=members", "gate=uniform", tree).base.members == 3
 
 
+def test_a_class_counts_by_its_images() -> None:
+    # As above, but nine of ten images are of a class without a network: 0.9 * 366,336 + 0.1 * 549,504 = 384,653 is 2.10
+    # bases.
+    whole = job("base.match=members", "gate=uniform", "taxonomy.branches={a:[0],b:[1],c:[2],d:[3,4,5,6,7,8,9]}")
+    labels, train = whole.images("train").labels, whole.indices.train
+    few = torch.cat([train[labels == 0][:90], train[labels == 5][:10]])
+    assert matched(replace(whole, indices=replace(whole.indices, train=few))).base.members == 2
+
+
 def test_a_specialist_on_the_bases_trunk_costs_its_branch_alone() -> None:
     # Its last block and head for 5 classes: 2*9*16*32*16 + 2*128*64 + 2*64*5 = 164,480; with the base as router no
     # network beside: 183,552 + 164,480 + 86,016 = 434,048, 2.36 bases. For 25 and 50 channels 415,680, for 26 and 51
@@ -74,23 +84,27 @@ def test_a_specialist_on_the_bases_trunk_costs_its_branch_alone() -> None:
 def test_as_long_as_all_the_mixtures_networks_learn() -> None:
     # A pass forward and back is three times the one forward, less the way back to the images, 18,432: with 10 outputs
     # 532,224, with 5 530,304, with 2 529,152. Specialists see half of the images each, or near it, the router all:
-    # 4 + 3 * 530,304 / 532,224 + 3 * 529,152 / 532,224 = 9.97 epochs.
+    # 4 + 3 * 530,304 / 532,224 + 3 * 529,152 / 532,224 = 9.97 epochs. Then all of them, 183,552 + 2 * 182,912 +
+    # 182,528 = 731,904, speak once of the 200 images for gates, where an epoch has 1,038: 0.26 more.
     epochs = ("base.recipe.epochs=4", "expert.recipe.epochs=3", "router.recipe.epochs=3")
     found = base("base.match=epochs", *epochs)
     assert found.base.recipe.epochs == 10
     assert found.base.members == 1 and found.base.net == compose("experiment=demo").base.net
+    # Of the images to learn from themselves they speak for 731,904 / 532,224 = 1.38 epochs.
+    assert base("base.match=epochs", "gate.fit_on=train", *epochs).base.recipe.epochs == 11
     # On the base's trunk a specialist's pass is 182,912 forward, 164,480 back to its branch's weights and
-    # 16,384 + 640 within it: 4 + 8 * 364,416 / 532,224 = 9.48.
+    # 16,384 + 640 within it: 4 + 8 * 364,416 / 532,224 = 9.48; to speak, each by itself, is 183,552 + 2 * 182,912, or
+    # 0.20 epochs of 200 images.
     shared = ("expert.init=base", "expert.trunk=shared", "router.source=base", "expert.recipe.epochs=8")
-    assert base("base.match=epochs", "base.recipe.epochs=4", *shared).base.recipe.epochs == 9
+    assert base("base.match=epochs", "base.recipe.epochs=4", *shared).base.recipe.epochs == 10
 
 
 def test_as_many_members_that_learn_as_long_together() -> None:
-    # Three members, as above, and the mixture's training is 9.97 epochs of one: 3.32 of three.
+    # Three members, as above, and the mixture's training is 10.24 epochs of one: 3.41 of three.
     epochs = ("base.recipe.epochs=4", "expert.recipe.epochs=3", "router.recipe.epochs=3")
     found = base("base.match=members_epochs", *epochs)
     assert (found.base.members, found.base.recipe.epochs) == (3, 3)
-    # Specialists that start as a second base: that one's 4 epochs count, too. 13.97 / 3 = 4.66.
+    # Specialists that start as a second base: that one's 4 epochs count, too. 14.24 / 3 = 4.75.
     found = base("base.match=members_epochs", "expert.init=member", *epochs)
     assert (found.base.members, found.base.recipe.epochs) == (3, 5)
 

@@ -147,16 +147,25 @@ def sameness(run: Run) -> str:
 
 
 def revisions(rows: Sequence[Row]) -> str | None:
-    """A sentence about the revisions of the code that the runs are by; None where it is one without changes, or none.
+    """What must be said of the revisions of the code that the runs are by; None where it is one without changes.
 
-    One with changes that were not committed is always told: nobody has that code.
+    One with changes that were not committed is always told: nobody has that code. So is one that trained what another
+    found in the store.
     """
-    by = Counter(run.revision for row in rows for run in row.runs)
+    runs = [run for row in rows for run in row.runs]
+    by, said = Counter(run.revision for run in runs), []
     if len(by) > 1:
-        said = [f"{short_revision(one)} ({count})" for one, count in by.most_common()]
-        return f"The runs are by different revisions of the code: {', '.join(said)}."
-    changed = [one for one in by if one is not None and "-" in one]
-    return f"The runs are by revision {short_revision(changed[0])}." if changed else None
+        said.append(f"The runs are by different revisions of the code: {_counted(by)}.")
+    elif changed := [one for one in by if one is not None and "-" in one]:
+        said.append(f"The runs are by revision {short_revision(changed[0])}.")
+    if earlier := Counter(one for run in runs for one in run.trained_by if one != run.revision):
+        said.append(f"Networks of theirs were trained by other revisions: {_counted(earlier)}.")
+    return " ".join(said) or None
+
+
+def _counted(by: "Counter[str | None] | Counter[str]") -> str:
+    """Revisions with how many runs each has, the one of most first."""
+    return ", ".join(f"{short_revision(one)} ({count})" for one, count in by.most_common())
 
 
 def uncounted(named: Mapping[str, Row]) -> str | None:

@@ -51,6 +51,7 @@ class Run:
     base: str | None = None  # of its base, or the first of several
     matched: Mapping[str, Any] = field(default_factory=dict)  # what `base.match` made of the base
     revision: str | None = None  # the commit of the code, with -dirty where it had changes
+    trained_by: frozenset[str] = frozenset()  # the commits that trained its networks, as far as they are known
 
     @property
     def leaves_out_optimizer(self) -> bool:
@@ -180,6 +181,7 @@ def _run(path: Path, results: Plain) -> Run:
             base=values.text(results["stages"]["base"]["key"]) if "base" in (results.get("stages") or {}) else None,
             matched=dict(results.get("matched") or {}),
             revision=None if results.get("git") is None else str(results["git"]),
+            trained_by=frozenset(str(one["git"]) for one in results["seconds"].values() if one.get("git") is not None),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise StoreError(f"{path / RESULTS} is damaged: it is not the {RESULTS} of a run") from None

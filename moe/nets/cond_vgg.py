@@ -92,6 +92,8 @@ class CondVGG(FastVGG):
         super().__init__(in_shape, num_classes, size, widths, convs, whitening, dirac, scale)
         if kernels < 2:
             raise ValueError(f"kernels must be 2 or more, not {kernels}; fast_vgg has one")
+        if len(self.groups) < 2:
+            raise ValueError("widths must be of two groups or more: the first mixes no kernels")
         if gating not in GATINGS:
             raise ValueError(f"gating must be {' or '.join(GATINGS)}, not {gating}")
         for group in list(self.groups)[1:]:

@@ -154,6 +154,11 @@ def test_another_gating_is_refused() -> None:
         CondVGG((3, 32, 32), 10, widths=[4, 8, 8], gating="constant")
 
 
+def test_one_group_which_mixes_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^widths must be of two groups or more: the first mixes no kernels$"):
+        CondVGG((3, 32, 32), 10, widths=[4])
+
+
 def test_one_kernel_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^kernels must be 2 or more, not 1; fast_vgg has one$"):
         networks(1)
