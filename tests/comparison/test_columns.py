@@ -94,3 +94,8 @@ def test_runs_by_different_revisions_of_the_code_are_told(make: Make) -> None:
     assert f"The runs are by revision {changes}." in list(notes(rows(alone), []))
     alike = [make(seed, revision=old) for seed in (0, 1)]
     assert not any("revision" in note for note in notes(rows(alike), []))
+    # What trained the networks may be another one than what asked them.
+    own = make(0, revision=old, trained_by=frozenset({old}))
+    later = make(1, revision=old, trained_by=frozenset({old, new}))
+    assert not any("revision" in note for note in notes(rows([own]), []))
+    assert f"Networks of theirs were trained by other revisions: {changes} (1)." in list(notes(rows([own, later]), []))

@@ -39,6 +39,7 @@ def test_results_name_everything_that_decides_them(trained: Path) -> None:
     assert 1e8 < found["peak_memory_bytes"] <= (peak_memory() or 0)
     assert (found["peak_gpu_memory_bytes"] is None) is found["machine"].startswith("CPU")
     assert all(not stage["reused"] for stage in found["seconds"].values())
+    assert all(stage["git"] == found["git"] for stage in found["seconds"].values())
 
 
 def test_second_run_trains_nothing_and_says_the_same(trained: Path, tmp_path: Path) -> None:
