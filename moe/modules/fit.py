@@ -20,7 +20,7 @@ from torch._dynamo.exc import TorchDynamoException
 from moe import inference
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
-from moe.modules.callbacks import AveragedWeights, Curves, EarlyParameters, FiniteGuard, KeepBest
+from moe.modules.callbacks import AveragedWeights, Curves, EarlyParameters, FiniteGuard, KeepBest, StepLoss
 from moe.modules.checkpoint import Checkpoints, SaveProgress, VerifiedCheckpointIO
 from moe.modules.freed import GivesBack
 from moe.modules.lookahead import Lookahead
@@ -107,6 +107,8 @@ def fit(
     best, curves = KeepBest(stage, keep=recipe.select != "last"), Curves(stage, say=not bar)
     guard = FiniteGuard(stage, trainer["log_every_n_steps"], recipe.clip)
     callbacks: list[Callback] = [guard, best, curves, GivesBack()]
+    if logger is not None:
+        callbacks.append(StepLoss(trainer["log_every_n_steps"]))
     if recipe.early_epochs is not None:
         callbacks.append(EarlyParameters(recipe.early_epochs))
     if recipe.lookahead is not None:

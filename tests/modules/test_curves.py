@@ -89,6 +89,15 @@ def test_the_learning_rates_of_an_epochs_first_step_are_in_the_curves_and_logged
     assert logged == [("0", "10.0", "1.0", "0.5"), ("1", "11.0", "0.5", "0.25")]
 
 
+def test_the_mean_loss_of_every_so_many_steps_is_logged(tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path, name="metrics", version="x")
+    fit("x", Scripted([1.0] * 4), Two(), recipe(epochs=4), {**TRAINER, "log_every_n_steps": 3}, logger, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "metrics" / "x" / "metrics.csv").open()))
+    # Of eight steps, two an epoch, the losses are 0, -1 and so on; the last two are not three.
+    logged = [(row["step"], row["epoch"], row["train/loss_step"]) for row in rows if row["train/loss_step"]]
+    assert logged == [("2", "1", "-1.0"), ("5", "2", "-4.0")]
+
+
 def test_an_epoch_is_said_in_the_log_where_there_is_no_bar(caplog: pytest.LogCaptureFixture) -> None:
     curves = Curves("natural", say=True)
     trainer = Trainer(

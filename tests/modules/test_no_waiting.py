@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 import moe
 from moe.data.augment import augment, normalise
-from moe.modules.callbacks import AveragedWeights, FiniteGuard
+from moe.modules.callbacks import AveragedWeights, FiniteGuard, StepLoss
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.expert import Expert
 from moe.modules.lookahead import Lookahead
@@ -133,25 +133,26 @@ def test_an_experts_step_waits_for_nothing(net: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("clip", [None, 1.0])
 @pytest.mark.parametrize("overrides", [(), ("base.recipe.muon=null",)], ids=["muon", "sgd"])
-def test_guard_optimiser_average_and_lookahead_wait_for_nothing(overrides: tuple[str, ...], clip: float | None) -> None:
+def test_what_a_step_has_beside_its_network_waits_for_nothing(overrides: tuple[str, ...], clip: float | None) -> None:
     recipe = asdict(moe.compose(*overrides).base.recipe)
     module = Expert(NETS[0], [3, 32, 32], K, recipe).to(META).train()
     module.train_means.begin(META)
     optimizer = optimizer_of(module, recipe)
     guard, average = FiniteGuard("base", 100, clip), AveragedWeights(0.9)
-    ahead = Lookahead(1, 0.5)
+    ahead, said = Lookahead(1, 0.5), StepLoss(100)
     average._average_model = SimpleNamespace(module=copy.deepcopy(module))  # type: ignore[assignment]
-    trainer: Any = SimpleNamespace(world_size=1, global_step=0, is_last_batch=False)
+    trainer: Any = SimpleNamespace(world_size=1, global_step=0, is_last_batch=False, logger=object())
     ahead.on_train_start(trainer, module)
 
     def step() -> None:
         trainer.global_step += 1
         loss = module.training_step(batch(), 0)
-        guard.on_before_backward(trainer, module, loss)
+        for looks in (guard, said):
+            looks.on_before_backward(trainer, module, loss)
         loss.backward()
         guard.on_before_optimizer_step(trainer, module, optimizer)
         optimizer.step()
-        for callback in (guard, average, ahead):
+        for callback in (guard, said, average, ahead):
             callback.on_train_batch_end(trainer, module, None, None, 0)
 
     # The first step takes the weights as they are, the second makes an average.
