@@ -13,6 +13,7 @@ from moe import verdict
 from moe.comparison import Row, Run, collect, revisions
 from moe.comparison.columns import Column, difference, percent
 from moe.errors import StoreError
+from moe.nets.fast_vgg import SIZES
 from moe.provenance import in_words
 from moe.report import verdict as page
 from moe.report.figure import style
@@ -37,6 +38,7 @@ FIRST = {
     "ensemble": "two bases averaged",
     "base": "the base alone",
 }
+VIEWS = {"none": "one view", "flip": "two views", "flip_shift": "six views"}
 NOT_RUN = "**This has not run yet**: there are no results files, and so there is no table."
 
 
@@ -109,8 +111,14 @@ def first(folder: Path) -> str:
         cells = [f"`{name}`", FIRST[name], percent(row.tested), f"{(row.mean('routed') or 0) / 1e6:.0f}"]
         cells += [str(took.get(name, ""))] if latency else []
         lines.append([*cells, f"{(row.mean('training_flops') or 0) / 1e12:.0f}"])
-    counts = sorted({found[name].n for name in shown})
-    said = f"CIFAR-10, mean of {' to '.join(map(str, counts))} seeds with 95% interval, on {'; '.join(machines(runs))}."
+    counts, base = sorted({found[name].n for name in shown}), found["base"].first.config
+    widths = base["base.net.widths"] or SIZES[base["base.net.size"]][0]
+    said = (
+        f"CIFAR-10, mean of {' to '.join(map(str, counts))} seeds with 95% interval, on {'; '.join(machines(runs))}. "
+        f"The base has {', '.join(map(str, widths[:-1]))} and {widths[-1]} channels and learns for "
+        f"{base['base.recipe.epochs']} epochs; networks are asked of {VIEWS[base['base.views']]} of each image; a "
+        "multiplication and an addition are two operations."
+    )
     if latency:
         said += (
             f" ms: of one seed, one image at a time, median, least and greatest of {latency.repeats} repeats on "
@@ -214,6 +222,7 @@ def main() -> None:
         for name, text in made.items():
             put(HERE / "README.md", marks(name), text)
         put(TOP / "README.md", marks("first"), first(RESULTS))
+        put(TOP / "README.md", marks("first, s"), first(HERE / "s"))
         put(TOP / "README.md", marks(), summary(RESULTS))
     except StoreError as error:  # results that do not go together
         sys.exit(str(error))
