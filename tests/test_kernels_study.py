@@ -14,7 +14,8 @@ from moe.verdict.significance import holm, paired_t
 
 STUDY = Path(__file__).parents[1] / "experiments" / "kernels"
 TABLE = runpy.run_path(str(STUDY / "table.py"))
-NETS = {"one": ("base.net.widths=[8,32,32]",), "kernels": ("net@base.net=cond_vgg", "base.net.widths=[8,29,29]")}
+MIXED = ("net@base.net=cond_vgg", "base.net.widths=[8,29,29]")
+NETS = {"one": ("base.net.widths=[8,32,32]",), "kernels": MIXED, "static": (*MIXED, "base.net.gating=static")}
 
 
 def result(folder: Path, arm: str, seed: int, accuracy: float, flops: float, *overrides: str) -> None:
@@ -26,12 +27,12 @@ def result(folder: Path, arm: str, seed: int, accuracy: float, flops: float, *ov
         "seed": seed,
         "precision": "bf16-mixed",
         "git": "abcdef0",
-        "val": {"accuracy": {"one": 0.5, "kernels": 0.52}[arm]},
+        "val": {"accuracy": {"one": 0.5, "static": 0.5, "kernels": 0.52}[arm]},
         "test": {"accuracy": accuracy},
         "baselines": None,
         "verdict": None,
         "cost": {
-            "parameters": {"one": 100, "kernels": 600}[arm],
+            "parameters": {"one": 100, "static": 600, "kernels": 600}[arm],
             "gate_parameters": 0,
             "flops_per_image": {"dense": flops, "routed": flops},
             "training_flops": {"total": 2e6 * flops},
@@ -56,6 +57,19 @@ def test_differences_are_paired_by_seed_and_costs_side_by_side(tmp_path: Path) -
         "+2.00 [-10.71, +14.71] | 0.3 | 0.3 | +2.00 | 0.90 | 0.90 | 6.00 | 10.5 (10.0 to 11.0) | 10.5 (10.0 to 11.0) |"
     )
     assert f"| [8,32,32] | [8,29,29] | 10.0 | 2 | 81.00 ±12.71 | 83.00 ±25.41 | {cells}" in TABLE["table"](pairs)
+
+
+def test_kernels_mixed_for_each_image_are_held_beside_the_same_mixed_alike(tmp_path: Path) -> None:
+    for seed, (one, same, kernels) in enumerate([(0.80, 0.81, 0.83), (0.82, 0.81, 0.85)]):
+        result(tmp_path, "one", seed, one, 10e6)
+        result(tmp_path, "static", seed, same, 10e6)
+        result(tmp_path, "kernels", seed, kernels, 10e6)
+    gated, beside = (TABLE["read"](tmp_path, ("static", other)) for other in ("kernels", "one"))
+    # 2 and 4 points: 3, give or take 12.706; t = 3 of one degree of freedom, p = 1 - 2 atan(3) / pi = 0.205. On val 2
+    # points in each seed. 81 and 81 beside 80 and 82: 1 and -1.
+    cells = "+3.00 [-9.71, +15.71] | 0.2 | 0.2 | +2.00 | +0.00 [-12.71, +12.71] | 10.5 (10.0 to 11.0) |"
+    assert f"| [8,29,29] | 2 | 81.00 | 84.00 ±12.71 | {cells}" in TABLE["static"](gated, beside)
+    assert TABLE["static"]({}, {}) == "Nothing has run yet."
 
 
 def test_what_the_readme_says_of_each_width() -> None:
@@ -113,7 +127,11 @@ def test_runs_of_other_configs_are_refused(tmp_path: Path) -> None:
         TABLE["read"](tmp_path)
 
 
-def test_the_readme_has_the_table_of_the_results_files() -> None:
-    begin, end = TABLE["MARKS"]
-    made = TABLE["table"](TABLE["read"](STUDY / "results"))
-    assert (STUDY / "README.md").read_text().partition(begin)[2].partition(end)[0].strip() == made
+def shown(marks: tuple[str, str]) -> str:
+    return (STUDY / "README.md").read_text().partition(marks[0])[2].partition(marks[1])[0].strip()
+
+
+def test_the_readme_has_the_tables_of_the_results_files() -> None:
+    assert shown(TABLE["MARKS"]) == TABLE["table"](TABLE["read"](STUDY / "results"))
+    gated, beside = (TABLE["read"](STUDY / "results", ("static", other)) for other in ("kernels", "one"))
+    assert shown(TABLE["STATIC"]) == TABLE["static"](gated, beside)

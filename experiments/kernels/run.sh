@@ -30,9 +30,11 @@ for seed in ${SEEDS:-0 1 2 3 4}; do
             esac
             run=${RESULTS:-experiments/kernels/results}/$arm-$width/$seed
             [ -f "$run/results.json" ] && continue
+            # Muon in bf16, as these networks had it; it is in fp32 unless told otherwise.
             # shellcheck disable=SC2086
             ${PYTHON:-python} -m moe.train experiment=base $net base.net.size=s base.views=flip base.recipe.epochs=8 \
-                trainer.precision=bf16-mixed seed="$seed" logger=none report=false hydra.run.dir="$run" ${OVERRIDES:-}
+                base.recipe.muon.bf16=true trainer.precision=bf16-mixed seed="$seed" logger=none report=false \
+                hydra.run.dir="$run" ${OVERRIDES:-}
         done
     done
 done

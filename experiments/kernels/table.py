@@ -1,7 +1,7 @@
-"""The table and the plot of this study, from the results files beside this script.
+"""The tables and the plot of this study, from the results files beside this script.
 
-python experiments/kernels/table.py            prints the table
-python experiments/kernels/table.py --write    puts it into the README.md here, and the plot beside it
+python experiments/kernels/table.py            prints the tables
+python experiments/kernels/table.py --write    puts them into the README.md here, and the plot beside it
 """
 
 import sys
@@ -20,28 +20,28 @@ from moe.verdict.significance import holm, paired_t
 
 HERE = Path(__file__).parent
 MARKS = ("<!-- table: experiments/kernels/table.py -->", "<!-- end of table -->")
+STATIC = ("<!-- table: experiments/kernels/table.py, static -->", "<!-- end of table -->")
 PLOT = "plot.svg"
 TITLE = "Mixed kernels less one network that costs the same"
 Pair = tuple[Row, Row]
+ARMS = ("one", "kernels")  # one network, and one of mixed kernels; there is a third, in which nothing gates these
 
 
-def read(results: Path) -> dict[int, Pair]:
-    """One network and one of mixed kernels for each width, of the seeds that both have.
-
-    Exits where an arm's runs differ in config.
-    """
+def read(results: Path, arms: tuple[str, str] = ARMS) -> dict[int, Pair]:
+    """Two arms for each width that has both, of the seeds of both. Exits where an arm's runs differ in config."""
     pairs = {}
-    for width in sorted(int(folder.name.removeprefix("one-")) for folder in results.glob("one-*")):
+    first = arms[0]
+    for width in sorted(int(folder.name.removeprefix(f"{first}-")) for folder in results.glob(f"{first}-*")):
         both: list[Row] = []
-        for arm in ("one", "kernels"):
+        for arm in arms:
             runs, faults = collect([results / f"{arm}-{width}"])
             if faults or len(made := rows(runs)) > 1:
                 sys.exit("\n".join(faults) or f"{results / arm}-{width} holds runs of several configs")
             both += made
         seeds = set.intersection(*({run.seed for run in row.runs} for row in both)) if len(both) > 1 else set()
         if seeds:
-            one, kernels = (Row(tuple(run for run in row.runs if run.seed in seeds)) for row in both)
-            pairs[width] = one, kernels
+            one, other = (Row(tuple(run for run in row.runs if run.seed in seeds)) for row in both)
+            pairs[width] = one, other
     return pairs
 
 
@@ -123,6 +123,39 @@ def table(pairs: dict[int, Pair]) -> str:
     return "\n\n".join([markdown(head, lines, (0, 1)), said, f"![{TITLE}]({PLOT})"])
 
 
+def static(gated: dict[int, Pair], beside: dict[int, Pair]) -> str:
+    """What gating is worth: kernels mixed for each image beside as many mixed alike for all, and these beside one.
+
+    Of each width its row without gating comes first, in `gated` with the one that has it, in `beside` with one network.
+    """
+    if not gated:
+        return "Nothing has run yet."
+    apart = {width: differences(pair) for width, pair in gated.items()}
+    known = {width: paired_t(each) for width, each in apart.items() if len(each) > 1}
+    corrected = dict(zip(known, holm(list(known.values())), strict=True))
+    lines = []
+    for width, (same, kernels) in gated.items():
+        said, few = difference(estimate(apart[width])), beside.get(width)
+        lines.append(
+            [
+                channels(kernels),
+                str(len(apart[width])),
+                percent(same.test),
+                percent(kernels.test),
+                f"**{said}**" if corrected.get(width, 1) < 0.05 else said,
+                f"{known[width]:.2g}" if width in known else "",
+                f"{corrected[width]:.2g}" if width in known else "",
+                difference(estimate(kernels.less(same, "val"))),
+                difference(estimate(few[0].less(few[1]))) if few else "",
+                minutes(same),
+            ]
+        )
+    head = ["channels", "n", "mixed alike, %", "mixed for each image, %", "difference, points", "p", "Holm p"]
+    head += ["on val, points", "mixed alike less one network, points", "minutes, mixed alike"]
+    every = [row for pair in gated.values() for row in pair]
+    return "\n\n".join([markdown(head, lines), " ".join(filter(None, ["As above.", revisions(every)]))])
+
+
 def plot(pairs: dict[int, Pair]) -> str:
     """Each width's difference with its interval, as SVG."""
     found: list[Estimate | None] = [estimate(differences(pair)) for pair in pairs.values()]
@@ -132,12 +165,14 @@ def plot(pairs: dict[int, Pair]) -> str:
 
 
 def main() -> None:
-    pairs = read(HERE / "results")
-    text = table(pairs)
+    results = HERE / "results"
+    pairs = read(results)
+    text = table(pairs), static(read(results, ("static", "kernels")), read(results, ("static", "one")))
     if "--write" not in sys.argv[1:]:
-        print(text)
+        print("\n\n".join(text))
         return
-    put(HERE / "README.md", MARKS, text)
+    for marks, made in zip((MARKS, STATIC), text, strict=True):
+        put(HERE / "README.md", marks, made)
     # As a file it has no page to take its colour from: a grey that can be read on white and on black.
     (HERE / PLOT).write_text(plot(pairs).replace("currentColor", "#6b7280"))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from moe.comparison import Row, revisions, uncounted
 from moe.config import CONF
 from moe.verdict.alike import other_bases, unlike
-from moe.verdict.contests import EQUAL, Contest, same
+from moe.verdict.contests import CASCADED, EQUAL, Contest, same
 from moe.verdict.latency import Latency
 
 
@@ -15,6 +15,7 @@ def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | 
         yield "* data.splits.protocol=notebook: choices were made on the test set; these numbers are too good."
     yield from unlike(found)
     yield from other_bases(found)
+    yield from _uncalibrated(found)
     yield from _missing(found)
     if by := revisions(list(found.values())):
         yield by
@@ -73,6 +74,16 @@ def of_latency(found: Mapping[str, Row], latency: Latency) -> Iterator[str]:
         yield f"Without ms an image, measured by other runs than these: {', '.join(other)}; see --latency."
     if not latency.keys:
         yield "ms an image is from before what was measured was recorded: that it is of these very runs nothing says."
+
+
+def _uncalibrated(found: Mapping[str, Row]) -> Iterator[str]:
+    """Whether one cascade's threshold is not of what another's is."""
+    raw = CASCADED in found and found[CASCADED].first.config.get("gate.calibrate") is False
+    if raw and (others := [name for name in found if found[name].first.config.get("base.cascade") is not None]):
+        yield (
+            f"Of {CASCADED} the base says how sure it is as it stands (gate.calibrate=false), of {', '.join(others)} "
+            "calibrated: their thresholds are not of the same thing."
+        )
 
 
 def _missing(found: Mapping[str, Row]) -> Iterator[str]:

@@ -33,6 +33,15 @@ def test_an_interval_of_one_seed_is_said_to_be_of_its_images() -> None:
     assert "Wilson's" not in said(*several) and "Wilson's" in said(*several, run("wider", 7, 7))
 
 
+def test_a_cascade_that_is_not_calibrated_is_told_beside_those_that_are() -> None:
+    raw = run("cascaded", 0, 8, config={"gate.calibrate": False, "base.cascade": None})
+    fitted = run("cascaded", 0, 8, config={"gate.calibrate": True, "base.cascade": None})
+    bases, alone = run("cascade", 0, 7, config={"base.cascade": 0.9}), run("base", 0, 7, config={"base.cascade": None})
+    told = "Of cascaded the base says how sure it is as it stands (gate.calibrate=false), of cascade calibrated: "
+    assert told in said(raw, bases, alone)
+    assert told not in said(fitted, bases, alone) and "as it stands" not in said(raw, alone)
+
+
 def test_rivals_of_one_config_on_two_bases_are_named() -> None:
     hard = [run("hard", seed, 8, base=f"base-{seed}") for seed in (0, 1)]
     flat = [run("flat", 0, 8, base="base-0"), run("flat", 1, 8, base="base-1")]
