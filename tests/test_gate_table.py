@@ -17,8 +17,6 @@ KINDS = {"MLP": 512, "Conv": 32, "Confidence": 64, "Linear": None}
 
 @pytest.mark.parametrize("study", ["gate_widths", "gate_architectures", "gate_rates"])
 def test_the_table_is_that_of_the_results_files(study: str) -> None:
-    if not (STUDIES / study / "results").is_dir():
-        pytest.skip("the study has not run yet")
     begin, end = TABLE["MARKS"]
     shown = (STUDIES / study / "README.md").read_text().partition(begin)[2].partition(end)[0]
     runs, faults = collect([STUDIES / study / "results"])

@@ -1,0 +1,121 @@
+"""What the READMEs say of gates is what their results files say."""
+
+import runpy
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+from moe.comparison import Row, collect, rows
+from moe.comparison.estimate import Estimate, estimate
+from moe.verdict.significance import holm, paired_t
+
+STUDIES = Path(__file__).parents[1] / "experiments"
+TABLE = runpy.run_path(str(STUDIES / "gate_table.py"))
+LEARN = ("linear", "constant", "mlp", "conv", "confidence")
+
+
+def read(study: str) -> list[Row]:
+    runs, faults = collect([STUDIES / study / "results"])
+    assert faults == []
+    return rows(runs)
+
+
+def said(study: str = "") -> str:
+    return " ".join((STUDIES / study / "README.md" if study else STUDIES.parent / "README.md").read_text().split())
+
+
+def above(row: Row, baseline: str = "uniform") -> Estimate:
+    found = row.against(baseline)
+    assert found is not None and row.n > 1
+    return found
+
+
+def p(row: Row) -> float:
+    return paired_t([run.verdict["uniform"]["difference"] for run in row.runs])
+
+
+def span(found: Sequence[float], digits: int) -> str:
+    return f"{100 * min(found):.{digits}f} to {100 * max(found):.{digits}f}"
+
+
+def test_architectures() -> None:
+    made = {(TABLE["kind"](row), TABLE["weights"](row)): row for row in read("gate_architectures")}
+    text, top = said("gate_architectures"), said()
+    learnt = {key: row for key, row in made.items() if key[0] in LEARN}
+    beyond = {key for key, row in learnt.items() if above(row).sign == 1}
+    corrected = dict(zip(learnt, holm([p(row) for row in learnt.values()]), strict=True))
+    assert len(learnt) == 15 and len(beyond) == 13 and sum(each < 0.05 for each in corrected.values()) == 10
+    assert set(learnt) - beyond == {("linear", "per_expert"), ("mlp", "per_expert")}
+    assert {above(row, "base").sign for row in made.values()} == {1}
+    assert f"by {span([above(row, 'base').mean for row in made.values()], 1)} points." in text
+    uniform = next(row for (kind, _), row in made.items() if kind == "uniform")
+    assert f"which learns nothing, has {100 * above(uniform, 'base').mean:.1f} of that" in text
+    gains = [above(learnt[key]).mean for key in beyond]
+    assert f"**Learnt gates add {span(gains, 1)} points to that average.**" in text
+    assert f"are {span(gains, 1)} points above the average of base and routed specialist" in top
+    per_class = {kind: above(learnt[kind, "per_class"]).mean for kind in LEARN}
+    assert f"all that learn are {span(list(per_class.values()), 2)} above the average" in text
+    assert min(per_class, key=lambda kind: per_class[kind]) == "constant"
+    constant = learnt["constant", "per_class"]
+    assert constant.first.gate_parameters == 40 and learnt["constant", "per_expert"].first.gate_parameters == 4
+    half = above(learnt["constant", "per_expert"]).mean / above(constant).mean
+    assert 0.4 < half < 0.6
+    joint = {kind: estimate(learnt[kind, "per_class"].less(learnt[kind, "joint"])) for kind in LEARN}
+    assert {one.sign for one in joint.values() if one} == {1} and None not in joint.values()
+    assert f"the notebook's, by {span([one.mean for one in joint.values() if one], 2)}," in text
+    per_expert = [estimate(learnt[kind, "per_expert"].less(learnt[kind, "joint"])) for kind in LEARN]
+    assert all(one is not None and one.sign < 1 for one in per_expert)
+    default = learnt["confidence", "joint"]
+    assert constant.test and default.test and default.val
+    assert f"({100 * constant.test.mean:.2f} and {100 * default.test.mean:.2f})." in text
+    pair = (learnt["confidence", how].runs for how in ("joint", "per_class"))
+    both = {f"{100 * fmean(run.val or 0 for run in runs):.2f}" for runs in pair}
+    assert both == {f"{100 * default.val.mean:.2f}"} and f"`confidence` has {both.pop()} with either" in text
+
+
+def test_widths() -> None:
+    made = read("gate_widths")
+    text = said("gate_widths")
+    rates = sorted({TABLE["rate"](row) for row in made}, key=float)
+    slow, fast = ({int(TABLE["width"](row)): row for row in made if TABLE["rate"](row) == rate} for rate in rates)
+    assert rates == ["0.0001", "0.001"] and len(made) == 14
+    assert {above(row, "base").sign for row in made} == {1}
+    assert f"better than its base by {span([above(row, 'base').mean for row in made], 1)} points" in text
+    wider = {width: estimate(row.less(slow[16])) for width, row in slow.items() if width > 16}
+    assert {width for width, one in wider.items() if one and one.sign == 1} == {256, 512}
+    assert {one.sign for one in wider.values() if one} == {0, 1}
+    apart = [f"{100 * wider[width].mean:.2f}" for width in (256, 512)]  # type: ignore[union-attr]
+    assert f"256 and 512 units are {apart[0]} and {apart[1]} above 16, beyond their interval" in text
+    own = {width: above(row) for width, row in slow.items()}
+    few = [100 * own[width].mean for width in (16, 32, 64)]
+    assert f"({min(few):+.1f} to {max(few):+.1f})" in text
+    assert f"256 and 512 gain {span([own[width].mean for width in (256, 512)], 1)} on it, 128 and 1,024 less" in text
+    assert [own[width].sign for width in (128, 1024)] == [0, 0]
+    assert sum(above(row).sign == 1 for row in made) == 8
+    narrowest = above(fast[16])
+    best = max((row for row in slow.values()), key=lambda row: above(row).mean)
+    less = above(best).mean - narrowest.mean
+    assert f"gain {100 * narrowest.mean:.2f}, as `constant` does" in text
+    assert f"{100 * less:.2f} less than the best of those whose units live" in text
+    down = [100 * (narrowest.mean - above(fast[width]).mean) for width in (256, 512)]
+    assert f"256 and 512 are {down[0]:.2f} and {down[1]:.2f} below" in text
+    assert max(above(fast[width]).mean for width in fast if width > 16) <= narrowest.mean
+    top = f"256 and 512 are {span([one.mean for one in wider.values() if one and one.sign == 1], 1)} above 16"
+    assert top in said()
+
+
+def test_rates() -> None:
+    made = {(TABLE["kind"](row), float(TABLE["rate"](row))): row for row in read("gate_rates")}
+    text = said("gate_rates")
+    below = {key: -100 * above(row).mean for key, row in made.items()}
+    assert f"at 0.001 is {below['linear', 0.001]:.2f} points below the uniform average and at 0.0001 " in text
+    assert f"and at 0.0001 {below['linear', 0.0001]:.2f}." in text
+    assert f"and {below['mlp', 0.0001]:.2f} below it at 0.0001, at which they live" in text
+    assert min((abs(below["mlp", rate]), rate) for kind, rate in made if kind == "mlp")[1] == 0.001
+    on_val = [100 * made["mlp", rate].val.mean for kind, rate in made if kind == "mlp"]  # type: ignore[union-attr]
+    assert max(on_val) - min(on_val) < 0.1
+    assert all(above(row).sign < 1 for row in made.values())
+    assert {above(made["confidence", rate]).sign for kind, rate in made if kind == "confidence"} == {0}
+    sizes = {kind: row.first.gate_parameters for (kind, _), row in made.items()}
+    assert f"has {sizes['confidence']:,} weights where `mlp` has three million" in text
+    assert round((sizes["mlp"] or 0) / 1e6) == 3
