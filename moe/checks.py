@@ -82,7 +82,7 @@ def _or_auto(rule: Rule) -> Rule:
     return lambda v: v == "auto" or rule[0](v), f"{rule[1]}, or auto"
 
 
-SWITCHED = ("flip", "whitening", "dirac")  # keys of a network or recipe that may be true or false
+SWITCHED = ("flip", "whitening", "dirac", "bf16")  # keys of a network or recipe that may be true or false
 OPTIONAL = ("averaging", "clip", "patience", "decay", "early_epochs", "widths", "convs", "cascade", "root", "classes")
 # By a key's last part, wherever it stands but in a taxonomy, whose names are the user's.
 RULES: dict[str, Rule] = {
@@ -119,6 +119,7 @@ RULES: dict[str, Rule] = {
     "cascade": (lambda v: _number(v) and 0 < v <= 1, "a number above 0, up to 1"),
     "bias_lr": POSITIVE,
     "early_epochs": NATURAL,
+    "bf16": _or_auto(SWITCH),
     "widths": (
         lambda v: isinstance(v, list) and bool(v) and all(POSITIVE_INT[0](w) for w in v),
         "a list of whole numbers above 0",

@@ -32,9 +32,9 @@ def matched(job: Job) -> Config:
 
     What the mixture costs is reckoned before anything is trained: an image from its networks' shapes, as the mean over
     those to learn from of what is on their class's way, with no cascade; its training as if each network but the gates,
-    which cost little, learnt for all its epochs, and then spoke once of what gates learn from, as it does where that is
-    stored. Raises ConfigError where one of them cannot learn as it is, and where the base's channels are not known or
-    it has no kernels to mix.
+    which cost little, learnt for all its epochs, and then spoke once of what gates learn from, as where these learn and
+    that is stored. Raises ConfigError where one of them cannot learn as it is, and where the base's channels are not
+    known or it has no kernels to mix.
     """
     config, tree, shape = job.config, job.tree, job.dataset.train.shape
     base = config.base

@@ -58,7 +58,7 @@ class Muon:
 
     lr: float = MISSING
     momentum: float = MISSING
-    bf16: bool = False
+    bf16: Any = False
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What a config leaves to the device: the size of a `fast_vgg`, how long one of that size learns, and from what."""
+"""What a config leaves to the device: a `fast_vgg`'s size, how long one of that size learns, and Muon's precision."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -26,9 +26,10 @@ Part = TypeVar("Part", bound=Network)
 
 
 def resolved(config: Config, say: bool = True) -> Config:
-    """The config with every `size`, `epochs`, `shift` and `cutout` that is `auto` chosen for the device that trains.
+    """The config with every `size`, `epochs`, `shift`, `cutout` and `bf16` that is `auto` chosen for what trains it.
 
-    All but the size follow it, an explicit one too; a network without sizes has those of `s`. A specialist that starts
+    The size and Muon's bf16 go by the device, the others by the size, an explicit one too; a network without sizes has
+    those of `s`. A specialist that starts
     as the base learns for a third as many epochs, from images changed as its size has it, whatever the base was told.
     With `say` the log has which size and epochs were chosen.
     """
@@ -67,6 +68,8 @@ def _part(name: str, network: Part, size: Callable[[], str], chosen: Plain, divi
     if recipe.epochs == AUTO:
         recipe = replace(recipe, epochs=round(own["epochs"] / divisor))
         chosen[f"{name}.recipe.epochs"] = recipe.epochs
+    if recipe.muon is not None and recipe.muon.bf16 == AUTO:
+        recipe = replace(recipe, muon=replace(recipe.muon, bf16=size() == GPU_SIZE))
     augment = {key: own[key] for key in ("shift", "cutout") if getattr(recipe.augment, key) == AUTO}
     return replace(network, net=net, recipe=replace(recipe, augment=replace(recipe.augment, **augment)))
 

@@ -119,8 +119,20 @@ def test_a_job_elsewhere_may_find_a_gpu_or_none() -> None:
     found = anywhere(composed(*FAST))
     assert [(one.base.net["size"], one.base.recipe.epochs) for one in found] == [("m", 16), ("s", 14)]
     augment = ("base.recipe.augment.shift=4", "base.recipe.augment.cutout=0")
-    said = composed(*FAST, "base.net.size=l", "base.recipe.epochs=3", *augment)
+    said = composed(*FAST, "base.net.size=l", "base.recipe.epochs=3", "base.recipe.muon.bf16=false", *augment)
     assert anywhere(said) == (said, said)
+
+
+def test_muon_multiplies_in_bf16_on_a_gpu_and_where_that_is_said(device: str) -> None:
+    muon = [resolved(composed(*FAST, *said)).base.recipe.muon for said in ([], ["base.recipe.muon.bf16=true"])]
+    assert [one and one.bf16 for one in muon] == [device == "cuda", True]
+    by = {
+        said: key("base.net.size=s", *([said] if said else []))
+        for said in ("", *(f"base.recipe.muon.bf16={s}" for s in ("true", "false")))
+    }
+    assert (
+        by[""] == by[f"base.recipe.muon.bf16={'true' if device == 'cuda' else 'false'}"] and len(set(by.values())) == 2
+    )
 
 
 def key(*overrides: str) -> str:
@@ -155,6 +167,7 @@ def test_new_keys_of_a_recipe_change_a_stages_key_only_where_they_are_set() -> N
         ("base.recipe.lookahead={every:5,step:2}", "base.recipe.lookahead.step must be a number above 0, up to 1"),
         ("base.recipe.lookahead={every:5}", "base.recipe.lookahead.step"),
         ("base.recipe.muon={lr:0.1,momentum:1}", "base.recipe.muon.momentum must be a number from 0 to below 1"),
+        ("base.recipe.muon.bf16=2", "base.recipe.muon.bf16 must be true or false, or auto, not 2"),
         ("gate.recipe.muon={lr:0.1,momentum:0.5}", "gate.recipe.muon must be null"),
     ],
 )

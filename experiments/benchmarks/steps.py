@@ -11,8 +11,7 @@ turns.
 - augmentation: a batch at once, each image by its own draw; beside torchvision's transforms, image by image
 - guard: whether loss and gradients are finite, in one pass that nothing waits for, and the weights kept until that is
   known; beside a question for each gradient whose answer is waited for
-- optimiser: Muon for kernels, in fp32, and SGD for the rest; beside the same in bf16, in which networks come out less
-  accurate
+- optimiser: Muon for kernels, on a CPU in fp32, and SGD for the rest; beside the same in bf16
 - average: of the weights, kept on the device by one call for all; beside a loop over them
 
 `--short` is for seeing that it works.

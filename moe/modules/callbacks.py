@@ -87,7 +87,8 @@ class StepLoss(Callback):
     """Logs, every so many steps, the mean of their losses (`train/loss_step`), and waits for the device then alone.
 
     By `log` each step would cost as much as a tenth of a small network's. Where several processes train together it is
-    the first one's; after a training that went on, the first mean is of the steps since.
+    the first one's; after a training that went on, the first mean is of the steps since. Gates of many jobs that are
+    trained at once have their epochs' alone.
     """
 
     def __init__(self, every: int) -> None:

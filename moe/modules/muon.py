@@ -17,7 +17,7 @@ def orthogonal(matrices: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
 
     To between 0.68 and 1.13, but for those that were small beside the largest. It multiplies in `dtype`; `torch.optim.
     Muon` knows bf16 alone, in which it would take longer than the network itself on a CPU that only emulates it, and
-    in which networks came out a little less accurate (experiments/fast).
+    in which networks may come out a little less accurate (experiments/fast).
     Source: Jordan et al. 2024, Muon: An optimizer for hidden layers in neural networks.
     """
     tall = matrices.size(-2) > matrices.size(-1)
