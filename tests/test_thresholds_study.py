@@ -1,0 +1,75 @@
+"""The table of the cascades' thresholds, from results files made by hand."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+import moe
+from moe.results import SCHEMA
+
+STUDY = Path(__file__).parents[1] / "experiments" / "thresholds"
+TABLE = runpy.run_path(str(STUDY / "table.py"))
+KEYS = {"cascaded": "mixture.cascade", "tuned_cascade": "base.cascade", "cascade": "base.cascade"}
+
+
+def result(folder: Path, rival: str, threshold: float, seed: int, accuracy: float, flops: float) -> None:
+    run = folder / ("mixture" if rival == "cascaded" else "bases") / f"{rival}-{threshold}" / str(seed)
+    run.mkdir(parents=True)
+    config = moe.compose(
+        "experiment=verdict", f"rival={rival}", f"{KEYS[rival]}={threshold}", "base.net.size=s", f"seed={seed}"
+    )
+    said = {
+        "schema": SCHEMA,
+        "experiment": "verdict",
+        "seed": seed,
+        "machine": "one core",
+        "git": "abcdef0",
+        "val": {"accuracy": 0.5},
+        "test": {"accuracy": accuracy},
+        "baselines": None,
+        "verdict": None,
+        "cost": {
+            "parameters": 1,
+            "gate_parameters": 0,
+            "flops_per_image": {"dense": 2 * flops, "routed": flops},
+            "training_flops": {"total": 1.0},
+        },
+        "data": {"name": "cifar10", "fingerprint": "f", "protocol": "held_out", "sizes": {"test": 10}},
+        "config": config.plain(),
+        "seconds": {},
+    }
+    (run / "results.json").write_text(json.dumps(said))
+
+
+def test_cascades_of_one_threshold_are_held_against_each_other(tmp_path: Path) -> None:
+    for seed, (cascaded, tuned) in enumerate([(0.82, 0.81), (0.85, 0.82)]):
+        result(tmp_path, "cascaded", 0.5, seed, cascaded, 10e6)
+        result(tmp_path, "tuned_cascade", 0.5, seed, tuned, 10.1e6)
+    result(tmp_path, "cascaded", 0.95, 0, 0.84, 12e6)
+    result(tmp_path, "cascade", 0.95, 0, 0.80, 12e6)
+    result(tmp_path, "cascade", 0.99, 0, 0.86, 13e6)  # which the mixture has not
+    curves = TABLE["read"](tmp_path)
+    assert [list(curve) for curve in curves.values()] == [[0.5, 0.95], [0.5], [0.95, 0.99]]
+    assert TABLE["compared"](curves) == {
+        (0.5, "tuned_cascade"): pytest.approx([0.01, 0.03]),
+        (0.95, "cascade"): pytest.approx([0.04]),
+    }
+    assert TABLE["unlike"](curves) == pytest.approx(0.01)
+    # 82 and 85: 83.5, give or take 1.5 times 12.706; 81 and 82: 81.5; they differ by 1 and 3 points, 2 give or take
+    # 12.706. On val all agree: no scatter shows.
+    rows = TABLE["table"](curves).splitlines()
+    both = "+2.00 [-10.71, +14.71]"
+    assert rows[2] == f"| 0.5 | 2 | 10.0 | 50.00 | 83.50 ±19.06 | 50.00 | 81.50 ±6.35 |  |  | {both} |  |"
+    assert rows[3] == "| 0.95 | 1 | 12.0 | 50.00 | 84.00 |  |  | 50.00 | 80.00 |  | +4.00 |"
+    assert "of the others are within 1.0 % of it. On one core." in rows[5]
+
+
+def test_a_cascade_of_several_configs_is_refused(tmp_path: Path) -> None:
+    result(tmp_path, "cascaded", 0.5, 0, 0.8, 10e6)
+    result(tmp_path, "cascaded", 0.6, 1, 0.8, 10e6)
+    (tmp_path / "mixture" / "cascaded-0.6" / "1").rename(tmp_path / "mixture" / "cascaded-0.5" / "1")
+    (tmp_path / "mixture" / "cascaded-0.6").rmdir()
+    with pytest.raises(SystemExit, match=r"cascaded-0.5 holds runs of several configs"):
+        TABLE["read"](tmp_path)
