@@ -72,15 +72,17 @@ def test_minutes_are_the_median(tmp_path: Path) -> None:
 
 
 def test_a_size_by_another_recipe_differs_in_that_alone(tmp_path: Path) -> None:
-    large, plain = ["base.net.size=l"], ["base.recipe.augment.shift=2", "base.recipe.augment.cutout=0"]
-    result(tmp_path, "l", 0, 0.9, *large, "base.recipe.augment.shift=4", "base.recipe.augment.cutout=12")
+    large = ["base.net.size=l"]
+    plain = ["base.recipe.augment.shift=2", "base.recipe.augment.cutout=0", "base.recipe.muon.bf16=false"]
+    own = ("base.recipe.augment.shift=4", "base.recipe.augment.cutout=12", "base.recipe.muon.bf16=true")
+    result(tmp_path, "l", 0, 0.9, *large, *own)
     result(tmp_path, "l_plain", 0, 0.8, *large, *plain)
-    assert "| `l`, shifted by 2 pixels and not 4, nothing cut out | 1 | 10 | 80.00 |" in TABLE["sizes"](
+    assert "| `l`, Muon in fp32, shifted by 2 pixels and not 4, nothing cut out | 1 | 10 | 80.00 |" in TABLE["sizes"](
         TABLE["read"](tmp_path)
     )
     for other, said in (
         ([*plain, "base.recipe.decay=0.1"], r"base\.recipe\.decay"),
-        (["base.recipe.augment.shift=2", "base.recipe.augment.cutout=12"], "nothing that it says"),
+        ([plain[0], "base.recipe.augment.cutout=12", plain[2]], "nothing that it says"),
     ):
         (tmp_path / "l_plain" / "0" / "results.json").unlink()
         (tmp_path / "l_plain" / "0").rmdir()
@@ -103,8 +105,8 @@ def test_every_arm_of_the_command_has_a_row() -> None:
     command = (STUDY / "run.sh").read_text()
     named = command.partition('ablation="')[2].partition('"')[0].split()
     assert named == ["narrow", *TABLE["ABLATION"]]
-    assert all(f"            {arm})" in command for arm in named) and "s | m | l)" in command
-    assert all(arm in ("s", "m", "l") or f"            {arm})" in command for arm in TABLE["SIZES"])
+    assert all(f"            {arm})" in command for arm in named) and "s | m)" in command
+    assert all(arm in ("s", "m") or f"            {arm})" in command for arm in TABLE["SIZES"])
 
 
 @pytest.mark.parametrize("name", ["sizes", "ablation"])
@@ -151,12 +153,36 @@ def test_what_the_readme_says_of_shifts_and_squares_at_size_l() -> None:
         f"than `l_plain`, shifted by 2 pixels with nothing cut out ({low:.2f} to {high:.2f} over the test images, "
         f"McNemar p below 0.001; on `val` {better:.2f})."
     ) in said
-    now, before = (next(run for run in arms[name].runs if run.seed == 0).test for name in ("s_now_views", "s_views"))
-    assert f"0, which has {100 * now:.2f} % with views, where it had {100 * before:.2f}: whether" in said
     small, middle, large = (100 * arms[f"{size}_views"].test.mean for size in ("s", "m", "l"))
+    memory = json.loads((own.path.parents[1] / "l" / "0" / "results.json").read_text())["peak_memory_bytes"]
     top = " ".join((STUDY.parents[1] / "README.md").read_text().split())
     assert (
-        f"by which it alone has {small:.1f} % (three seeds, by earlier code; today's has {100 * now:.2f} in one). On a "
-        f"GPU the base is a size larger, `m`, with {middle:.1f} so asked"
+        f"the base alone then has {small:.1f} % (three seeds). On a GPU it is a size larger, `m`, which so asked has "
+        f"{middle:.1f}; `base.net.size=l` has {large:.1f}, after two hours of two such cores and with "
+        f"{memory / 1e9:.1f} GB."
     ) in top
-    assert f"`base.net.size=l`, for who has hours or a GPU, has {large:.1f} (" in top
+    assert arms["s_views"].n == 3 and arms["m_views"].n == arms["l_views"].n == 1
+    assert 110 < arms["l"].first.seconds / 60 < 130
+
+
+def test_what_the_readme_says_of_muon_in_bf16() -> None:
+    arms, said = TABLE["read"](STUDY / "results"), " ".join((STUDY / "README.md").read_text().split())
+    of_s = estimate(arms["s_bf16_views"].less(arms["s_views"]))
+    gaps = []
+    for beside, own in (
+        ("verdict/results/base", "kernels/results/one-16"),
+        ("verdict/narrow/base", "kernels/results/one-8"),
+    ):
+        for seed in range(5):
+            run, other = (
+                json.loads((STUDY.parent / place / str(seed) / "results.json").read_text()) for place in (own, beside)
+            )
+            assert run["config"]["base"]["net"]["widths"] == other["config"]["base"]["net"]["widths"]
+            gaps.append(run["test"]["accuracy"] - other["test"]["accuracy"])
+    narrow = estimate(gaps)
+    assert (
+        f"over the three seeds of `s` it is {100 * of_s.mean:+.2f} points with views "
+        f"[{100 * of_s.ci95[0]:+.2f}, {100 * of_s.ci95[1]:+.2f}], over ten pairs of narrow bases of other studies "
+        f"{100 * narrow.mean:+.2f} [{100 * narrow.ci95[0]:+.2f}, {100 * narrow.ci95[1]:+.2f}]"
+    ) in said
+    assert of_s.sign == narrow.sign == 0

@@ -21,6 +21,7 @@ def test_the_table_is_that_of_the_results_files(name: str) -> None:
 def test_the_summary_is_that_of_the_results_files() -> None:
     assert shown(TOP) == TABLE["summary"](TABLE["RESULTS"]).strip()
     assert shown(TOP, "first") == TABLE["first"](TABLE["RESULTS"]).strip()
+    assert shown(TOP, "first, s") == TABLE["first"](STUDY / "s").strip()
 
 
 @pytest.mark.parametrize("folder", [TABLE["RESULTS"], TABLE["NARROW"], STUDY / "s"])

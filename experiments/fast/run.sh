@@ -11,11 +11,14 @@ ablation="narrow no_whitening standardised no_dirac no_bias_lr no_flip no_altern
 [ $# -gt 0 ] || set -- s $ablation
 for seed in ${SEEDS:-0 1 2}; do
     for arm in "$@"; do
+        # The ablation had Muon in bf16; by default it is in fp32 on a CPU.
         net="base.net.size=s base.net.widths=[16,64,64] base.recipe.epochs=8 trainer.precision=bf16-mixed"
+        net="$net base.recipe.muon.bf16=true"
         case $arm in
-            s | m | l) net=base.net.size=$arm what= ;;
-            s_now) net=base.net.size=s what= ;;    # what is in results/s is by earlier code
-            l_plain) net=base.net.size=l what="base.recipe.augment.shift=2 base.recipe.augment.cutout=0" ;;
+            s | m) net=base.net.size=$arm what= ;;
+            s_bf16) net=base.net.size=s what=base.recipe.muon.bf16=true ;;
+            l) net=base.net.size=l what=base.recipe.muon.bf16=true ;;
+            l_plain) net=base.net.size=l what="base.recipe.augment.shift=2 base.recipe.augment.cutout=0" ;;    # Muon in fp32
             narrow) what= ;;
             no_whitening) what=base.net.whitening=false ;;
             standardised)

@@ -19,10 +19,10 @@ from moe.results import read as results_of
 HERE = Path(__file__).parent
 SIZES = {
     "s": "`s`",
-    "s_now": "`s`, by code in which Muon multiplies in bf16",
+    "s_bf16": "`s`, Muon in bf16",
     "m": "`m`",
-    "l": "`l`",
-    "l_plain": "`l`, shifted by 2 pixels and not 4, nothing cut out",
+    "l": "`l`, Muon in bf16",
+    "l_plain": "`l`, Muon in fp32, shifted by 2 pixels and not 4, nothing cut out",
 }
 # What each arm of the ablation has in place of what `narrow` has, and the part of the config that says so.
 ABLATION = {
@@ -43,7 +43,8 @@ ABLATION = {
     "lookahead": ("Lookahead in place of the average", "base.recipe.averaging base.recipe.lookahead"),
     "sgd": ("kernels by SGD, too, in place of Muon", "base.recipe.muon"),
 }
-NEAR = "base.recipe.augment.shift base.recipe.augment.cutout"  # in which `l_plain` differs from `l`
+# In which `l_plain` differs from `l`.
+NEAR = "base.recipe.augment.shift base.recipe.augment.cutout base.recipe.muon.bf16"
 VIEWS = "_views"
 # A base alone has none of these, though their networks would be like its own.
 NOT_TRAINED = ("expert.", "router.", "gate.")

@@ -1,7 +1,7 @@
 """The tables and pictures of this study, from the results files beside this script.
 
 python experiments/verdict/table.py            prints them
-python experiments/verdict/table.py --write    puts them into the README.md here and two summaries into that at the top
+python experiments/verdict/table.py --write    puts them into the README.md here, three summaries into that at the top
 """
 
 import sys

@@ -15,7 +15,7 @@ class GivesBack(Callback):
     that it needs anew and so takes longer. It looks once in so many seconds.
     """
 
-    def __init__(self, growth: float = 1.4, seconds: float = 1.0) -> None:
+    def __init__(self, growth: float = 1.25, seconds: float = 1.0) -> None:
         self.growth, self.seconds = growth, seconds
         self._needed: int | None = None
         self._looked = 0.0
