@@ -42,12 +42,18 @@ def test_results_name_everything_that_decides_them(trained: Path) -> None:
     assert all(stage["git"] == found["git"] for stage in found["seconds"].values())
 
 
-def test_second_run_trains_nothing_and_says_the_same(trained: Path, tmp_path: Path) -> None:
+def test_second_run_trains_nothing_and_says_the_same(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy_of(trained, tmp_path)
+    monkeypatch.setattr("moe.record.git_revision", lambda: "a later one")
     code, run = train(tmp_path, "logger=none", "report=false")
     assert code == 0
     again, first = results(run), results(trained / "run")
     assert all(stage["reused"] for stage in again["seconds"].values())
+    # It is the first that trained them.
+    assert again["git"] == "a later one"
+    assert {stage["git"] for stage in again["seconds"].values()} == {first["git"]}
     for section in ("test", "val", "baselines", "verdict", "cost", "key"):
         assert again[section] == first[section]
 
