@@ -94,8 +94,8 @@ def test_what_the_readme_at_the_top_says_of_mixed_kernels() -> None:
     assert wider.on_val is not None and len(wider.seeds) == 10 and later.seeds == (5, 6, 7, 8, 9)
     assert (
         f"It is ahead of averages of two networks by {points(tuned)} and {points(ensemble)} points, of the mixture "
-        f"of specialists by {points(held['hard', 'kernels'])}, and of one network with more channels, as dear to run "
-        f"and to train, by {points(wider)} {between(wider.difference)}, on `val` by "
+        f"of specialists by {points(held['hard', 'kernels'])}, and of one network with more channels that costs as "
+        f"much to run and to train by {points(wider)} {between(wider.difference)}, on `val` by "
         f"{100 * wider.on_val.mean:.2f} {between(wider.on_val)}. Five of the seeds were added once the others had been "
         f"seen. The first five by themselves are {points(early)} ahead (at a Holm p of {early.corrected:.2g}) and the "
         f"later five {points(later)} (at {later.corrected:.2g}): only all together are they beyond the correction."
