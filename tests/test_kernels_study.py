@@ -119,6 +119,24 @@ def test_what_the_readme_says_of_each_width() -> None:
         assert all(one <= limit for one, limit in zip(more, most, strict=True)), cost
 
 
+def test_what_the_readmes_say_of_gating() -> None:
+    gated, beside = (TABLE["read"](STUDY / "results", ("static", other)) for other in ("kernels", "one"))
+    said, top = (" ".join(file.read_text().split()) for file in (STUDY / "README.md", STUDY.parents[1] / "README.md"))
+    gain = [estimate(TABLE["differences"](pair)) for pair in gated.values()]
+    on_val = [estimate(kernels.less(same, "val")) for same, kernels in gated.values()]
+    below = [estimate(same.less(one)) for same, one in beside.values()]
+    assert list(gated) == list(beside) == [16, 24] and {pair[0].n for pair in gated.values()} == {5}
+    assert max(holm([paired_t(TABLE["differences"](pair)) for pair in gated.values()])) < 0.05
+    first, second = (f"{100 * one.mean:.2f}" for one in gain)
+    assert f"Mixed for each image kernels are {first} and {second} points above the same mixed alike" in said
+    assert f"mixed alike for all images it is {first} to {second} points worse" in top
+    assert (
+        "on `val` {:.2f} and {:.2f}, the latter not told from zero.".format(*(100 * one.mean for one in on_val)) in said
+    )
+    assert "Mixed alike they are {:.2f} and {:.2f} below one".format(*(-100 * one.mean for one in below)) in said
+    assert [one.sign for one in on_val] == [1, 0] and [one.sign for one in below] == [0, -1]
+
+
 def test_runs_of_other_configs_are_refused(tmp_path: Path) -> None:
     result(tmp_path, "one", 0, 0.8, 10e6)
     result(tmp_path, "kernels", 0, 0.8, 9e6)
