@@ -3,11 +3,15 @@
 import json
 import runpy
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
 import moe
+from moe.comparison import collect
 from moe.results import SCHEMA
+from moe.verdict import rivals
+from moe.verdict.significance import holm, paired_t
 
 STUDY = Path(__file__).parents[1] / "experiments" / "thresholds"
 TABLE = runpy.run_path(str(STUDY / "table.py"))
@@ -73,3 +77,49 @@ def test_a_cascade_of_several_configs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mixture" / "cascaded-0.6").rmdir()
     with pytest.raises(SystemExit, match=r"cascaded-0.5 holds runs of several configs"):
         TABLE["read"](tmp_path)
+
+
+def test_the_readme_has_the_table_of_the_results_files() -> None:
+    begin, end = TABLE["MARKS"]
+    shown = (STUDY / "README.md").read_text().partition(begin)[2].partition(end)[0]
+    assert shown.strip() == TABLE["table"](TABLE["read"](STUDY / "results"))
+
+
+def test_what_the_readme_says() -> None:
+    said = " ".join((STUDY / "README.md").read_text().split())
+    curves = TABLE["read"](STUDY / "results")
+    runs, faults = collect([STUDY / "results" / "single"])
+    single = rivals(runs)
+    assert faults == [] and {row.n for curve in curves.values() for row in curve.values()} == {5}
+    assert set(single) == set(TABLE["SINGLE"]) and {row.n for row in single.values()} == {5}
+    base, hard = single["base"], single["hard"]
+    test = {name: {at: 100 * row.test.mean for at, row in curve.items()} for name, curve in curves.items()}
+    cost = {at: row.mean("routed") / base.mean("routed") for at, row in curves["cascaded"].items()}
+
+    def share(at: float) -> str:
+        own, all_of_it = (fmean(row.less(base)) for row in (curves["cascaded"][at], hard))
+        return f"{100 * own / all_of_it:.0f} %"
+
+    later = [test["cascaded"][at] for at in (0.9, 0.95, 0.98, 0.99)]
+    assert hard.mean("routed") / base.mean("routed") == pytest.approx(2, rel=0.01)
+    compared = TABLE["compared"](curves)
+    corrected = dict(zip(compared, holm([paired_t(each) for each in compared.values()]), strict=True))
+    ahead = {other: {at: 100 * fmean(compared[at, other]) for at in curves["cascaded"]} for other in TABLE["OTHERS"]}
+    two, copy = ahead["cascade"], {at: by for at, by in ahead["tuned_cascade"].items() if at >= 0.7}
+    for sentence in (
+        f"At 0.7 an image costs {cost[0.7]:.2f} times what it costs the base, and the mixture has {share(0.7)} of the "
+        "points that it adds",
+        f"at 0.9, which is the verdict's, {share(0.9)} for {cost[0.9]:.2f} times.",
+        f"from 0.9 to 0.99 its accuracy stays within {max(later) - min(later):.2f} points.",
+        f"Two bases have at 0.6 all but {max(test['cascade'].values()) - test['cascade'][0.6]:.2f} points of what they "
+        f"ever have, the base and its copy at 0.7 all but "
+        f"{max(test['tuned_cascade'].values()) - test['tuned_cascade'][0.7]:.2f}.",
+        f"at every threshold, by {min(two.values()):.2f} to {max(two.values()):.2f} points, each beyond",
+        f"from 0.7 on, by {min(copy.values()):.2f} to {max(copy.values()):.2f}; at 0.5 they are level.",
+    ):
+        assert sentence in said, sentence
+    assert (
+        max(corrected[at, "cascade"] for at in two) < 0.05 and max(corrected[at, "tuned_cascade"] for at in copy) < 0.05
+    )
+    assert min(corrected[at, "tuned_cascade"] for at in (0.5, 0.6)) > 0.05
+    assert abs(ahead["tuned_cascade"][0.5]) < 0.05

@@ -10,7 +10,7 @@ from moe.comparison.estimate import estimate
 from moe.verdict import Latency
 from tests.verdict_said import README, STUDY, TABLE, TOP, between, clocked, compared, points, shown
 
-KERNELS = STUDY.parent / "kernels" / "results"
+THRESHOLDS = STUDY.parent / "thresholds" / "results"
 
 
 @pytest.mark.parametrize("name", TABLE["TABLES"])
@@ -186,9 +186,10 @@ def test_what_the_readme_says_of_the_same_base_by_todays_code() -> None:
         assert run.config["base.net.widths"] == [16, 64, 64] and run.config["base.recipe.epochs"] == 8
         return f"{100 * run.test:.2f}"
 
-    before, now = ([base(place, seed) for seed in (0, 1)] for place in (STUDY / "results/base", KERNELS / "one-16"))
+    places = STUDY / "results/base", THRESHOLDS / "single/base"
+    before, now = ([base(place, seed) for seed in (0, 1)] for place in places)
     said = " ".join(README.read_text().split())
     assert (
         f"of seeds 0 and 1 this base has {before[0]} and {before[1]} %, and today's, in "
-        f"[kernels](../kernels/README.md), {now[0]} and {now[1]}."
+        f"[thresholds](../thresholds/README.md), {now[0]} and {now[1]}."
     ) in said
