@@ -121,8 +121,8 @@ def test_what_the_trainer_adds_to_a_step_of_the_notebooks_network_is_what_the_re
     trainer, bare = (1000 * 50 / rates[side] for side in ("trainer", "bare"))
     words = {1: "a millisecond", 2: "two milliseconds", 3: "three milliseconds"}
     said = " ".join((STUDY / "README.md").read_text().split())
-    assert f"the Trainer adds {words[round(trainer - bare)]}, a tenth." in said
-    assert 0.08 < (trainer - bare) / trainer < 0.12
+    assert f"the Trainer adds {words[round(trainer - bare)]}, a twentieth." in said
+    assert 0.035 < (trainer - bare) / trainer < 0.065
 
 
 def test_gates_together_dispatch_less_than_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
