@@ -7,7 +7,7 @@ python experiments/thresholds/table.py --write    puts it into the README.md her
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moe.comparison import Row, collect, revisions, rows
 from moe.comparison.columns import difference, percent
@@ -102,19 +102,27 @@ def unlike(curves: Mapping[str, Curve]) -> float:
     return max(costs, default=0.0)
 
 
+def costs_of(rows: Mapping[Any, Row]) -> list[float]:
+    """What an image costs each row, in MFLOP."""
+    return [(row.mean("routed") or 0) / 1e6 for row in rows.values()]
+
+
 def draw(curves: Mapping[str, Curve], single: Mapping[str, Row]) -> "Figure":
     """Test accuracy against cost: a line for each cascade through its thresholds, a mark for what is none."""
     figure, axes = new_axes(LEFT, BELOW, WIDTH - LEFT - 0.15, TALL, headroom(CASCADES))
     for i, name in enumerate(CASCADES):
-        costs = [(row.mean("routed") or 0) / 1e6 for row in curves[name].values()]
+        costs = costs_of(curves[name])
         found = [row.test for row in curves[name].values()]
         axes.plot(costs, [100 * one.mean if one else float("nan") for one in found], color=PALETTE[i], linewidth=1.3)
         dots(axes, costs, found, PALETTE[i], MARKERS[i], name)
-    for name, row in single.items():
-        place = (row.mean("routed") or 0) / 1e6
+    for (name, row), place in zip(single.items(), costs_of(single), strict=True):
         dots(axes, [place], [row.test], INK, "x")
         if row.test:
-            axes.annotate(name, (place, 100 * row.test.mean), xytext=(-6, 0), textcoords="offset points", ha="right")
+            # The cheapest has its name on the right, or the axis would cross it.
+            side, ha = (6, "left") if place == min(costs_of(single)) else (-6, "right")
+            axes.annotate(
+                name, (place, 100 * row.test.mean), xytext=(side, 0), textcoords="offset points", ha=ha, va="center"
+            )
     axes.margins(x=0.12)
     axes.grid(axis="both")
     axes.set_axisbelow(True)
