@@ -20,12 +20,13 @@ from torch._dynamo.exc import TorchDynamoException
 from moe import inference
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
-from moe.modules.callbacks import AveragedWeights, Curves, EarlyParameters, FiniteGuard, KeepBest, StepLoss
+from moe.modules.callbacks import AveragedWeights, Curves, EarlyParameters, FiniteGuard, KeepBest
 from moe.modules.checkpoint import Checkpoints, SaveProgress, VerifiedCheckpointIO
 from moe.modules.freed import GivesBack
 from moe.modules.lookahead import Lookahead
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
+from moe.modules.step_loss import StepLoss
 from moe.schema import Plain, Recipe
 
 # What of torch says that a CPU multiplies in bf16; not public, so it may go.

@@ -20,11 +20,12 @@ from torch.utils._pytree import tree_leaves
 
 import moe
 from moe.data.augment import augment, normalise
-from moe.modules.callbacks import AveragedWeights, FiniteGuard, StepLoss
+from moe.modules.callbacks import AveragedWeights, FiniteGuard
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.expert import Expert
 from moe.modules.lookahead import Lookahead
 from moe.modules.recipe import optimizer_of
+from moe.modules.step_loss import StepLoss
 from moe.nets import mixture, stacked
 from moe.nets.mixture import Frozen
 from moe.nets.stacked import StackedMixture
