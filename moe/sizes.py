@@ -29,9 +29,8 @@ def resolved(config: Config, say: bool = True) -> Config:
     """The config with every `size`, `epochs`, `shift`, `cutout` and `bf16` that is `auto` chosen for what trains it.
 
     The size and Muon's bf16 go by the device, the others by the size, an explicit one too; a network without sizes has
-    those of `s`. A specialist that starts
-    as the base learns for a third as many epochs, from images changed as its size has it, whatever the base was told.
-    With `say` the log has which size and epochs were chosen.
+    those of `s`. A specialist that starts as the base learns for a third as many epochs, from images changed as its
+    size has it, whatever the base was told. With `say` the log has which size and epochs were chosen.
     """
     chosen: Plain = {}
     accelerator = config.trainer["accelerator"]

@@ -19,7 +19,7 @@ KEYS = {"cascaded": "mixture.cascade", "tuned_cascade": "base.cascade", "cascade
 
 
 def result(folder: Path, rival: str, threshold: float, seed: int, accuracy: float, flops: float) -> None:
-    run = folder / ("mixture" if rival == "cascaded" else "bases") / f"{rival}-{threshold}" / str(seed)
+    run = folder / f"{rival}-{threshold}" / str(seed)
     run.mkdir(parents=True)
     config = moe.compose(
         "experiment=verdict", f"rival={rival}", f"{KEYS[rival]}={threshold}", "base.net.size=s", f"seed={seed}"
@@ -73,8 +73,8 @@ def test_cascades_of_one_threshold_are_held_against_each_other(tmp_path: Path) -
 def test_a_cascade_of_several_configs_is_refused(tmp_path: Path) -> None:
     result(tmp_path, "cascaded", 0.5, 0, 0.8, 10e6)
     result(tmp_path, "cascaded", 0.6, 1, 0.8, 10e6)
-    (tmp_path / "mixture" / "cascaded-0.6" / "1").rename(tmp_path / "mixture" / "cascaded-0.5" / "1")
-    (tmp_path / "mixture" / "cascaded-0.6").rmdir()
+    (tmp_path / "cascaded-0.6" / "1").rename(tmp_path / "cascaded-0.5" / "1")
+    (tmp_path / "cascaded-0.6").rmdir()
     with pytest.raises(SystemExit, match=r"cascaded-0.5 holds runs of several configs"):
         TABLE["read"](tmp_path)
 
@@ -88,7 +88,7 @@ def test_the_readme_has_the_table_of_the_results_files() -> None:
 def test_what_the_readme_says() -> None:
     said = " ".join((STUDY / "README.md").read_text().split())
     curves = TABLE["read"](STUDY / "results")
-    runs, faults = collect([STUDY / "results" / "single"])
+    runs, faults = collect([STUDY / "results" / name for name in TABLE["SINGLE"]])
     single = rivals(runs)
     assert faults == [] and {row.n for curve in curves.values() for row in curve.values()} == {5}
     assert set(single) == set(TABLE["SINGLE"]) and {row.n for row in single.values()} == {5}

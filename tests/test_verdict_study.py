@@ -186,7 +186,7 @@ def test_what_the_readme_says_of_the_same_base_by_todays_code() -> None:
         assert run.config["base.net.widths"] == [16, 64, 64] and run.config["base.recipe.epochs"] == 8
         return f"{100 * run.test:.2f}"
 
-    places = STUDY / "results/base", THRESHOLDS / "single/base"
+    places = STUDY / "results/base", THRESHOLDS / "base"
     before, now = ([base(place, seed) for seed in (0, 1)] for place in places)
     said = " ".join(README.read_text().split())
     assert (

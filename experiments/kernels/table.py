@@ -51,6 +51,13 @@ def differences(pair: Pair) -> list[float]:
     return kernels.less(one)
 
 
+def compared(pairs: dict[int, Pair]) -> tuple[dict[int, list[float]], dict[int, float], dict[int, float]]:
+    """Of each width the differences, and of several seeds their p, as it is and corrected for all widths."""
+    apart = {width: differences(pair) for width, pair in pairs.items()}
+    known = {width: paired_t(each) for width, each in apart.items() if len(each) > 1}
+    return apart, known, dict(zip(known, holm(list(known.values())), strict=True))
+
+
 def minutes(row: Row) -> str:
     """Of training: the median, and of several runs the least and the greatest."""
     each = sorted(run.seconds / 60 for run in row.runs)
@@ -80,9 +87,7 @@ def table(pairs: dict[int, Pair]) -> str:
         "minutes, one",
         "minutes, mixed",
     ]
-    apart = {width: differences(pair) for width, pair in pairs.items()}
-    known = {width: paired_t(each) for width, each in apart.items() if len(each) > 1}
-    corrected = dict(zip(known, holm(list(known.values())), strict=True))
+    apart, known, corrected = compared(pairs)
     lines = []
     for width, pair in pairs.items():
         one, kernels = pair
@@ -130,9 +135,7 @@ def static(gated: dict[int, Pair], beside: dict[int, Pair]) -> str:
     """
     if not gated:
         return "Nothing has run yet."
-    apart = {width: differences(pair) for width, pair in gated.items()}
-    known = {width: paired_t(each) for width, each in apart.items() if len(each) > 1}
-    corrected = dict(zip(known, holm(list(known.values())), strict=True))
+    apart, known, corrected = compared(gated)
     lines = []
     for width, (same, kernels) in gated.items():
         said, few = difference(estimate(apart[width])), beside.get(width)

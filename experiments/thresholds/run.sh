@@ -9,8 +9,8 @@ seeds="${1:-0,1,2,3,4}"
 thresholds=0.5,0.6,0.7,0.8,0.9,0.95,0.98,0.99
 results=${RESULTS:-experiments/thresholds/results}
 experiments/verdict/run.sh "$seeds" rival=base,ensemble,tuned,hard \
-    hydra.sweep.dir="$results/single" 'hydra.sweep.subdir=${rival}/${seed}' "$@"
+    hydra.sweep.dir="$results" 'hydra.sweep.subdir=${rival}/${seed}' "$@"
 experiments/verdict/run.sh "$seeds" rival=cascaded mixture.cascade="$thresholds" \
-    hydra.sweep.dir="$results/mixture" 'hydra.sweep.subdir=${rival}-${mixture.cascade}/${seed}' "$@"
+    hydra.sweep.dir="$results" 'hydra.sweep.subdir=${rival}-${mixture.cascade}/${seed}' "$@"
 experiments/verdict/run.sh "$seeds" rival=cascade,tuned_cascade base.cascade="$thresholds" \
-    hydra.sweep.dir="$results/bases" 'hydra.sweep.subdir=${rival}-${base.cascade}/${seed}' "$@"
+    hydra.sweep.dir="$results" 'hydra.sweep.subdir=${rival}-${base.cascade}/${seed}' "$@"

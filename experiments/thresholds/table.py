@@ -41,7 +41,7 @@ def read(results: Path) -> dict[str, Curve]:
     curves = {}
     for name in CASCADES:
         curve = {}
-        for folder in results.glob(f"*/{name}-*"):
+        for folder in results.glob(f"{name}-*"):
             runs, faults = collect([folder])
             if faults or len(made := rows(runs)) > 1:
                 sys.exit("\n".join(faults) or f"{folder} holds runs of several configs")
@@ -141,7 +141,7 @@ def main() -> None:
         print(text)
         return
     put(HERE / "README.md", MARKS, text)
-    runs, faults = collect([HERE / "results" / "single"])
+    runs, faults = collect([HERE / "results" / name for name in SINGLE])
     if faults:
         sys.exit("\n".join(faults))
     single = {name: row for name, row in rivals(runs).items() if name in SINGLE}
