@@ -29,9 +29,9 @@ def check_combinations(values: Mapping[str, Any]) -> None:
         _check_decay(name, values[name]["recipe"])
     direct = values["mixture"]["routing"] == "hard" and values["router"]["source"] == "base"
     if values["mixture"]["cascade"] is not None and not direct:
-        raise ConfigError("mixture.cascade asks the base first; set mixture.routing=hard and router.source=base")
+        raise ConfigError("mixture.cascade asks the base first; set mixture.routing=hard and router=base")
     if values["target"] == "router" and values["router"]["source"] == "base":
-        raise ConfigError("router.source=base has no network to train; set target=base, or router.source=network")
+        raise ConfigError("router=base has no network to train; set target=base, or router=network")
     if values["target"] == "gates" and gate["calibrate"] and splits["protocol"] == "notebook":
         raise ConfigError("gate.calibrate needs images held out; with data.splits.protocol=notebook set it to false")
     if "auto" in gate["recipe"]["augment"].values():
@@ -83,7 +83,7 @@ def _check_members(values: Mapping[str, Any]) -> None:
 def _check_networks(values: Mapping[str, Any]) -> None:
     base, expert, router, target = values["base"], values["expert"], values["router"], values["target"]
     if router["source"] == "base" and router["views"] not in ("none", base["views"]):
-        raise ConfigError("router.views is for routers of their own; with router.source=base set base.views")
+        raise ConfigError("router.views is for routers of their own; with router=base set base.views")
     # Where a mixture's cost is to be matched its specialists count, though none is trained.
     specialists = target in ("gates", "experts") or (target == "base" and base["match"] != "none")
     routed = target == "router" or (target == "gates" and values["mixture"]["routing"] != "none")

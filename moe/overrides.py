@@ -31,7 +31,7 @@ MOST = 8  # keys are named that end as a wrong one does
 
 AS_BASE = {"_target_": "base.net"}  # conf/net/base.yaml: the network that the base has, whatever that is
 # What must be so for a network to be another than the base's.
-OF_THEIR_OWN = {"expert": "expert.init=scratch", "router": "router.source=network"}
+OF_THEIR_OWN = {"expert": "expert.init=scratch", "router": "router=network"}
 
 
 def config_error(error: Exception) -> ConfigError:

@@ -163,7 +163,7 @@ def train(config: Config, folder: Path) -> Plain | None:
         if len(node.labels) == 1:
             log.info("%s holds one class: no expert is trained for it, its specialist is constant", node.name)
     if config.router.source == "base" and config.router.net != config.base.net:
-        log.info("router.net is not used: the base routes, unless router.source=network")
+        log.info("router.net is not used: the base routes, unless router=network")
 
     from moe import ddp, record
     from moe.comparison.runs import refuse_other

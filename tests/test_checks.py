@@ -199,9 +199,9 @@ def test_members_are_not_calibrated_on_what_they_learnt_from_nor_on_nothing() ->
 
 def test_views_of_routers_that_are_not_there_are_refused() -> None:
     assert sentence("router.views=flip") == (
-        "router.views is for routers of their own; with router.source=base set base.views"
+        "router.views is for routers of their own; with router=base set base.views"
     )
-    compose("router.views=flip", "router.source=network")
+    compose("router.views=flip", "router=network")
 
 
 def test_what_folds_do_not_go_with() -> None:

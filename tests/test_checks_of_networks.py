@@ -14,22 +14,22 @@ def test_specialists_from_scratch_by_the_recipe_for_fine_tuning_are_refused() ->
 
 
 def test_so_are_bases_and_routers() -> None:
-    for name, target in (("base", ()), ("router", ("router.source=network", "target=router"))):
+    for name, target in (("base", ()), ("router", ("router=network", "target=router"))):
         said = sentence(f"recipe@{name}.recipe=finetune", *target)
         assert said.startswith(f"{name}.recipe.early_epochs=0 would never train the whitening's bias")
         assert said.endswith(f"set recipe@{name}.recipe=fast")
     # Of a router that is not trained, and a base that is not.
     assert compose("recipe@router.recipe=finetune").router.recipe.early_epochs == 0
-    flat = compose("recipe@router.recipe=finetune", "router.source=network", "mixture.routing=none")
+    flat = compose("recipe@router.recipe=finetune", "router=network", "mixture.routing=none")
     assert flat.router.recipe.early_epochs == 0
-    none = compose("recipe@base.recipe=finetune", "target=router", "router.source=network")
+    none = compose("recipe@base.recipe=finetune", "target=router", "router=network")
     assert none.base.recipe.early_epochs == 0
 
 
 def test_settings_of_specialists_are_for_runs_that_have_any() -> None:
     others = ("expert.init=scratch", "net@expert.net=simple_vgg", "expert.views=flip")
     assert compose("target=base", *others).expert.init == "scratch"
-    assert compose("target=router", "router.source=network", *others).expert.init == "scratch"
+    assert compose("target=router", "router=network", *others).expert.init == "scratch"
     # Further members that start as the base learn by the specialists' recipe, and from no scratch.
     taught = compose("target=base", "base.members=2", "base.init=base", "expert.init=scratch")
     assert taught.expert.recipe.early_epochs == 0

@@ -56,6 +56,12 @@ def test_a_shipped_experiment_composes_to_what_it_says(name: str) -> None:
     assert len({net["_target_"] for net in nets}) == 1
 
 
+@pytest.mark.parametrize("option", ["base", "network"])
+@pytest.mark.parametrize("over", ["experiment=gates", "experiment=demo", "experiment=notebook", "rival=router"])
+def test_what_routes_is_chosen_on_the_command_line_over_any_experiment(over: str, option: str) -> None:
+    assert composed(over, f"router={option}").router.source == option
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_an_experiment_is_a_diff_of_at_most_thirty_lines(name: str) -> None:
     assert len((CONF / "experiment" / f"{name}.yaml").read_text().splitlines()) <= 30

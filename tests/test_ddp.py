@@ -140,7 +140,7 @@ def test_copies_that_a_launcher_has_started_are_refused(variable: str, launcher:
 def test_frozen_networks_that_share_a_trunk_do_not_keep_gates_from_their_weights(
     tmp_path: Path, commands: Commands
 ) -> None:
-    shared = ("expert.init=base", "expert.trunk=shared", "router.source=base", "gate.frozen=live")
+    shared = ("expert.init=base", "expert.trunk=shared", "router=base", "gate.frozen=live")
     trained(commands, tmp_path, *TWO, *shared, "gate.recipe.select=last", "gate.recipe.epochs=1")
     gates = entries(tmp_path)["gates"].tensors()
     assert gates and all(name[0].isdigit() or name == "temperatures" for name in gates)

@@ -74,7 +74,7 @@ def test_gates_are_built_as_the_config_says(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("name", ["base", "router"])
 def test_a_network_that_starts_from_the_data_starts_from_its_own(name: str) -> None:
-    made = job("router.source=network", "net@router.net=fast_vgg", "expert.init=scratch", "recipe@expert.recipe=fast")
+    made = job("router=network", "net@router.net=fast_vgg", "expert.init=scratch", "recipe@expert.recipe=fast")
     stages = {stage.name: stage for stage in planned(made)}
     data = jobs.datamodule(made, stages[name], {}, None)
     network: Any = jobs.module(made, stages[name], {}, data, None)[0].net

@@ -76,7 +76,7 @@ def test_a_specialist_on_the_bases_trunk_costs_its_branch_alone() -> None:
     # Its last block and head for 5 classes: 2*9*16*32*16 + 2*128*64 + 2*64*5 = 164,480; with the base as router no
     # network beside: 183,552 + 164,480 + 86,016 = 434,048, 2.36 bases. For 25 and 50 channels 415,680, for 26 and 51
     # 439,232.
-    shared = ("expert.init=base", "expert.trunk=shared", "router.source=base")
+    shared = ("expert.init=base", "expert.trunk=shared", "router=base")
     assert base("base.match=members", *shared).base.members == 2
     assert base("base.match=width", *shared).base.net["blocks"] == [[26], [51]]
 
@@ -95,7 +95,7 @@ def test_as_long_as_all_the_mixtures_networks_learn() -> None:
     # On the base's trunk a specialist's pass is 182,912 forward, 164,480 back to its branch's weights and
     # 16,384 + 640 within it: 4 + 8 * 364,416 / 532,224 = 9.48; to speak, each by itself, is 183,552 + 2 * 182,912, or
     # 0.20 epochs of 200 images.
-    shared = ("expert.init=base", "expert.trunk=shared", "router.source=base", "expert.recipe.epochs=8")
+    shared = ("expert.init=base", "expert.trunk=shared", "router=base", "expert.recipe.epochs=8")
     assert base("base.match=epochs", "base.recipe.epochs=4", *shared).base.recipe.epochs == 10
 
 
@@ -140,7 +140,7 @@ def test_what_cannot_learn_is_said_before_it_is_reckoned(match: str) -> None:
 def test_a_trunk_to_share_is_asked_for_before_it_is_reckoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("moe.trial._refusal", lambda *arguments: None)  # as of images in colour
     resnet = ("net@base.net=torchvision", "base.net._target_=torchvision.models.resnet18", "net@expert.net=base")
-    shared = ("expert.init=base", "expert.trunk=shared", "router.source=base")
+    shared = ("expert.init=base", "expert.trunk=shared", "router=base")
     with pytest.raises(ConfigError, match=r"^expert\.trunk=shared needs a network that says its trunk"):
         base("base.match=members", *resnet, *shared)
 
@@ -155,7 +155,7 @@ def test_a_base_of_mixed_kernels_is_as_wide_as_the_mixture_costs() -> None:
         "base.net.size=s",
         "base.net.widths=[2,4,4]",
         "net@expert.net=base",
-        "router.source=base",
+        "router=base",
         "gate=uniform",
     )
     train = digits_job.dataset.train

@@ -66,10 +66,7 @@ def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expecte
             "base.recipe.muon holds keys of its own, not False; set base.recipe.muon={lr:VALUE,momentum:VALUE,bf16:"
             "VALUE}, or null for none",
         ),
-        (
-            "router=network",
-            "router holds keys of its own, not 'network'; set one of router.source, router.views",
-        ),
+        ("router=nework", "router=nework: there is no such option; did you mean network?"),
         (
             "base.recipe.optimizer=adam",
             "base.recipe.optimizer holds keys of its own, not 'adam'; set one of base.recipe.optimizer._target_, "
@@ -112,7 +109,7 @@ def test_what_is_no_override_is_named_whole(override: str, expected: str) -> Non
 
 
 @pytest.mark.parametrize("sign", ["", "+"])
-@pytest.mark.parametrize(("section", "own"), [("expert", "expert.init=scratch"), ("router", "router.source=network")])
+@pytest.mark.parametrize(("section", "own"), [("expert", "expert.init=scratch"), ("router", "router=network")])
 def test_of_a_network_that_is_the_bases_no_key_is_set(section: str, own: str, sign: str) -> None:
     assert sentence(f"{sign}{section}.net.size=m") == (
         f"{section}.net.size: {section}.net is base.net (net@{section}.net=base); set base.net.size, or choose a "

@@ -29,10 +29,10 @@ from tests.train.command import NETWORKS, copy_of, results, train
         ("gate.frozen=live",),
         ("gate.frozen=live_dropout", "gate.fit_on=train", "gate.recipe.epochs=1"),
         ("gate.recipe.augment.shift=1", "gate.frozen=live"),
-        ("router.source=base", "base.views=flip", "expert.views=flip_shift"),
-        ("router.source=base", "mixture.cascade=0.9", "gate.calibrate=false"),
-        ("router.source=base", "mixture.cascade=0.3", "gate.recipe.batch_size=2"),  # the base alone for whole batches
-        ("router.source=base", "mixture.routing=soft", "gate.frozen=live", "base.views=flip"),
+        ("router=base", "base.views=flip", "expert.views=flip_shift"),
+        ("router=base", "mixture.cascade=0.9", "gate.calibrate=false"),
+        ("router=base", "mixture.cascade=0.3", "gate.recipe.batch_size=2"),  # the base alone for whole batches
+        ("router=base", "mixture.routing=soft", "gate.frozen=live", "base.views=flip"),
     ],
 )
 def test_kinds_of_mixture(trained: Path, tmp_path: Path, overrides: tuple[str, ...]) -> None:
@@ -54,7 +54,7 @@ def test_kinds_of_mixture(trained: Path, tmp_path: Path, overrides: tuple[str, .
     torch.testing.assert_close(said, recorded, rtol=0, atol=1e-5)
     right = (recorded.argmax(1) == test.labels).double().mean().item()
     assert found["test"]["accuracy"] == pytest.approx(right, abs=1e-12) and right > 0.5
-    if "router.source=base" in overrides:
+    if "router=base" in overrides:
         assert found["test"]["router"] and "router" not in found["stages"]
         calibrated = "gate.calibrate=false" not in overrides
         # Temperatures are those of images that no expert has learnt from, of each expert's own classes.
@@ -220,7 +220,7 @@ def test_two_thousand_images_of_cifar10(tmp_path: Path) -> None:
                 (tmp_path / "images" / split / folder.name / image.name).symlink_to(image)
     overrides = ("data=cifar10", "taxonomy=cifar10", f"data.root={tmp_path / 'images'}", "data.fingerprint=null")
     sizes = ("data.splits.gate=200", "data.splits.val=200", "base.recipe.epochs=4")
-    code, run = train(tmp_path, "logger=none", "report=false", *overrides, *sizes, "router.source=base")
+    code, run = train(tmp_path, "logger=none", "report=false", *overrides, *sizes, "router=base")
     assert code == 0
     found = results(run)
     assert found["data"]["sizes"] == {"train": 1200, "gate": 200, "val": 200, "test": 400}

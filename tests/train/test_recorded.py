@@ -17,7 +17,7 @@ from tests.train.command import copy_of, results, train
     "overrides",
     [
         ("gate=confidence", "gate.weights=per_class"),
-        ("router.source=base", "mixture.cascade=0.9"),
+        ("router=base", "mixture.cascade=0.9"),
         ("mixture.routing=soft",),
         ("target=base",),
     ],

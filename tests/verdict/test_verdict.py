@@ -29,7 +29,7 @@ from moe.verdict.__main__ import main
 QUICK = [
     *("data=digits", "taxonomy=digits", "logger=none", "report=false", "trainer.enable_progress_bar=false"),
     *("trainer.accelerator=cpu", "trainer.precision=32-true", "gate.width=8"),
-    *("net@base.net=tiny_vgg", "expert.init=scratch", "router.source=network"),
+    *("net@base.net=tiny_vgg", "expert.init=scratch", "router=network"),
     *(f"recipe@{name}.recipe=adam" for name in ("base", "expert", "router")),
     *(f"{name}.recipe.{key}" for name in ("base", "expert", "router", "gate") for key in ("epochs=2", "batch_size=32")),
     *(f"{name}.recipe.optimizer.lr=0.003" for name in ("base", "expert", "router")),
