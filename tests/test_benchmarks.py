@@ -104,6 +104,19 @@ def test_what_memory_gains_is_told_side_by_side() -> None:
     assert line == "| fast_vgg s | 1000 | 1251 | 1.25 (1.24 to 1.26) | 3 | 70000 | 2.01 | 1.99 |"
 
 
+def test_start_up_is_told_by_what_was_taken_out_and_by_its_parts() -> None:
+    spent, over = {"as it is": 4.04, "slow": 5.0, "data, as it is": 6.0}, {"slow": ratio(1.25)}
+    found = {"machine": "CPU", "load": 0.5, "turns": 9, "seconds": spent, "over as it is": over}
+    sides, parts, said = TABLE["startup"]({**found, "parts, seconds": {"torch": 1.06, "the rest": 3.0}})
+    assert sides.splitlines()[2:] == [
+        "| as it is | 4.0 |  |",
+        "| slow | 5.0 | 1.25 (1.24 to 1.26) |",
+        "| data, as it is | 6.0 |  |",
+    ]
+    assert parts.splitlines()[2:] == ["| torch | 1.1 |", "| the rest | 3.0 |"]
+    assert said == "Medians of 9 turns, least and greatest ratio of a turn, on CPU at a load of 0.5."
+
+
 def test_of_a_gpu_there_is_a_table_below_that_of_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spent, over = {"as it is": 200.0, "slower": 300.0}, {"as it is": ratio(1.0), "slower": ratio(1.5)}
     found = {"milliseconds an epoch": spent, "over as it is": over, "repetitions": 2, "epochs": 3, "load": 0.5}
@@ -113,7 +126,7 @@ def test_of_a_gpu_there_is_a_table_below_that_of_the_cpu(tmp_path: Path, monkeyp
     made = TABLE["table"]("overhead").split("\n\n")
     told = [part for part in made if part.startswith("Medians")]
     said = "Medians of 2 turns of 3 epochs each, least and greatest ratio of a turn, on"
-    assert told == [f"{said} {where}, at a load of 0.5." for where in ("CPU", "a GPU")]
+    assert told == [f"{said} {where} at a load of 0.5." for where in ("CPU", "a GPU")]
     assert made[0].splitlines()[2:] == ["| as it is | 200 |  |", "| slower | 300 | 1.50 (1.49 to 1.51) |"]
 
 

@@ -19,13 +19,9 @@ from moe.report.marked import markdown, put
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
-OWN = "as it is"  # of `overhead.py`: the Trainer with nothing put back
+OWN = "as it is"  # of `overhead.py` and `startup.py`: with nothing put back
 MEASURED = ("milliseconds", "faults", "peak memory, bytes")  # of `memory.py`, each of both sides
 ASKED = {"CPU": 0.95, "GPU": 0.90}  # at least: the Trainer's rate over a bare loop's
-
-
-def spread(ratio: dict[str, float]) -> str:
-    return f"{ratio['median']:.1f} ({ratio['least']:.1f} to {ratio['greatest']:.1f})"
 
 
 def fine(ratio: dict[str, float], digits: int = 2) -> str:
@@ -37,6 +33,12 @@ def machine(found: dict[str, Any]) -> str:
     """What it was measured on and, but for files from before that was recorded, by which revision."""
     by = f", by {short_revision(found['git'])}" if found.get("git") else ""
     return in_words(found["machine"]) + by
+
+
+def where(found: dict[str, Any]) -> str:
+    """What `machine` says, and how much else ran; and of what was measured only to see that it works, that."""
+    short = " **Measured with `--short`, only to see that it works.**" if found.get("short") else ""
+    return f"on {machine(found)} at a load of {found['load']:.1f}.{short}"
 
 
 def sweep(found: dict[str, Any]) -> Iterator[str]:
@@ -71,7 +73,7 @@ def together(found: dict[str, Any]) -> Iterator[str]:
     rows = []
     for name, gates in found["gates"].items():
         said, operations = gates["seconds"], gates["operations a step"]
-        ratios = [spread(said[f"{side} over together"]) for side in ("bare loops", "alone")]
+        ratios = [fine(said[f"{side} over together"], 1) for side in ("bare loops", "alone")]
         rows.append([name, *ratios, f"{operations['alone']} to {operations['together']}"])
     yield markdown(["gates", "bare loops over together", "jobs alone over together", "operations a step"], rows)
     yield (
@@ -85,7 +87,6 @@ def precision(found: list[dict[str, Any]]) -> Iterator[str]:
     yield markdown(["fp32's time over bf16's", *(in_words(one["machine"]) for one in found)], rows)
     for one in found:
         yield f"{machine(one)}: {_multiplies(one)}."
-    yield "Below 1, bf16 is slower."
 
 
 def _multiplies(found: dict[str, Any]) -> str:
@@ -123,10 +124,9 @@ def throughput(found: dict[str, Any]) -> Iterator[str]:
             rows.append([f"{name}, batches of {size}", f"{one['images a second']['dense']:.0f}", *ratios])
     yield markdown(["evaluation", "dense, images/s", "routed over dense", "cascade over dense"], rows)
     said = ", ".join(f"{name} {spent['median']:.1f} s" for name, spent in found["start-up"].items())
-    short = " **Measured with `--short`, only to see that it works.**" if found["short"] else ""
     yield (
         f"From the command to the first training step, all cached: {said}. Medians of {found['turns']} turns, least "
-        f"and greatest, on {machine(found)} at a load of {found['load']:.1f}.{short}"
+        f"and greatest, {where(found)}"
     )
 
 
@@ -177,7 +177,7 @@ def overhead(found: dict[str, Any]) -> Iterator[str]:
     yield markdown(head, [[OWN, f"{spent[OWN]:.0f}", ""], *rows])
     yield (
         f"Medians of {found['repetitions']} turns of {found['epochs']} epochs each, least and greatest ratio of a "
-        f"turn, on {machine(found)}, at a load of {found['load']:.1f}."
+        f"turn, {where(found)}"
     )
 
 
@@ -188,16 +188,10 @@ def steps(found: dict[str, Any]) -> Iterator[str]:
         own, plain = (part["milliseconds"][side] for side in ("as it is", "plain"))
         rows.append([name, f"{own:.1f}", f"{own / whole:.1%}", f"{plain:.1f}", fine(part["plain over as it is"])])
     yield markdown(["part of a step", "as it is, ms", "of all these", "as commonly written, ms", "that over it"], rows)
-    short = " **Measured with `--short`, only to see that it works.**" if found["short"] else ""
     yield (
         f"`fast_vgg` of size s, batches of {found['batch']}, {found['precision']}. Medians of {found['turns']} turns, "
-        f"least and greatest, on {machine(found)} at a load of {found['load']:.1f}.{short} The last column is the "
-        "median of the turns' own ratios, and so not quite the ratio of the medians beside it."
-    )
-    yield (
-        "As commonly written: the network in PyTorch's own order of memory and not channels-last; images put together "
-        "one by one by a DataLoader; torchvision's transforms, image by image; of each gradient the question whether "
-        "it is finite, whose answer is waited for; Muon's products in bf16; a loop over the weights."
+        f"least and greatest, {where(found)} The last column is the median of the turns' own ratios, and so not quite "
+        "the ratio of the medians beside it."
     )
 
 
@@ -209,11 +203,16 @@ def memory(found: dict[str, Any]) -> Iterator[str]:
         rows.append([name, *numbers[:2], fine(one["anew over kept"]), *numbers[2:], *(f"{p / 1e9:.2f}" for p in peaks)])
     sides = [f"{what}, {way}" for what in ("page faults", "peak, GB") for way in ("kept", "anew")]
     yield markdown(["a training step of", "ms, kept", "ms, anew", "anew over kept", *sides], rows)
-    short = " **Measured with `--short`, only to see that it works.**" if found["short"] else ""
-    yield (
-        f"Medians of {found['turns']} turns, least and greatest ratio of a turn, on {machine(found)} at a load of "
-        f"{found['load']:.1f}.{short}"
-    )
+    yield f"Medians of {found['turns']} turns, least and greatest ratio of a turn, {where(found)}"
+
+
+def startup(found: dict[str, Any]) -> Iterator[str]:
+    spent, over = found["seconds"], found["over as it is"]
+    rows = [[name, f"{each:.1f}", "" if name.endswith(OWN) else fine(over[name])] for name, each in spent.items()]
+    yield markdown(["to the first step", "seconds", "over as it is"], rows)
+    rows = [[name, f"{each:.1f}"] for name, each in found["parts, seconds"].items()]
+    yield markdown(["of that, as it is", "seconds"], rows)
+    yield f"Medians of {found['turns']} turns, least and greatest ratio of a turn, {where(found)}"
 
 
 TABLES: dict[str, Callable[[Any], Iterator[str]]] = {
@@ -226,6 +225,7 @@ TABLES: dict[str, Callable[[Any], Iterator[str]]] = {
     "steps": steps,
     "memory": memory,
     "overhead": overhead,
+    "startup": startup,
 }
 
 
