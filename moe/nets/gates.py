@@ -50,7 +50,7 @@ class Gate(nn.Module):
         raise NotImplementedError
 
     def forward(self, images: Tensor, experts: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Weights (B, K, E) in fp32 and metrics, from images (B, C, H, W) and probabilities (B, E, K)."""
+        """Weights (B, K, E) in fp32 and metrics (B,), from images (B, C, H, W) and probabilities (B, E, K)."""
         logits = self.logits(images, experts).float()
         size = (-1, self.num_classes, self.num_experts)
         if self.weights == "joint":
@@ -59,7 +59,7 @@ class Gate(nn.Module):
             weights = logits.view(size).softmax(dim=2)
         else:
             weights = logits.softmax(dim=1).unsqueeze(1).expand(size)
-        return weights, {"entropy": entropy(weights, experts).mean()}
+        return weights, {"entropy": entropy(weights.detach(), experts)}
 
 
 def _hidden_layers(inputs: int, width: int, depth: int, dropout: float) -> list[nn.Module]:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from moe.nets.class_expert import ClassExpert
-from moe.nets.gates import entropy
 from moe.nets.routing import hard_route, leaf_probabilities, route_by_base
 from moe.taxonomy import Node, Tree
 
@@ -179,7 +178,7 @@ class Mixture(nn.Module):
         parts = [self._leaf(leaf, images, frozen.experts) for leaf in range(len(self.paths))]
         if self.routing == "none":
             probabilities, weights, uncertain = parts[0]
-            return Mixed(probabilities, weights, uncertain, frozen)
+            return Mixed(probabilities, weights, uncertain.mean(), frozen)
         columns = frozen.leaves.unbind(dim=1)
         probabilities = torch.stack([r[:, None] * p for r, (p, _, _) in zip(columns, parts, strict=True)]).sum(dim=0)
         given = [w / _mass(_joint(w, frozen.experts))[:, :, None] for _, w, _ in parts]
@@ -203,7 +202,7 @@ class Mixture(nn.Module):
         for leaf in range(len(self.paths)):
             here = (frozen.route == leaf) & ~alone
             probabilities, weights, uncertainty = combined(leaf, images, frozen.experts, here, probabilities, weights)
-            uncertain = uncertain + uncertainty.detach()
+            uncertain = uncertain + uncertainty
         return Mixed(probabilities, weights, uncertain, frozen)
 
     def _picked(
@@ -214,7 +213,7 @@ class Mixture(nn.Module):
         if not len(index):
             return probabilities, weights, torch.zeros((), device=images.device)
         mixture, given, uncertainty = self._leaf(leaf, images[index], experts[index])
-        uncertain = uncertainty * len(index) / len(images)
+        uncertain = uncertainty.sum() / len(images)
         return probabilities.index_copy(0, index, mixture), weights.index_copy(0, index, given), uncertain
 
     def _everywhere(
@@ -225,13 +224,13 @@ class Mixture(nn.Module):
         One without an image of its own in the batch has a gradient of zero then, and not none, so that an optimiser's
         momentum moves it on.
         """
-        mixture, given, _ = self._leaf(leaf, images, experts)
+        mixture, given, uncertainty = self._leaf(leaf, images, experts)
         probabilities = torch.where(here[:, None], mixture, probabilities)
         weights = torch.where(here[:, None, None], given, weights)
-        return probabilities, weights, torch.where(here, entropy(given, experts), 0.0).mean()
+        return probabilities, weights, torch.where(here, uncertainty, 0.0).mean()
 
     def _leaf(self, leaf: int, images: Tensor, experts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One leaf's mixture (B, K), its weights spread over all experts (B, K, E), their mean entropy."""
+        """One leaf's mixture (B, K), its weights spread over all experts (B, K, E), their entropy (B,)."""
         path = self.get_buffer(f"path_{leaf}")
         on_path = experts[:, path]
         weights, metrics = self.gates[leaf](images, on_path)
