@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m moe.dashboard",
         description="Save a W&B workspace for the runs of a project: the sweep, the gates, the stages' curves.",
-        epilog="Without --branches and --from, the branches are those of the home taxonomy.",
+        epilog="Without --branches and --from, the branches are those of conf/taxonomy/cifar10.",
     )
     parser.add_argument("place", metavar="ENTITY/PROJECT", help="where the runs are logged")
     parser.add_argument("--name", default="moe", help="what the workspace is called")
