@@ -2,39 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 from moe.combinations import check_combinations
 from moe.errors import ConfigError, nearest
+from moe.schema import Gate
 from moe.targets import check_targets
-
-# Lightning's trainer keys that a recipe owns, and the recipe's key.
-RECIPE_OWNS = {
-    **dict.fromkeys(("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time"), "epochs"),
-    **dict.fromkeys(("gradient_clip_val", "gradient_clip_algorithm"), "clip"),
-    "accumulate_grad_batches": "batch_size",
-}
-# Lightning's trainer keys that would change what is trained, past every recipe.
-CHANGE_TRAINING = (
-    "limit_train_batches",
-    "limit_val_batches",
-    "limit_test_batches",
-    "limit_predict_batches",
-    "overfit_batches",
-    "check_val_every_n_epoch",
-    "val_check_interval",
-    "num_sanity_val_steps",
-    "barebones",
-)
-DEALT = {
-    "num_nodes": "one machine trains a network, over all its devices with trainer=ddp; remove it",
-    "use_distributed_sampler": "a batch is dealt to the devices by the command itself; remove it",
-}
-NEEDED = ("accelerator", "precision", "enable_progress_bar", "log_every_n_steps")  # read by the command, too
-COMMAND_OWNS = (
-    *("callbacks", "default_root_dir", "enable_checkpointing", "enable_model_summary", "fast_dev_run", "logger"),
-    "plugins",
-)
+from moe.trainer_checks import check_trainer
 
 CHOICES = {
     "target": ("base", "router", "experts", "gates"),
@@ -73,7 +48,10 @@ WIDTHS: Rule = (
     "a list of blocks, each a list of whole numbers above 0",
 )
 SWITCH: Rule = (lambda v: isinstance(v, bool), "true or false")
-NUMBERS: Rule = (lambda v: isinstance(v, list) and all(map(_number, v)), "a list of numbers")
+NUMBERS: Rule = (
+    lambda v: isinstance(v, list) and all(_number(number) and abs(number) <= 1e6 for number in v),
+    "a list of numbers, of a million at most",
+)
 WORDS: Rule = (lambda v: isinstance(v, list) and all(isinstance(word, str) for word in v), "a list of names")
 FOLDER: Rule = (lambda v: isinstance(v, str) and v != "", "a folder's path")
 
@@ -83,6 +61,12 @@ def _or_auto(rule: Rule) -> Rule:
 
 
 SWITCHED = ("flip", "whitening", "dirac", "bf16")  # keys of a network or recipe that may be true or false
+# Arguments of the networks and gates of moe.nets that have a rule; those of a user's own are that network's alone.
+OF_NETWORKS = (
+    *("width", "depth", "dropout", "blocks", "hidden", "conv_dropout"),
+    *("widths", "convs", "whitening", "dirac", "scale"),
+)
+GATE = {field.name for field in fields(Gate)} - {"net"}  # what stands beside a gate's own arguments
 OPTIONAL = ("averaging", "clip", "patience", "decay", "early_epochs", "widths", "convs", "cascade", "root", "classes")
 # By a key's last part, wherever it stands but in a taxonomy, whose names are the user's.
 RULES: dict[str, Rule] = {
@@ -114,7 +98,7 @@ RULES: dict[str, Rule] = {
     "whitening": SWITCH,
     "dirac": SWITCH,
     "decay": FRACTION,
-    "rest": POSITIVE,
+    "rest": (lambda v: _number(v) and 0 < v <= 100, "a number above 0, up to 100"),
     "folds": (lambda v: _whole(v) and 1 < v <= 100, "a whole number from 2 to 100"),
     "cascade": (lambda v: _number(v) and 0 < v <= 1, "a number above 0, up to 1"),
     "bias_lr": POSITIVE,
@@ -158,14 +142,23 @@ def check(values: Mapping[str, Any]) -> None:
         choices = CHOICES.get(key) or (CHOICES.get(last) if ".recipe." in key else None)
         if choices and value not in choices:
             raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}")
-        test, meaning = RULES.get(last, (lambda _: True, ""))
+        ruled = last in OF_NETWORKS or not _is_argument(key)
+        test, meaning = RULES.get(last if ruled else "", (lambda _: True, ""))
         wrong = (isinstance(value, bool) and last not in SWITCHED) or not test(value)
         if meaning and not (value is None and last in OPTIONAL) and wrong:
             null = ", or null," if last in OPTIONAL else ","
             raise ConfigError(f"{key} must be {meaning}{null} not {value!r}")
     check_targets(values)
-    _check_trainer(values["trainer"])
+    check_trainer(values["trainer"])
     check_combinations(values)
+
+
+def _is_argument(key: str) -> bool:
+    """Whether a key is an argument of a network or gate, which may be a user's own."""
+    section, *rest = key.split(".")
+    if section == "gate":
+        return len(rest) == 1 and rest[0] not in GATE
+    return len(rest) > 1 and rest[0] == "net"
 
 
 def check_whole(key: str, value: Any, rule: Rule = POSITIVE_INT) -> None:
@@ -198,42 +191,3 @@ def scalars(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from scalars(value, f"{key}.{name}" if key else str(name))
     elif key:
         yield key, values
-
-
-def _check_trainer(trainer: Mapping[str, Any]) -> None:
-    for key in NEEDED:
-        if trainer.get(key) is None:
-            raise ConfigError(f"trainer.{key} has no value; give it one with trainer.{key}=VALUE")
-    _check_devices(trainer.get("devices"), trainer.get("strategy", "auto"))
-    if "sync_batchnorm" in trainer and trainer.get("strategy") != "ddp":
-        raise ConfigError("trainer.sync_batchnorm is for several devices; set trainer=ddp, or remove it")
-    for key in trainer:
-        if key in RECIPE_OWNS:
-            raise ConfigError(trainer_sentence(key))
-        if key in CHANGE_TRAINING:
-            raise ConfigError(f"trainer.{key} changes what is trained, past every recipe; remove it")
-        if key in DEALT:
-            raise ConfigError(f"trainer.{key} cannot be set: {DEALT[key]}")
-        if key in COMMAND_OWNS:
-            raise ConfigError(f"trainer.{key} is set by the command itself; remove it")
-
-
-def _check_devices(devices: Any, strategy: Any) -> None:
-    if strategy not in ("auto", "ddp"):
-        raise ConfigError(f"trainer.strategy must be ddp (trainer=ddp) or, for one device, auto, not {strategy!r}")
-    count = len(devices) if isinstance(devices, list) else devices
-    if strategy == "auto" and count != 1:
-        raise ConfigError(
-            f"trainer.devices must be 1 or a list of one device, not {devices!r}; trainer=ddp trains over several"
-        )
-    numbers = devices if isinstance(devices, list) else []
-    wrong = any(not NATURAL[0](number) or isinstance(number, bool) for number in numbers)
-    if wrong or (count != "auto" and (not POSITIVE_INT[0](count) or isinstance(count, bool))):
-        raise ConfigError(
-            f"trainer.devices must be auto (all), a whole number above 0 or a list of devices' numbers, not {devices!r}"
-        )
-
-
-def trainer_sentence(key: str) -> str:
-    """What to set in place of a key of Lightning's trainer that a recipe owns."""
-    return f"trainer.{key}: recipes own the training; set base.recipe.{RECIPE_OWNS[key]} (or expert., router., gate.)"

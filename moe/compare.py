@@ -77,7 +77,7 @@ def _write_page(
 
     folders = {path.parent for place in given for path in sorted(place.rglob(record.SWEEP))}
     sweeps = [sweep for folder in sorted(folders) if (sweep := record.read_sweep(folder))]
-    failed = [failure for sweep in sweeps for failure in record.failures(sweep)]
+    failed = [failure for sweep in sweeps for failure in record.failures(sweep, earlier=True)]
     title = given[0].resolve().name if len(given) == 1 else "Comparison"
     comparison.write(file, title, rows, differences, failed, each)
 

@@ -103,7 +103,7 @@ def count_images(job: Job, stage: Stage) -> int:
 
 
 def recipe(job: Job, stage: Stage) -> Recipe:
-    """How a stage learns: as its section of the config says, a base as long as `base.match=epochs` makes it."""
+    """How a stage learns: as its section of the config says, a base as long as `base.match` makes it."""
     return replace(network_config(job.config, stage).recipe, epochs=stage.inputs["recipe"]["epochs"])
 
 

@@ -18,7 +18,7 @@ from moe.nets.cond_vgg import KERNELS
 from moe.nets.fast_vgg import SIZES
 from moe.nets.mixture import Mixture
 from moe.nets.views import Views
-from moe.schema import CONDITIONAL, FAST, Config, Plain
+from moe.schema import CONDITIONAL, FAST, SIZED, Config, Plain
 from moe.stages import Stage, num_outputs, plan
 from moe.taxonomy import Tree
 from moe.training_cost import epoch_flops, frozen_flops
@@ -147,8 +147,9 @@ def _channels(net: Mapping[str, Any]) -> Plain:
     """The argument of a network that holds its channels. Raises ConfigError where there is none that is known."""
     if net.get("blocks"):
         return {"blocks": net["blocks"]}
-    if net.get("size") in SIZES:
-        return {"widths": list(net.get("widths") or SIZES[net["size"]][0])}
+    size = net.get("size", "s" if net.get("_target_") in SIZED else None)  # s is what these have of themselves
+    if size in SIZES:
+        return {"widths": list(net.get("widths") or SIZES[size][0])}
     raise ConfigError(
         f"base.match=width needs a network with blocks (a vgg) or a size (fast_vgg), not {net.get('_target_')}"
     )

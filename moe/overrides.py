@@ -11,7 +11,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from moe import checks
+from moe import checks, trainer_checks
 from moe.errors import ConfigError, nearest
 
 # Options whose plugin is a package of its own, and what the plugin calls itself.
@@ -119,8 +119,8 @@ def _no_such_plugin(option: str) -> str:
 
 def _no_such_key(key: str) -> str:
     section, _, last = key.partition(".")
-    if section == "trainer" and last in checks.RECIPE_OWNS:
-        return checks.trainer_sentence(last)
+    if section == "trainer" and last in trainer_checks.RECIPE_OWNS:
+        return trainer_checks.trainer_sentence(last)
     group, _, place = key.partition("@")
     if group in PLACES:
         places = [f"{group}@{known}" for known in PLACES[group]]
@@ -186,7 +186,7 @@ def _known_keys() -> list[str]:
     keys: set[str] = set()
     for path in conf.rglob("*.yaml"):
         group = path.relative_to(conf).parts[:-1]
-        if group and group[0] in ("experiment", "hydra"):
+        if group and group[0] in ("experiment", "hydra", "rival", "sweep"):
             continue
         content = OmegaConf.to_container(OmegaConf.load(path))
         for prefix in PLACES.get(group[0], (group[0],)) if group else ("",):

@@ -120,11 +120,12 @@ class Rank:
         self.dataset = sources.load(config.data, Path(config.paths.data))
         self.indices = splits.split(self.dataset, config.data.splits)
         self.store = Store(Path(config.paths.store))
+        job = Job(config, self.tree, self.dataset, self.indices, self.store, self.folder, lambda stage: None)
+        self.job, self.stages = job, planned(replace(job, config=matched(job)))
 
     def fit(self, key: str, logger: bool) -> Fitted:
         """Train the stage of `key` together with the other ranks."""
-        job = Job(self.config, self.tree, self.dataset, self.indices, self.store, self.folder, lambda stage: None)
-        stages = planned(replace(job, config=matched(job)))
+        job, stages = self.job, self.stages
         number = next((number for number, stage in enumerate(stages) if stage.key == key), None)
         if number is None:
             raise ConfigError("the code of moe changed while this command ran; give it again")

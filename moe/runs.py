@@ -185,16 +185,25 @@ def _check(found: Plain, needed: Collection[str]) -> None:
 
     Among these are the stages `needed`.
     """
-    if not isinstance(found["test"], dict) or not isinstance(found["test"].get("accuracy"), float):
+    for name, kind in (("experiment", str), ("target", str), ("seed", int), ("key", str), ("machine", str)):
+        if not isinstance(found[name], kind):
+            raise TypeError(f"its {name}")
+    test = found["test"]
+    if not isinstance(test, dict) or not isinstance(test.get("accuracy"), float):
         raise TypeError("a test accuracy")
+    if not isinstance(test.get("right", ""), str):
+        raise TypeError("test.right as text")
     if not all(isinstance(found["data"][name], str) for name in ("fingerprint", "protocol")):
         raise TypeError("data.fingerprint and data.protocol as text")
     shape = found["data"]["shape"]
     if not (isinstance(shape, list) and len(shape) == 3 and all(type(size) is int and size > 0 for size in shape)):
         raise TypeError("the shape of its images")
     for name in dict.fromkeys([*needed, *found["stages"]]):
-        if not isinstance(found["stages"][name]["key"], str):
+        stage = found["stages"][name]
+        if not isinstance(stage["key"], str):
             raise TypeError(f"the key of {name}")
+        if not isinstance(stage.get("temperature", 1.0), float):
+            raise TypeError(f"the temperature of {name}")
 
 
 @contextmanager

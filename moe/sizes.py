@@ -48,10 +48,14 @@ def anywhere(config: Config) -> tuple[Config, Config]:
 
 def _resolved(config: Config, size: Callable[[], str], chosen: Plain) -> Config:
     """The config with `size` for `auto`, asked for only where it is needed; `chosen` gets what was."""
+    base = config.base
+    specialists = config.target in ("experts", "gates") or base.match != "none" or base.init == "base"  # are trained
     return replace(
         config,
         base=_part("base", config.base, size, chosen),
-        expert=_part("expert", config.expert, size, chosen, 1 if config.expert.init == "scratch" else 3),
+        expert=_part(
+            "expert", config.expert, size, chosen if specialists else {}, 1 if config.expert.init == "scratch" else 3
+        ),
         router=_part("router", config.router, size, {} if config.router.source == "base" else chosen),
         gate=_part("gate", config.gate, size, chosen),
     )

@@ -7,11 +7,13 @@ import ast
 import functools
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from moe.errors import ConfigError, nearest
+from moe.schema import Gate
 
 NETS = Path(__file__).parent / "nets"
 # The keys that name a network: a class of moe.nets, where users add theirs, or a builder of torchvision.models.
@@ -32,8 +34,10 @@ def check_targets(values: Mapping[str, Any]) -> None:
     for key in _underscored(values):
         if key not in NETWORKS | OPTIMIZERS:
             raise ConfigError(f"{key} is not allowed: only networks and optimisers are built, from plain values")
+    beside = {field.name for field in fields(Gate)}
     for name in ("base", "expert", "router", "gate"):
-        _check_ours(*_network(values, name))
+        net, key = _network(values, name)
+        _check_ours({n: v for n, v in net.items() if n not in beside} if name == "gate" else net, key)
         _check_arguments(values[name]["recipe"]["optimizer"], f"{name}.recipe.optimizer")
 
 
@@ -83,6 +87,8 @@ def _check_arguments(optimizer: Mapping[str, Any], key: str) -> None:
 
     A recipe's are still there where another optimiser is chosen in place of its own.
     """
+    if optimizer.get("lr") is None:
+        raise ConfigError(f"{key}.lr has no value; give it one with {key}.lr=VALUE")
     target = str(optimizer["_target_"])
     name = target.rpartition(".")[2]
     torch = find_spec("torch")

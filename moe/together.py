@@ -15,8 +15,10 @@ from pytorch_lightning import seed_everything
 from torch import nn
 
 from moe import assembly, training
+from moe.data.batches import sizes
 from moe.errors import ConfigError, NonFiniteError, StoreError
-from moe.job import Job, datamodule, module, planned
+from moe.job import Job, count_images, datamodule, module, planned, recipe
+from moe.modules.callbacks import log_again
 from moe.modules.checkpoint import Checkpoints
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.together import GatesTogether, fit_together, obstacle
@@ -69,9 +71,9 @@ def as_stored(job: Job, stage: Stage) -> Stage:
 def _log_curves(job: Job, stage: Stage, entry: Entry) -> None:
     logger = job.logger(stage)
     assert logger is not None
-    for epoch in entry.record["curves"]:
-        metrics = {name: value for name, value in epoch.items() if name == "epoch" or "/" in name}
-        logger.log_metrics(metrics, step=epoch["epoch"])
+    how = recipe(job, stage)
+    batches = len(sizes(count_images(job, stage), how.batch_size, bool(how.even_batches)))
+    log_again(logger, entry.record["curves"], batches)
     logger.save()
 
 

@@ -28,7 +28,7 @@ from moe.results.files import RESULTS
 from moe.schema import Config, Plain
 from moe.sizes import resolved
 from moe.sweep import record as sweeps
-from moe.sweep.callback import begun
+from moe.sweep.callback import begun, put_back
 from moe.taxonomy import parse as parse_taxonomy
 
 if TYPE_CHECKING:
@@ -95,7 +95,12 @@ def _composed(composed: DictConfig) -> float | None:
         with command.sentences(GOES_ON):
             if launcher not in (None, "hydra/launcher=basic"):
                 raise ConfigError(f"{launcher} runs the jobs of a sweep; add -m, for one job, too")
-            _run(composed, folder)
+            results = None
+            try:
+                results = _run(composed, folder)
+            finally:
+                if results is None:
+                    put_back()
         return None
     log.info("\njob %d  %s", hydra_config.job.num + 1, folder)
     try:
@@ -127,7 +132,8 @@ def _run(composed: DictConfig, folder: Path) -> Plain | None:
 
 
 def _job(config: Config, folder: Path) -> Plain | None:
-    (folder / sweeps.FAILURE).unlink(missing_ok=True)
+    if not (config.plan and (folder / RESULTS).is_file()):  # a plan changes nothing of what these are worth
+        (folder / sweeps.FAILURE).unlink(missing_ok=True)
     results = sweeps.finished(folder, config)
     if results is not None:
         log.info("finished already: %s", folder)
@@ -162,8 +168,8 @@ def train(config: Config, folder: Path) -> Plain | None:
     for node in tree.experts[1:]:
         if len(node.labels) == 1:
             log.info("%s holds one class: no expert is trained for it, its specialist is constant", node.name)
-    if config.router.source == "base" and config.router.net != config.base.net:
-        log.info("router.net is not used: the base routes, unless router=network")
+    if config.router.source == "base" and (config.router.net != config.base.net or _said("router.recipe")):
+        log.info("router.net and router.recipe are not used: the base routes, unless router=network")
 
     from moe import ddp, record
     from moe.comparison.runs import refuse_other
@@ -217,6 +223,12 @@ def train(config: Config, folder: Path) -> Plain | None:
             team.end()
     loggers.close()
     return results
+
+
+def _said(section: str) -> bool:
+    """Whether the command line says something of a section of the config."""
+    said = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    return any(one.lstrip("+~").startswith(section) or one.partition("=")[0].endswith(f"@{section}") for one in said)
 
 
 def _say_plan(job: "Job", stages: "list[Stage]") -> None:

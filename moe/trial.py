@@ -31,8 +31,7 @@ def check(job: Job, stages: Sequence[Stage]) -> int:
         if stage.inputs["recipe"]["batch_size"] < world:
             raise ConfigError(f"{name}.recipe.batch_size must be at least {world}, an image for each device")
         if stage.kind == "gates":
-            with torch.device("meta"):
-                assembly.gates(job.config, job.tree, (channels, height, width), None)
+            _check_gates(job, (channels, height, width))
         else:
             net = network(stage)
             _check_any(job, stage)
@@ -42,6 +41,23 @@ def check(job: Job, stages: Sequence[Stage]) -> int:
     if any("fold" in stage.inputs for stage in stages):
         _check_folds(job)
     return world
+
+
+def _check_gates(job: Job, in_shape: tuple[int, int, int]) -> None:
+    """Build each gate, and have it say weights for two images."""
+    config, tree = job.config, job.tree
+    classes, target = len(tree.classes), config.gate.net["_target_"]
+    with torch.device("meta"):
+        gates = assembly.gates(config, tree, in_shape, None)
+        for gate, weighed in zip(gates, tree.weighed(config.mixture.routing), strict=True):
+            experts = len(weighed)
+            try:
+                weights, _ = gate(torch.empty(2, *in_shape), torch.empty(2, experts, classes))
+            except (AssertionError, RuntimeError, TypeError, ValueError, IndexError) as error:
+                raise ConfigError(f"gate: {target} cannot weigh two images: {' '.join(str(error).split())}") from None
+            if weights.shape != (2, classes, experts):
+                found, right = tuple(weights.shape), (2, classes, experts)
+                raise ConfigError(f"gate: {target} gives weights of {found} for two images, not of {right}")
 
 
 def _check_step(stage: Stage) -> None:

@@ -45,6 +45,16 @@ def test_a_row_for_each_run_the_best_on_val_first(
     ]
 
 
+def test_a_folder_whose_name_is_no_text_is_on_the_page(
+    found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / os.fsdecode(b"r\xff")
+    write(folder, found)
+    assert command(capsys, str(folder), "--html", str(tmp_path / "page.html"))[0] == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "r\\udcff" in page and 'href="r%FF"' in page
+
+
 def test_a_narrow_terminal_gets_whole_columns_in_blocks(
     found: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

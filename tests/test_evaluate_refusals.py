@@ -43,13 +43,18 @@ def test_a_damaged_record_is_a_sentence(run: Path, tmp_path: Path, capsys: pytes
         ("data", "fingerprint", None, "data.fingerprint and data.protocol as text"),
         ("data", "shape", [1, 8], "the shape of its images"),
         ("stages", "gates", {"key": True}, "the key of gates"),
+        ("stages", "gates", {"key": "gates-0", "temperature": "warm"}, "the temperature of gates"),
+        ("test", "right", 5, "test.right as text"),
+        ("", "seed", "one", "its seed"),
+        ("", "machine", None, "its machine"),
     ):
         results = json.loads((run / "results.json").read_text())
-        results[section][name] = value
+        (results[section] if section else results)[name] = value
         (tmp_path / "results.json").write_text(json.dumps(results))
         code, out, err = command(capsys, tmp_path)
         sentence = f"{tmp_path} holds results without {lacks}: it is no run that this version can open"
         assert (code, out, err) == (1, "", f"moe: {sentence}\n")
+    results = json.loads((run / "results.json").read_text())
     del results["stages"]["curved"], results["stages"]["gates"]
     (tmp_path / "results.json").write_text(json.dumps(results))
     code, out, err = command(capsys, tmp_path)

@@ -14,7 +14,7 @@ PACKAGE = Path(moe.__file__).parent
 # imported for type checking only, or late inside a function, counts as well.
 LAYERS: list[list[str]] = [
     ["moe.errors", "moe.schema", "moe.cpus", "moe.memory"],
-    ["moe.combinations", "moe.targets"],
+    ["moe.combinations", "moe.targets", "moe.trainer_checks"],
     ["moe.taxonomy", "moe.checks", "moe.store", "moe.command"],
     ["moe.overrides", "moe.command_line"],
     ["moe.config"],

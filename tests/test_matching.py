@@ -189,6 +189,7 @@ def test_none_is_the_config_itself() -> None:
 def test_widths_keep_their_proportions() -> None:
     fast = {"_target_": "moe.nets.fast_vgg.FastVGG", "size": "s", "widths": None}
     assert wider(fast, 384)["widths"] == [96, 384, 384]
+    assert wider({"_target_": "moe.nets.cond_vgg.CondVGG"}, 384)["widths"] == [96, 384, 384]  # as it is of itself
     assert wider({"_target_": "x", "size": "s", "widths": [10, 15, 25]}, 28)["widths"] == [11, 17, 28]
     assert wider({"_target_": "x", "blocks": [[32, 32], [64]]}, 66)["blocks"] == [[33, 33], [66]]
 

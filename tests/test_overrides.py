@@ -66,6 +66,7 @@ def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expecte
             "base.recipe.muon holds keys of its own, not False; set base.recipe.muon={lr:VALUE,momentum:VALUE,bf16:"
             "VALUE}, or null for none",
         ),
+        ("match=width", "match: there is no such key; did you mean base.match?"),
         ("router=nework", "router=nework: there is no such option; did you mean network?"),
         (
             "base.recipe.optimizer=adam",

@@ -32,6 +32,11 @@ def test_size_and_epochs_follow_the_device_and_it_says_so(device: str, caplog: p
     assert (found.base.net["size"], found.base.recipe.epochs) == (size, epochs)
     said = {"cpu": "a CPU", "cuda": "a GPU"}[device]
     assert caplog.messages == [f"chosen for {said}: base.net.size={size}, base.recipe.epochs={epochs}"]
+    # Of specialists that are not trained nothing is said.
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="moe"):
+        resolved(composed(*FAST, "experiment=base", "recipe@expert.recipe=finetune"))
+    assert not any("expert" in message for message in caplog.messages)
     # Nothing else is touched.
     assert found.expert == composed(*FAST).expert and found.gate == composed(*FAST).gate
 

@@ -9,7 +9,7 @@ import torch
 
 from moe import checks, targets
 from moe.config import compose
-from tests.configs import changed, refusal, sentence
+from tests.configs import changed, composed, refusal, sentence
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,24 @@ def test_what_an_optimiser_takes_is_read_as_python_has_it(target: str) -> None:
     assert ["params", *said.split(", ")] == takes
 
 
+def test_a_gate_of_the_users_own_may_name_its_arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = "in_shape, num_classes, num_experts, weights"
+    (tmp_path / "mine.py").write_text(f"class Mine:\n    def __init__(self, {frame}, step=8): ...\n")
+    for path in targets.NETS.glob("*.py"):
+        (tmp_path / path.name).write_text(path.read_text())
+    monkeypatch.setattr(targets, "NETS", tmp_path)
+    shipped = composed("experiment=held_out").plain()["gate"]
+    own = {key: value for key, value in shipped.items() if key not in ("_target_", "width", "depth", "dropout")}
+    checks.check(changed("gate", {**own, "_target_": "moe.nets.mine.Mine", "step": 2}))
+    values = changed("gate", {**own, "_target_": "moe.nets.mine.Mine", "stpe": 2})
+    assert refusal(values) == "gate.stpe: moe.nets.mine.Mine takes no stpe; did you mean step?"
+
+
+def test_an_optimiser_is_told_its_rate() -> None:
+    said = "base.recipe.optimizer.lr has no value; give it one with base.recipe.optimizer.lr=VALUE"
+    assert sentence("~base.recipe.optimizer.lr") == said
+
+
 def test_a_network_of_the_users_own_is_read_without_being_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +121,9 @@ def test_a_network_of_the_users_own_is_read_without_being_imported(
     assert refusal(values).startswith("base.net._target_: moe.nets.mine is no Python: ")
     (tmp_path / "mine.py").write_text("class Net:\n    def __init__(self, in_shape, *, depth, width): ...\n")
     assert refusal(values) == "base.net.widht: moe.nets.mine.Net takes no widht; did you mean width?"
+    # Its arguments are its own, whatever the config's of the same name may be.
+    (tmp_path / "mine.py").write_text("class Net:\n    def __init__(self, in_shape, *, step, seed): ...\n")
+    checks.check(changed("base.net", {"_target_": "moe.nets.mine.Net", "step": 2, "seed": "a"}))
     # What a class hands on to another is found out when it is built.
     (tmp_path / "mine.py").write_text("class Net:\n    def __init__(self, depth, **more): ...\n")
     checks.check(values)

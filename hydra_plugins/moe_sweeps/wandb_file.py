@@ -69,8 +69,10 @@ class WandbSweeper(Sweeper):
             "metric": {"name": self.metric, "goal": "maximize"},
             "parameters": parameters,
         }
+        from moe.store import write_whole
+
         path = sweep.folder / FILE
-        path.write_text(yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=120))
+        write_whole(path, yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=120).encode())
         print("nothing is trained yet; this begins the sweep, and on each machine works for it:")
         print(f"  wandb sweep {shlex.quote(str(path))}")
         entity = config.logger.entity or os.environ.get("WANDB_ENTITY") or "ENTITY"

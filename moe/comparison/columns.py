@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from moe.comparison.estimate import Estimate
 from moe.comparison.names import said, short_names, shown_keys
 from moe.comparison.rows import Row, revisions, sameness
 from moe.comparison.runs import AGAINST, Run
+from moe.results.table import SIGNIFICANT
 
 MOST_NAMED = 12  # of the keys that have no column
 
@@ -28,6 +30,19 @@ class Column:
         """One cell, padded; row -1 is the title."""
         cell = self.title if row < 0 else self.cells[row]
         return cell.ljust(self.width) if self.left else cell.rjust(self.width)
+
+
+def told(one: Estimate | None, p: float | None) -> str:
+    """A difference as `difference` has it, in bold where its p, corrected, is below the level."""
+    said = difference(one)
+    return f"**{said}**" if p is not None and p < SIGNIFICANT else said
+
+
+def minutes(row: Row, digits: int = 1) -> str:
+    """A row's minutes of training: of one run its own, of several the median with the least and the greatest."""
+    each = [f"{one / 60:.{digits}f}" for one in sorted(run.seconds for run in row.runs)]
+    middle = f"{median(run.seconds for run in row.runs) / 60:.{digits}f}"
+    return middle if len(each) == 1 else f"{middle} ({each[0]} to {each[-1]})"
 
 
 def columns(rows: Sequence[Row], differences: Sequence[str], by_run: bool = False) -> list[Column]:

@@ -106,6 +106,8 @@ def _decode_one(path: Path) -> "np.ndarray":
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > LARGEST:
                 fault = f"has {image.width}x{image.height} pixels, more than 4096x4096"
+            elif (frames := getattr(image, "n_frames", 1)) > 1:
+                fault = f"is animated ({frames} frames)"  # as predict says
             elif image.mode not in ("RGB", "L"):
                 fault = f"has mode {image.mode}; images must be RGB, or all of them greyscale (L)"
             else:

@@ -87,7 +87,8 @@ def _nothing_there(data: "Data", root: Path) -> DataError:
     if data.source == "cifar10":
         expected = f"torchvision's cifar-10-batches-py or {expected}"
         remedy += "" if data.root else ", or set data.download=true"
-    fault = "does not hold" if root.is_dir() else "does not exist; it should hold"
+    fault = "does not hold" if root.is_dir() else "is no folder; it should hold"
+    fault = fault if root.exists() else "does not exist; it should hold"
     return DataError(f"{'data.root=' if data.root else ''}{root} {fault} {expected}{remedy}")
 
 

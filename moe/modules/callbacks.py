@@ -3,13 +3,14 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -176,6 +177,13 @@ class KeepBest(Callback):
             self.best, self.epoch, self.weights = nll, trainer.current_epoch, self._current
 
 
+def log_again(logger: Logger, epochs: Sequence[Mapping[str, float]], batches: int) -> None:
+    """Log epochs of `Curves` as Lightning does: at the step of the last of an epoch's batches."""
+    for epoch in epochs:
+        metrics = {name: value for name, value in epoch.items() if name == "epoch" or "/" in name}
+        logger.log_metrics(metrics, (int(epoch["epoch"]) + 1) * batches - 1)
+
+
 class Curves(Callback):
     """Every epoch's metrics, learning rates and seconds, as plain numbers; `say` puts each in the log too.
 
@@ -204,10 +212,8 @@ class Curves(Callback):
         if not self.epochs:
             return
         log.info("%s: goes on after epoch %d", self.stage, len(self.epochs))
-        for epoch in self.epochs if trainer.logger is not None else ():
-            metrics = {name: value for name, value in epoch.items() if name == "epoch" or "/" in name}
-            step = (int(epoch["epoch"]) + 1) * int(trainer.num_training_batches) - 1
-            trainer.logger.log_metrics(metrics, step)  # type: ignore[union-attr]
+        if trainer.logger is not None:
+            log_again(trainer.logger, self.epochs, int(trainer.num_training_batches))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._write_down(trainer)

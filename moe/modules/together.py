@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from moe.data.module import ImageDataModule
 from moe.errors import NonFiniteError
 from moe.modules.checkpoint import Checkpoints, SaveProgress
-from moe.modules.fit import Fitted, StageProgress, make_trainer, precision_for, run, shows_bar
+from moe.modules.fit import Fitted, StageProgress, make_trainer, run, shows_bar
 from moe.modules.recipe import FUSED, RecipeModule, learning_rates
 from moe.nets.mixture import Frozen, Mixture
 from moe.nets.stacked import StackedMixture
@@ -38,8 +38,6 @@ def obstacle(recipe: Recipe, trainer: Plain) -> str | None:
             return f"gate.recipe.{name}"
     if trainer["devices"] != 1:
         return "trainer.devices"
-    if precision_for(trainer) not in ("32-true", "bf16-mixed"):
-        return "trainer.precision"  # a scaler of the loss would skip a step of all for the sake of one
     return next((f"trainer.{key}" for key in trainer if key not in TRAINER), None)
 
 

@@ -9,6 +9,7 @@ from moe.comparison import AGAINST, Row
 from moe.comparison.columns import Column, columns, difference, notes, percent
 from moe.comparison.estimate import AGREE, Estimate, estimate, pareto
 from moe.comparison.names import WIDTH, row_names, shown_keys
+from moe.errors import printable
 from moe.report import page, sortable, tradeoffs
 from moe.report.figure import style, svg
 from moe.report.tradeoffs import Line
@@ -42,7 +43,7 @@ def write(
     said = [note for note in notes(rows, differences) if note not in warned]
     with style():
         parts = [
-            page.heading(title),
+            page.heading(printable(title)),
             page.paragraph(headline(rows, names, by_run)),
             *(page.paragraph(note, "warning") for note in warned),
             page.section(
@@ -56,7 +57,7 @@ def write(
             page.section("Every run", _runs(rows, file.parent)),
             sortable.script(),
         ]
-    write_whole(file, page.document(title, parts).encode())
+    write_whole(file, page.document(printable(title), parts).encode())
 
 
 def headline(rows: Sequence[Row], names: Sequence[str], by_run: bool = False) -> str:
@@ -149,7 +150,7 @@ def _width(rows: Sequence[Row], differences: Sequence[str]) -> Iterator[str]:
     if len(lines) > MOST_LINES:
         yield page.paragraph(f"The {MOST_LINES} of {len(lines)} kinds of gate with the best rows on val.", "soft")
     shown = [row for kind in list(kinds.values())[:MOST_LINES] for row in kind]
-    levels = {BASELINES[name]: level for name in AGAINST if (level := _level(shown, name))}
+    levels = {BASELINES[name]: one for name in AGAINST if (one := level(shown, name))}
     drawing = svg(tradeoffs.against_width(lines[:MOST_LINES], levels), "test accuracy against gate width")
     yield page.figures({f"By kind of gate{_over_seeds(shown)}": drawing})
     if len(levels) < len(AGAINST):
@@ -163,7 +164,7 @@ def _points(kind: Sequence[Row]) -> list[tuple[float, Estimate]]:
     return sorted(((row.first.config[WIDTH], row.test) for row in kind if row.test), key=lambda point: point[0])
 
 
-def _level(rows: Sequence[Row], baseline: str) -> Estimate | None:
+def level(rows: Sequence[Row], baseline: str) -> Estimate | None:
     """A baseline's accuracy over the seeds, where it is one and the same in all the rows."""
     by_seed: dict[int, set[float | None]] = {}
     for row in rows:
@@ -221,8 +222,8 @@ def _runs(rows: Sequence[Row], folder: Path) -> str:
     links = {}
     for _, run in runs:
         target = run.path / page.REPORT if (run.path / page.REPORT).is_file() else run.path
-        links[str(run.path)] = quote(os.path.relpath(target, folder))
-    paths = [str(run.path) for _, run in runs]
+        links[printable(run.path)] = quote(os.fsencode(os.path.relpath(target, folder)))
+    paths = [printable(run.path) for _, run in runs]
     shown = [
         Column("row", [str(number) for number, _ in runs], [number for number, _ in runs]),
         Column("seed", [str(run.seed) for _, run in runs], [run.seed for _, run in runs]),

@@ -71,6 +71,11 @@ def svg(figure: "Figure", name: str) -> str:
     return re.sub(r"<[^>]+>", own, body[body.index("<svg") :])
 
 
+def standalone(drawn: str) -> bytes:
+    """What `svg` drew as a file, which has no page to take its colour from: in a grey for white and for black."""
+    return drawn.replace("currentColor", "#6b7280").encode()
+
+
 def short(name: str, most: int = 20) -> str:
     """A name cut to `most` letters."""
     return name if len(name) <= most else name[: most - 1] + "…"

@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
+from moe.store import write_whole
+
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[int] = (0,)) -> str:
     """A table in Markdown; the columns in the places `left` begin at the left, as names do, all others end right."""
@@ -18,4 +20,4 @@ def put(file: Path, marks: tuple[str, str], text: str) -> None:
     after, count = re.subn(pattern, lambda _: whole, file.read_text(), flags=re.DOTALL)
     if count != 1:
         raise ValueError(f"{file} has {count} places for a table between {marks[0]} and {marks[1]}, not one")
-    file.write_text(after)
+    write_whole(file, after.encode())

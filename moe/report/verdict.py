@@ -10,6 +10,7 @@ from moe import verdict
 from moe.comparison import Row
 from moe.comparison.columns import Column
 from moe.comparison.estimate import pareto
+from moe.errors import printable
 from moe.report import page, sortable
 from moe.report.figure import MUTED, PALETTE, WIDTH, style, svg
 from moe.report.layout import BELOW, add_legend, headroom, name_dots, new_axes
@@ -32,7 +33,7 @@ def write(file: Path, title: str, found: Mapping[str, Row], held: Sequence[Conte
     said = list(verdict.notes(found, held, latency))
     with style():
         parts = [
-            page.heading(f"The verdict of {title}"),
+            page.heading(f"The verdict of {printable(title)}"),
             page.paragraph(verdict.headline(held)),
             *(page.paragraph(note, "warning" if note.startswith("*") else "soft") for note in said),
             page.section("Rivals", _table("Rivals", verdict.rival_columns(found, latency), "val")),
@@ -42,7 +43,7 @@ def write(file: Path, title: str, found: Mapping[str, Row], held: Sequence[Conte
             page.section("Every run", _runs(found, file.parent)),
             sortable.script(),
         ]
-    write_whole(file, page.document(title, parts).encode())
+    write_whole(file, page.document(printable(title), parts).encode())
 
 
 def against_cost(found: Mapping[str, Row], costs: "Mapping[str, float | Spread]", axis: str) -> "Figure":
@@ -134,11 +135,11 @@ def _table(label: str, columns: Sequence[Column], sorted_by: str = "") -> str:
 
 def _runs(found: Mapping[str, Row], folder: Path) -> str:
     runs = [(name, run) for name, row in found.items() for run in (*row.runs, *row.copies)]
-    paths = [str(run.path) for _, run in runs]
+    paths = [printable(run.path) for _, run in runs]
     shown = [
         Column("rival", [name for name, _ in runs], [name for name, _ in runs], left=True),
         Column("seed", [str(run.seed) for _, run in runs], [run.seed for _, run in runs]),
         Column("folder", paths, paths, left=True),
     ]
-    links = {path: quote(os.path.relpath(path, folder)) for path in paths}
+    links = {printable(run.path): quote(os.fsencode(os.path.relpath(run.path, folder))) for _, run in runs}
     return page.details(f"{len(runs)} runs with folders", sortable.table("Every run", shown, "", links))

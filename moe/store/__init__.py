@@ -33,7 +33,7 @@ PROBE_BYTES = 4096  # a full disk takes an empty file
 
 
 class Store:
-    """Entries by key below `root`. Raises StoreError where `root` cannot be made or written."""
+    """Entries by key below `root`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -1,5 +1,6 @@
 """Files written whole or not at all, whatever ends the process or fills the disk meanwhile, and waited for in turn."""
 
+import glob
 import logging
 import os
 import time
@@ -44,7 +45,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def sweep(path: Path, seconds: float) -> None:
     """Remove what writes of `path` that were cut off left beside it and that is so many seconds old."""
-    for left in path.parent.glob(f".{path.name}.*"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime >= seconds:
                 left.unlink()

@@ -9,16 +9,24 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from moe.errors import StoreError
+from moe.results.files import RESULTS
+from moe.store import write_whole
 from moe.sweep import names
 from moe.sweep.jobs import hydra_flags
 from moe.sweep.record import Sweep
 
 _begun: list[Sweep] = []
+_finished: dict[Path, bytes] = {}
 HERE = ("basic", "together")  # the launchers whose jobs run in this process; others may hold any GPU
 
 
 class SweepCallback(Callback):
-    """Writes `sweep.json`, whatever Hydra's sweeper and launcher."""
+    """Writes `sweep.json`, whatever Hydra's sweeper and launcher; remembers what a finished run's folder holds."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(str(config.hydra.run.dir))
+        if (folder / RESULTS).is_file():
+            _finished.update({path: path.read_bytes() for path in (folder / "hydra").glob("*.yaml")})
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         swept = names.swept(config.hydra.overrides.task, OmegaConf.select(config, "hydra.sweeper.params"))
@@ -30,6 +38,15 @@ class SweepCallback(Callback):
         sweep = Sweep(folder, overrides, swept, flags=hydra_flags(config), timed=timed)
         sweep.write()
         _begun.append(sweep)
+
+
+def put_back() -> None:
+    """Write anew the config of the finished run in whose folder a command is that came to nothing, or only planned.
+
+    Hydra writes the command's own before it is asked whether that run may be lost.
+    """
+    for path, content in _finished.items():
+        write_whole(path, content)
 
 
 def begun() -> Sweep | None:

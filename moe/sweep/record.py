@@ -70,8 +70,12 @@ def read_sweep(folder: Path) -> Sweep | None:
     """The sweep whose folder this is, or None. Raises StoreError where its record is damaged."""
     try:
         said = json.loads((folder / SWEEP).read_text())
-        flags = list(said.get("flags", []))  # sweeps from before they were recorded have none
-        return Sweep(folder, list(said["overrides"]), list(said["swept"]), dict(said["jobs"]), flags)
+        flags = said.get("flags", [])  # sweeps from before they were recorded have none
+        sweep = Sweep(folder, said["overrides"], said["swept"], dict(said["jobs"]), flags)
+        for texts in (sweep.overrides, sweep.swept, flags, *sweep.jobs.values()):
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                raise TypeError("what is no list of texts")
+        return sweep
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -167,16 +171,26 @@ def failed(run: Path) -> bool:
     return (run / FAILURE).exists() or not ((run / RESULTS).is_file() or planned(run))
 
 
-def failures(sweep: Sweep) -> list[Failure]:
-    """The sweep's jobs that have no results and should, in order."""
-    found = []
-    for name, overrides in (sweep.jobs or _started(sweep)).items():
+def failures(sweep: Sweep, earlier: bool = False) -> list[Failure]:
+    """The sweep's jobs that have no results and should, in order.
+
+    With `earlier` also those of other sweeps that ran in its folder before and left word of why.
+    """
+    found, jobs = [], sweep.jobs or _started(sweep)
+    if earlier and (left := _failed(sweep) - jobs.keys()):
+        jobs = {**jobs, **{name: said for name, said in _started(sweep).items() if name in left}}
+    for name, overrides in jobs.items():
         run = sweep.folder / name
         if failed(run):
             why = read_failure(run)
             why = _silent(run) if why in (None, SILENT) else why
             found.append(Failure(name, list(overrides), run, why, sweep.flags))
     return found
+
+
+def _failed(sweep: Sweep) -> set[str]:
+    """What the folders are called, in a sweep's, of the jobs that left word of why they failed."""
+    return {path.parent.relative_to(sweep.folder).as_posix() for path in sweep.folder.rglob(FAILURE)}
 
 
 def _silent(run: Path) -> str:

@@ -61,16 +61,18 @@ def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | 
 
 def of_latency(found: Mapping[str, Row], latency: Latency) -> Iterator[str]:
     """What was clocked and where, and what is not of the runs at hand or may not be."""
-    seeds = sorted({latency.seeds[name] for name in found if name in latency.seeds})
+    other = latency.others(found)
+    seeds = sorted({latency.seeds[name] for name in found if name in latency.seeds and name not in other})
     load = "" if latency.load is None else f" at a load of {latency.load:.1f}"
     each = "" if latency.alone is None else f", at a batch of 1 each of {latency.alone} other images"
-    yield (
-        f"ms an image at a batch of so many: median, least and greatest of {latency.repeats} repeats taken in turn"
-        f"{each}, of seed {', '.join(map(str, seeds))}, on {latency.machine}{load}, "
-        f"torch {latency.torch}; what lies in another's spread is not told apart from it, and "
-        "nothing compares with another machine's."
-    )
-    if other := latency.others(found):
+    if seeds:
+        yield (
+            f"ms an image at a batch of so many: median, least and greatest of {latency.repeats} repeats taken in turn"
+            f"{each}, of seed {', '.join(map(str, seeds))}, on {latency.machine}{load}, "
+            f"torch {latency.torch}; what lies in another's spread is not told apart from it, and "
+            "nothing compares with another machine's."
+        )
+    if other:
         yield f"Without ms an image, measured by other runs than these: {', '.join(other)}; see --latency."
     if not latency.keys:
         yield "ms an image is from before what was measured was recorded: that it is of these very runs nothing says."

@@ -1,8 +1,11 @@
 """Whether a difference is more than chance: over paired seeds, and among many comparisons."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from statistics import fmean, stdev
+from typing import TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def paired_t(differences: Sequence[float]) -> float:
@@ -18,6 +21,12 @@ def paired_t(differences: Sequence[float]) -> float:
         return 1.0
     t = fmean(differences) / (spread / math.sqrt(len(differences)))
     return 2 * float(stdtr(len(differences) - 1, -abs(t)))
+
+
+def corrected(apart: Mapping[Key, Sequence[float]]) -> dict[Key, tuple[float, float]]:
+    """Of each two or more paired differences the p of `paired_t`, and that by `holm` for all of them."""
+    known = {key: paired_t(each) for key, each in apart.items() if len(each) > 1}
+    return {key: (p, by) for (key, p), by in zip(known.items(), holm(list(known.values())), strict=True)}
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -50,6 +50,14 @@ def test_other_files_in_class_folders(tmp_path: Path, caplog: pytest.LogCaptureF
         load(config("folder", root), tmp_path)
 
 
+def test_an_animated_image_is_refused_and_not_taken_by_its_first_frame(tmp_path: Path) -> None:
+    root = write_class_folders(tmp_path / "folders")
+    frames = [Image.new("RGB", (4, 4), (value, 0, 0)) for value in (0, 200)]
+    frames[0].save(root / "train" / "ant" / "film.webp", save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match=r"train/ant/film\.webp is animated \(2 frames\)"):
+        load(config("folder", root), tmp_path)
+
+
 def test_class_folders_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = write_class_folders(tmp_path / "folders")
     calls = []

@@ -106,6 +106,9 @@ def test_nothing_is_downloaded_into_a_root_that_was_named(tmp_path: Path) -> Non
     with pytest.raises(DataError, match=rf"^data\.root={empty} does not hold torchvision's cifar"):
         load(config("cifar10", empty, download=True), tmp_path)
     assert not absent.exists() and not list(empty.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=rf"^data\.root={tmp_path / 'file'} is no folder; it should hold tor"):
+        load(config("cifar10", tmp_path / "file"), tmp_path)
     with pytest.raises(DataError, match=rf"^data\.root={empty} does not hold class folders"):
         load(config("folder", empty), tmp_path)
     with pytest.raises(DataError, match=r"tiny does not exist; .* or set data\.download=true$"):

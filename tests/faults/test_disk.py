@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,6 +97,15 @@ def test_a_full_disk_leaves_the_older_files(mount: Mount, tmp_path: Path) -> Non
     refuse(lambda: Sweep(folder, ["a" * 9000], []).write(), "No space left on device")
     refuse(lambda: write_whole(folder / "report.html", bytes(9000)), "No space left on device")
     assert contents(folder) == before
+
+
+@pytest.mark.parametrize("name", ["a**b.html", "a[0].html"])
+def test_a_file_may_be_called_like_a_pattern_and_what_was_cut_off_of_it_is_swept(name: str, tmp_path: Path) -> None:
+    left = tmp_path / f".{name}.0123"
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    write_whole(tmp_path / name, b"whole")
+    assert contents(tmp_path) == {name: b"whole"}
 
 
 def test_a_full_store_is_found_before_training(mount: Mount, tmp_path: Path, train: Train) -> None:

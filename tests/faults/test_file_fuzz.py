@@ -15,6 +15,7 @@ from entries import KEY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import moe
 from moe import results
 from moe.data.cache import read_cache, write_cache
 from moe.errors import UserError
@@ -86,10 +87,10 @@ def test_files_of_a_run(name: str, run: Path, tmp_path: Path, long: bool, tally:
     for file in ("results.json", "predictions.safetensors"):
         shutil.copy(run / file, tmp_path)
     readers: dict[str, Callable[[], object]] = {
-        "results.json": lambda: results.read(tmp_path),
+        "results.json": lambda: (results.read(tmp_path), moe.load(tmp_path)),
         "predictions.safetensors": lambda: read_predictions(tmp_path),
         "cache": lambda: read_cache(tmp_path / "cache"),
-        "sweep.json": lambda: sweeps.read_sweep(tmp_path),
+        "sweep.json": lambda: (sweep := sweeps.read_sweep(tmp_path)) and (sweep, sweeps.failures(sweep, earlier=True)),
     }
     path = tmp_path / name
     whole = path.read_bytes()

@@ -4,6 +4,7 @@ import csv
 import logging
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,12 +19,19 @@ from moe.data.canonical import assemble
 from moe.data.module import ImageDataModule
 from moe.data.splits import SplitIndices
 from moe.errors import NonFiniteError
-from moe.modules.callbacks import Curves
+from moe.modules.callbacks import Curves, log_again
 from moe.modules.expert import Expert
 from moe.modules.fit import Fitted, fit
 from tests.modules.scripts import INF, NAN, Scripted, Two, plain_recipe, recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec")
+
+
+def test_epochs_are_logged_again_at_their_last_batchs_step() -> None:
+    logged: list[tuple[dict[str, float], int]] = []
+    logger = SimpleNamespace(log_metrics=lambda metrics, step: logged.append((metrics, step)))
+    log_again(logger, [{"epoch": n, "val/nll": 1.0 + n, "seconds": 9.0} for n in range(2)], 7)  # type: ignore[arg-type]
+    assert logged == [({"epoch": 0, "val/nll": 1.0}, 6), ({"epoch": 1, "val/nll": 2.0}, 13)]
 
 
 def scripted(val_nll: list[float], folder: Path, **changes: Any) -> Fitted:

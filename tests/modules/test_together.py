@@ -122,7 +122,6 @@ def test_what_keeps_gates_apart() -> None:
     assert obstacle(recipe(averaging=0.9), TRAINER) == "gate.recipe.averaging"
     assert obstacle(recipe(optimizer={"_target_": "torch.optim.LBFGS"}), TRAINER) == "gate.recipe.optimizer"
     assert obstacle(recipe(), {**TRAINER, "devices": 2}) == "trainer.devices"
-    assert obstacle(recipe(), {**TRAINER, "precision": "16-mixed"}) == "trainer.precision"
     assert obstacle(recipe(), {**TRAINER, "limit_train_batches": 3}) == "trainer.limit_train_batches"
 
 

@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from moe.config import from_plain
+from moe.errors import StoreError
 from moe.sweep import ending, record
 from moe.sweep.record import Sweep
 
@@ -56,6 +59,27 @@ def test_why_a_job_has_no_results_and_the_whole_command_that_runs_it(tmp_path: P
     said = ending._failures(failed).splitlines()
     command = f"python -m moe.train --config-dir '/my conf' gate=wrong hydra.mode=RUN hydra.run.dir={tmp_path}/wrong"
     assert said[0].startswith("4 failed") and command in [line.strip() for line in said]
+
+
+def test_what_an_earlier_sweep_in_the_same_folder_left_is_told_where_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "before" / "hydra").mkdir(parents=True)
+    (tmp_path / "before" / "hydra" / "overrides.yaml").write_text("- seed=1\n")
+    record.write_failure(tmp_path / "before", "no images")
+    record.write_failure(tmp_path / "own", "no memory")
+    sweep = Sweep(tmp_path, ["seed=2"], ["seed"], {"own": ["seed=2"]})
+    assert [failure.job for failure in record.failures(sweep)] == ["own"]
+    found = [(failure.job, failure.overrides, failure.error) for failure in record.failures(sweep, earlier=True)]
+    assert found == [("own", ["seed=2"], "no memory"), ("before", ["seed=1"], "no images")]
+
+
+@pytest.mark.parametrize("wrong", [{"jobs": {"a": None}}, {"swept": [3]}, {"overrides": "seed=1"}, {"flags": [None]}])
+def test_a_record_of_other_than_texts_is_damaged(tmp_path: Path, wrong: dict[str, object]) -> None:
+    sound = {"overrides": ["seed=1"], "swept": ["seed"], "jobs": {"a": ["seed=1"]}, "flags": []}
+    (tmp_path / "sweep.json").write_text(json.dumps(sound))
+    assert record.read_sweep(tmp_path) == Sweep(tmp_path, ["seed=1"], ["seed"], {"a": ["seed=1"]})
+    (tmp_path / "sweep.json").write_text(json.dumps({**sound, **wrong}))
+    with pytest.raises(StoreError, match=r"sweep\.json is damaged"):
+        record.read_sweep(tmp_path)
 
 
 def test_jobs_that_their_sweeper_found_are_named_though_a_file_was_cut_short(tmp_path: Path) -> None:

@@ -73,6 +73,23 @@ def test_what_another_run_left_meanwhile_stays(
     assert (run / "results.json").read_bytes() == others
 
 
+def test_gates_that_cannot_weigh_are_found_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("mat1 and mat2\nshapes cannot be multiplied")
+
+    target = "moe.nets.gates.MLPGate"
+    monkeypatch.setattr(f"{target}.logits", fail)
+    assert train(tmp_path, "logger=none", "plan=true")[0] == 2
+    said = f"moe: gate: {target} cannot weigh two images: mat1 and mat2 shapes cannot be multiplied\n"
+    assert capsys.readouterr().err == said
+    # Of two images the weights of one.
+    monkeypatch.setattr(f"{target}.logits", lambda self, images, experts: images.new_zeros(1, self.num_logits))
+    assert train(tmp_path, "logger=none", "plan=true")[0] == 2
+    assert "gives weights of (1, 10, 2) for two images, not of (2, 10, 2)" in capsys.readouterr().err
+
+
 def test_output_folder_that_cannot_be_written_is_found_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,18 +122,21 @@ def test_a_folder_with_another_configs_results_is_refused_by_the_keys_that_diffe
 ) -> None:
     shutil.copytree(trained / "run", tmp_path / "run")
     before = (tmp_path / "run" / "results.json").read_bytes()
+    configs = {path: path.read_bytes() for path in (tmp_path / "run" / "hydra").iterdir()}
     code, run = train(tmp_path, "logger=none", "report=false", "gate.weights=per_class", "seed=1")
-    assert code == 2
+    assert code == 2 and len(configs) == 3
     assert capsys.readouterr().err == (
         f'moe: {run} holds a finished run that differs in seed (0, not 1), gate.weights ("joint", not "per_class"); '
         "set hydra.run.dir to another folder, or remove that run\n"
     )
     assert (run / "results.json").read_bytes() == before
+    assert {path: path.read_bytes() for path in configs} == configs  # by which its store is found
     assert not (tmp_path / "store").exists()
     # What decides no weights may change, and what is planned takes nobody's place.
     copy_of(trained, tmp_path)
     assert train(tmp_path, "logger=none", "report=false", "plan=true", "seed=1")[0] == 0
     assert (run / "results.json").read_bytes() == before
+    assert {path: path.read_bytes() for path in configs} == configs
     assert train(tmp_path, "logger=csv", "report=true")[0] == 0
 
 

@@ -114,8 +114,10 @@ def test_a_presets_launcher_is_no_matter_to_one_run(tmp_path: Path, capsys: pyte
 
 
 def test_plan_says_that_a_routers_network_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = "router.net is not used: the base routes, unless router=network"
+    said = "router.net and router.recipe are not used: the base routes, unless router=network"
     assert train(tmp_path, "logger=none", "plan=true", "net@router.net=simple_vgg", "router=base")[0] == 0
+    assert said in capsys.readouterr().out.splitlines()
+    assert train(tmp_path, "logger=none", "plan=true", "router.recipe.epochs=3", "router=base")[0] == 0
     assert said in capsys.readouterr().out.splitlines()
     assert train(tmp_path, "logger=none", "plan=true", "router=base")[0] == 0
     assert said not in capsys.readouterr().out.splitlines()
