@@ -13,10 +13,12 @@ from moe.comparison.columns import difference, percent
 from moe.comparison.estimate import Estimate, estimate
 from moe.loggers import gate_kind
 from moe.provenance import in_words
-from moe.report.figure import style, svg
+from moe.report.comparison import level
+from moe.report.figure import standalone, style, svg
 from moe.report.marked import markdown, put
 from moe.report.tradeoffs import Line, against_width, by_row, zero
 from moe.results import read
+from moe.store import write_whole
 
 MARKS = ("<!-- table: experiments/gate_table.py -->", "<!-- end of table -->")
 PLOT = "plot.svg"
@@ -132,7 +134,7 @@ def plot(made: Sequence[Row]) -> str:
                 at = [(width(row), row.test) for row in made if rate(row) == one]
                 points = sorted((w, test) for w, test in at if w is not None and test is not None)
                 lines.append(Line(f"{kind(first)}, rate {one}", points))
-            found = {name: first.baseline(name) for name in ("base", "uniform")}
+            found = {name: level(made, name) for name in ("base", "uniform")}
             levels = {name: level for name, level in found.items() if level is not None}
             return svg(against_width(lines, levels), TITLES[True])
         telling = [said for said in (weights, rate) if len({said(row) for row in made}) > 1]
@@ -150,8 +152,7 @@ def main() -> None:
     print(text)
     if "--write" in sys.argv[2:]:
         put(here / "README.md", MARKS, text)
-        # As a file it has no page to take its colour from: a grey that can be read on white and on black.
-        (here / PLOT).write_text(plot(made).replace("currentColor", "#6b7280"))
+        write_whole(here / PLOT, standalone(plot(made)))
 
 
 if __name__ == "__main__":

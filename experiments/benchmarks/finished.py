@@ -36,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         command(folder, FEW)  # trains the networks, too
-        first = command(folder, MANY)
+        first = command(folder, MANY)  # the gates of the others
         load = os.getloadavg()[0]
         turns = [(command(folder, FEW), command(folder, MANY)) for _ in range(TURNS)]
     few, many = ([turn[side] for turn in turns] for side in (0, 1))

@@ -116,6 +116,7 @@ def in_bare_loop(epochs: int, tensors: Sequence[Tensor]) -> list[float]:
 
 def main() -> None:
     epochs, repetitions = (int(value) for value in (*sys.argv[1:], *("4", "15")[len(sys.argv) - 1 :]))
+    load = os.getloadavg()[0]
     torch.set_num_threads(1)  # what a second does while it waits would be counted
     config = config_of(WIDTH, epochs)
     own = data(config)
@@ -135,7 +136,7 @@ def main() -> None:
     found = {
         "machine": machine(DEVICE),
         "git": git_revision(),
-        "load": os.getloadavg()[0],
+        "load": load,
         "epochs": epochs,
         "repetitions": repetitions,
         "milliseconds an epoch": {name: statistics.median(each) for name, each in least.items()},

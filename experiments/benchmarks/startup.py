@@ -76,7 +76,7 @@ def run(code: str, overrides: list[str]) -> tuple[float, str]:
 
 
 def main() -> None:
-    given = sys.argv[1:]
+    given, load = sys.argv[1:], os.getloadavg()[0]
     turns = int(given.pop(0)) if given and given[0].isdigit() else 9
     spent: dict[str, list[float]] = {}
     parts: dict[str, list[float]] = {}
@@ -98,7 +98,7 @@ def main() -> None:
     written: dict[str, Any] = {
         "machine": machine(DEVICE),
         "git": git_revision(),
-        "load": os.getloadavg()[0],
+        "load": load,
         "turns": turns,
         "seconds": {name: statistics.median(each) for name, each in spent.items()},
         "over as it is": {name: over(each, spent[own_sides[name]]) for name, each in spent.items()},

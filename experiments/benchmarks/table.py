@@ -64,8 +64,9 @@ def finished(found: dict[str, Any]) -> Iterator[str]:
     each, jobs = found["a finished job, s"], found["jobs"]
     yield (
         f"A finished job takes {fine(each)} s, and the whole command of {jobs['many']} finished jobs is "
-        f"{found['first over again']:.1f} times as fast as when their gates were trained, for one epoch each, on "
-        f"digits. Median, least and greatest of {len(found['seconds']['many again'])} turns, on {machine(found)}."
+        f"{found['first over again']:.1f} times as fast as when the gates of {jobs['many'] - jobs['few']} of them "
+        "were trained, for one epoch each, on digits. Median, least and greatest of "
+        f"{len(found['seconds']['many again'])} turns, on {machine(found)}."
     )
 
 

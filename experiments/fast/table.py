@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from moe.comparison import Row, collect, differing, revisions, rows, uncounted
-from moe.comparison.columns import difference, percent
+from moe.comparison.columns import difference, minutes, percent
 from moe.comparison.estimate import estimate
 from moe.provenance import in_words
 from moe.report.marked import markdown, put
@@ -88,8 +88,7 @@ def gap(one: Row | None, to: Row | None) -> str:
     """How much better than `to` it is in the seeds that both have, in points, in bold beyond its interval."""
     if one is None or to is None:
         return "-"
-    theirs = {run.seed: run.test or 0 for run in to.runs}
-    paired = [(run.test or 0) - theirs[run.seed] for run in one.runs if run.seed in theirs]
+    paired = one.less(to)
     found = estimate(paired)
     said = difference(found)
     few = f" (n={len(paired)})" if paired and len(paired) < one.n else ""
@@ -132,30 +131,21 @@ def trained(row: Row | None) -> list[str]:
     flops = row.mean("training_flops")
     return [
         "-" if flops is None else f"{flops / 1e15:.2f}",
-        minutes(row, "{:.0f}"),
+        minutes(row, 0),
         "-" if flops is None else f"{flops / 1e12 / median(run.seconds for run in row.runs):.2f}",
     ]
-
-
-def minutes(row: Row | None, form: str) -> str:
-    """An arm's minutes of training: of one run its own, of several the median with the least and the greatest."""
-    if row is None:
-        return "-"
-    spent = [run.seconds / 60 for run in row.runs]
-    said = form.format(median(spent))
-    return said if len(spent) == 1 else f"{said} ({form.format(min(spent))} to {form.format(max(spent))})"
 
 
 def ablation(arms: Arms) -> str:
     """What the narrow network loses or gains without each method, or with another in its place."""
     check(arms)
     narrow, views = arms.get("narrow"), arms.get(f"narrow{VIEWS}")
-    own = [spread(narrow), "", gap(narrow, views), minutes(narrow, "{:.1f}")]
+    own = [spread(narrow), "", gap(narrow, views), "-" if narrow is None else minutes(narrow)]
     cells = [["nothing else", f"{0 if narrow is None else narrow.n}", *own]]
     for arm, (what, _) in ABLATION.items():
         row = arms.get(arm)
         both = gap(arms.get(f"{arm}{VIEWS}"), views)
-        own = [spread(row), gap(row, narrow), both, minutes(row, "{:.1f}")]
+        own = [spread(row), gap(row, narrow), both, "-" if row is None else minutes(row)]
         cells.append([what, f"{0 if row is None else row.n}", *own])
     less = ["less `narrow`, points", "both with test-time views"]
     head = ["what is other", "seeds", "test accuracy, %", *less, "minutes of training"]

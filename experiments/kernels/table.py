@@ -6,17 +6,17 @@ python experiments/kernels/table.py --write    puts them into the README.md here
 
 import sys
 from pathlib import Path
-from statistics import median
 
 from moe.comparison import Row, collect, revisions, rows, uncounted
-from moe.comparison.columns import difference, percent
+from moe.comparison.columns import difference, minutes, percent, told
 from moe.comparison.estimate import Estimate, estimate
 from moe.provenance import in_words
-from moe.report.figure import style, svg
+from moe.report.figure import standalone, style, svg
 from moe.report.marked import markdown, put
 from moe.report.tradeoffs import by_row, zero
 from moe.results import read as results_of
-from moe.verdict.significance import holm, paired_t
+from moe.store import write_whole
+from moe.verdict.significance import corrected
 
 HERE = Path(__file__).parent
 MARKS = ("<!-- table: experiments/kernels/table.py -->", "<!-- end of table -->")
@@ -33,12 +33,14 @@ def read(results: Path, arms: tuple[str, str] = ARMS) -> dict[int, Pair]:
     first = arms[0]
     for width in sorted(int(folder.name.removeprefix(f"{first}-")) for folder in results.glob(f"{first}-*")):
         both: list[Row] = []
+        if not all((results / f"{arm}-{width}").is_dir() for arm in arms):
+            continue
         for arm in arms:
             runs, faults = collect([results / f"{arm}-{width}"])
             if faults or len(made := rows(runs)) > 1:
                 sys.exit("\n".join(faults) or f"{results / arm}-{width} holds runs of several configs")
             both += made
-        seeds = set.intersection(*({run.seed for run in row.runs} for row in both)) if len(both) > 1 else set()
+        seeds = set.intersection(*({run.seed for run in row.runs} for row in both))
         if seeds:
             one, other = (Row(tuple(run for run in row.runs if run.seed in seeds)) for row in both)
             pairs[width] = one, other
@@ -51,17 +53,16 @@ def differences(pair: Pair) -> list[float]:
     return kernels.less(one)
 
 
-def compared(pairs: dict[int, Pair]) -> tuple[dict[int, list[float]], dict[int, float], dict[int, float]]:
-    """Of each width the differences, and of several seeds their p, as it is and corrected for all widths."""
+def compared(pairs: dict[int, Pair]) -> dict[int, list[str]]:
+    """Of each width how many seeds, the difference, and of several seeds its p, as it is and corrected for all."""
     apart = {width: differences(pair) for width, pair in pairs.items()}
-    known = {width: paired_t(each) for width, each in apart.items() if len(each) > 1}
-    return apart, known, dict(zip(known, holm(list(known.values())), strict=True))
-
-
-def minutes(row: Row) -> str:
-    """Of training: the median, and of several runs the least and the greatest."""
-    each = sorted(run.seconds / 60 for run in row.runs)
-    return f"{median(each):.1f}" + (f" ({each[0]:.1f} to {each[-1]:.1f})" if len(each) > 1 else "")
+    known = corrected(apart)
+    found = {}
+    for width, each in apart.items():
+        p = known.get(width)
+        shown = [f"{one:.2g}" for one in p] if p else ["", ""]
+        found[width] = [str(len(each)), told(estimate(each), p and p[1]), *shown]
+    return found
 
 
 def channels(row: Row) -> str:
@@ -87,22 +88,19 @@ def table(pairs: dict[int, Pair]) -> str:
         "minutes, one",
         "minutes, mixed",
     ]
-    apart, known, corrected = compared(pairs)
-    lines = []
+    found, lines = compared(pairs), []
     for width, pair in pairs.items():
         one, kernels = pair
-        said = difference(estimate(apart[width]))
+        n, *ahead = found[width]
         lines.append(
             [
                 channels(one),
                 channels(kernels),
                 f"{(one.mean('routed') or 0) / 1e6:.1f}",
-                str(len(apart[width])),
+                n,
                 percent(one.test),
                 percent(kernels.test),
-                f"**{said}**" if corrected.get(width, 1) < 0.05 else said,
-                f"{known[width]:.2g}" if width in known else "",
-                f"{corrected[width]:.2g}" if width in known else "",
+                *ahead,
                 difference(estimate(kernels.less(one, "val"))),
                 ratio(pair, "routed"),
                 ratio(pair, "training_flops"),
@@ -112,13 +110,17 @@ def table(pairs: dict[int, Pair]) -> str:
             ]
         )
     every = [row for pair in pairs.values() for row in pair]
-    machines = {in_words(results_of(run.path)["seconds"]["base"]["machine"]) for row in every for run in row.runs}
+    each, widths = (
+        [results_of(run.path) for row in every for run in row.runs],
+        sum(row.n > 1 for row, _ in pairs.values()),
+    )
+    machines = {f"{in_words(one['seconds']['base']['machine'])} in {one['precision']}" for one in each}
     said = (
         "Test accuracy, mean over n seeds with half of its 95% interval by Student's t; differences are paired, "
-        f"in bold where p, the paired t-test's, is below 0.05 by Holm's correction over the {len(known)} widths. "
+        f"in bold where p, the paired t-test's, is below 0.05 by Holm's correction over the {widths} widths. "
         "x: of mixed kernels over one network, in operations or parameters. Minutes of training: median, least and "
         "greatest, other work beside them. "
-        f"Trained on {'; '.join(sorted(machines))} in bf16."
+        f"Trained on {'; '.join(sorted(machines))}."
     )
     arms = (
         f"{arm} {channels(row)}" for pair in pairs.values() for arm, row in zip(("one", "mixed"), pair, strict=True)
@@ -135,19 +137,16 @@ def static(gated: dict[int, Pair], beside: dict[int, Pair]) -> str:
     """
     if not gated:
         return "Nothing has run yet."
-    apart, known, corrected = compared(gated)
-    lines = []
+    found, lines = compared(gated), []
     for width, (same, kernels) in gated.items():
-        said, few = difference(estimate(apart[width])), beside.get(width)
+        few, (n, *ahead) = beside.get(width), found[width]
         lines.append(
             [
                 channels(kernels),
-                str(len(apart[width])),
+                n,
                 percent(same.test),
                 percent(kernels.test),
-                f"**{said}**" if corrected.get(width, 1) < 0.05 else said,
-                f"{known[width]:.2g}" if width in known else "",
-                f"{corrected[width]:.2g}" if width in known else "",
+                *ahead,
                 difference(estimate(kernels.less(same, "val"))),
                 difference(estimate(few[0].less(few[1]))) if few else "",
                 minutes(same),
@@ -176,8 +175,7 @@ def main() -> None:
         return
     for marks, made in zip((MARKS, STATIC), text, strict=True):
         put(HERE / "README.md", marks, made)
-    # As a file it has no page to take its colour from: a grey that can be read on white and on black.
-    (HERE / PLOT).write_text(plot(pairs).replace("currentColor", "#6b7280"))
+    write_whole(HERE / PLOT, standalone(plot(pairs)))
 
 
 if __name__ == "__main__":

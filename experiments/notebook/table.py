@@ -24,7 +24,7 @@ MARKS = ("<!-- table: experiments/notebook/table.py -->", "<!-- end of table -->
 ARMS = {
     "notebook": ("notebook", "notebook's protocol"),
     "leak_free": ("held_out", "the same, no leak"),
-    "held_out": ("held_out", "`experiment=held_out`"),
+    "held_out": ("held_out", "`experiment=held_out`, fp32"),
 }
 GAINS = ("base", "uniform")
 Results = dict[str, Any]
@@ -77,7 +77,8 @@ OVER = {
 
 def read(arm: str) -> list[Results]:
     """The arm's results, a seed each, in order of the seeds. Exits where one is of another protocol than the arm's."""
-    found = [json.loads(path.read_text()) for path in sorted(HERE.glob(f"results/{arm}/*/results.json"))]
+    found = [json.loads(path.read_text()) for path in HERE.glob(f"results/{arm}/*/results.json")]
+    found.sort(key=lambda results: int(results["seed"]))
     for results in found:
         if results["data"]["protocol"] != ARMS[arm][0]:
             sys.exit(

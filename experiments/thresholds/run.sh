@@ -1,6 +1,6 @@
 #!/bin/sh
-# The verdict's three cascades at several thresholds, beside what is none, of the networks that
-# experiments/verdict/run.sh trains. Given again it runs what is missing.
+# The verdict's three cascades at several thresholds, beside what is none, of networks as experiments/verdict/run.sh
+# trains them. Given again it runs what is missing.
 #   experiments/thresholds/run.sh [SEEDS, 0 to 4 [KEY=VALUE...]]
 set -eu
 cd "$(dirname "$0")/../.."

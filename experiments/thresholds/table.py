@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moe.comparison import Row, collect, revisions, rows
-from moe.comparison.columns import difference, percent
+from moe.comparison.columns import percent, told
 from moe.comparison.estimate import estimate
 from moe.provenance import in_words
-from moe.report.figure import INK, PALETTE, WIDTH, style, svg
+from moe.report.figure import INK, PALETTE, WIDTH, standalone, style, svg
 from moe.report.layout import BELOW, add_legend, headroom, new_axes
 from moe.report.marked import markdown, put
 from moe.report.tradeoffs import LEFT, MARKERS, dots
 from moe.results import read as results_of
+from moe.store import write_whole
 from moe.verdict import rivals
-from moe.verdict.significance import holm, paired_t
+from moe.verdict.significance import corrected
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,8 +65,7 @@ def compared(curves: Mapping[str, Curve]) -> dict[tuple[float, str], list[float]
 def table(curves: Mapping[str, Curve]) -> str:
     """A row for each threshold as Markdown, with what it is made from."""
     apart = compared(curves)
-    known = {one: paired_t(each) for one, each in apart.items() if len(each) > 1}
-    corrected = dict(zip(known, holm(list(known.values())), strict=True))
+    known = corrected(apart)
     head = ["threshold", "n", "MFLOP an image"]
     for name in CASCADES:
         head += [f"`{name}`, val", "test"]
@@ -75,10 +75,12 @@ def table(curves: Mapping[str, Curve]) -> str:
         each = [curves[name].get(threshold) for name in CASCADES]
         cells = [f"{threshold:g}", str(row.n), f"{(row.mean('routed') or 0) / 1e6:.1f}"]
         for one in each:
-            cells += [percent(one.val), percent(one.test)] if one else ["", ""]
+            few = f" (n={one.n})" if one and one.n != row.n else ""
+            cells += [percent(one.val), percent(one.test) + few] if one else ["", ""]
         for name in OTHERS:
-            said = difference(estimate(apart.get((threshold, name), [])))
-            cells.append(f"**{said}**" if corrected.get((threshold, name), 1) < 0.05 else said)
+            paired, p = apart.get((threshold, name), []), known.get((threshold, name))
+            few = f" (n={len(paired)})" if paired and len(paired) < row.n else ""
+            cells.append(told(estimate(paired), p and p[1]) + few)
         lines.append(cells)
     every = [row for curve in curves.values() for row in curve.values()]
     machines = {in_words(results_of(run.path)["machine"]) for row in every for run in row.runs}
@@ -132,6 +134,16 @@ def draw(curves: Mapping[str, Curve], single: Mapping[str, Row]) -> "Figure":
     return figure
 
 
+def plot(curves: Mapping[str, Curve], results: Path) -> str:
+    """What `draw` draws, with what of `results` is no cascade, as SVG."""
+    runs, faults = collect([results / name for name in SINGLE])
+    if faults:
+        sys.exit("\n".join(faults))
+    single = {name: row for name, row in rivals(runs).items() if name in SINGLE}
+    with style():
+        return svg(draw(curves, single), TITLE)
+
+
 def main() -> None:
     curves = read(HERE / "results")
     if not curves[MIXTURE]:
@@ -141,14 +153,7 @@ def main() -> None:
         print(text)
         return
     put(HERE / "README.md", MARKS, text)
-    runs, faults = collect([HERE / "results" / name for name in SINGLE])
-    if faults:
-        sys.exit("\n".join(faults))
-    single = {name: row for name, row in rivals(runs).items() if name in SINGLE}
-    with style():
-        drawn = svg(draw(curves, single), TITLE)
-    # As a file it has no page to take its colour from: a grey that can be read on white and on black.
-    (HERE / PLOT).write_text(drawn.replace("currentColor", "#6b7280"))
+    write_whole(HERE / PLOT, standalone(plot(curves, HERE / "results")))
 
 
 if __name__ == "__main__":
