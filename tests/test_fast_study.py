@@ -170,7 +170,7 @@ def test_what_the_readme_says_of_muon_in_bf16() -> None:
     of_s = estimate(arms["s_bf16_views"].less(arms["s_views"]))
     gaps = []
     for beside, own in (
-        ("verdict/results/base", "kernels/results/one-16"),
+        ("verdict/earlier/base", "kernels/results/one-16"),
         ("verdict/narrow/base", "kernels/results/one-8"),
     ):
         for seed in range(5):

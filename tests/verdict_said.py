@@ -1,7 +1,6 @@
 """What the verdict's study came to, in the words of its READMEs."""
 
 import runpy
-from math import inf
 from pathlib import Path
 from statistics import median
 
@@ -27,10 +26,9 @@ def clocked(folder: str, other: str = "wider") -> list[str]:
     return [f"{median(own[size]) / median(others[size]):.1f}" for size in ("1", "1024")]
 
 
-def compared(folder: Path, after: int = -1, before: float = inf) -> dict[tuple[str, str], Contest]:
-    """Every comparison, over the seeds after that one and before that alone."""
-    runs = [run for run in TABLE["read"](folder) if after < run.seed < before]
-    return {(one.one, one.other): one for one in verdict.contests(verdict.rivals(runs))}
+def compared(folder: Path) -> dict[tuple[str, str], Contest]:
+    """Every comparison of a folder's runs."""
+    return {(one.one, one.other): one for one in verdict.contests(verdict.rivals(TABLE["read"](folder)))}
 
 
 def points(one: Contest, digits: int = 2) -> str:
@@ -42,9 +40,10 @@ def between(one: Estimate, digits: int = 2) -> str:
     return "[{}, {}]".format(*(f"{each:.{digits}f}" for each in sorted(abs(100 * end) for end in one.ci95)))
 
 
-def plus(one: Contest) -> str:
-    assert one.difference.ci95 is not None
-    return "[{:+.2f}, {:+.2f}]".format(*(100 * end for end in one.difference.ci95))
+def plus(one: Contest | Estimate) -> str:
+    found = one.difference if isinstance(one, Contest) else one
+    assert found.ci95 is not None
+    return "[{:+.2f}, {:+.2f}]".format(*(100 * end for end in found.ci95))
 
 
 def minus(one: Contest) -> str:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Every kind of gate with every kind of weights, over the frozen experts of each seed. Given again it runs what is missing.
-# The experts are those of experiments/verdict/run.sh: where that has run, only gates are left to train.
+# The experts are as those of experiments/verdict/run.sh: where that has run with these seeds, only gates are left.
 #   experiments/gate_architectures/run.sh [SEEDS, 0,1,2,3,4 [KEY=VALUE...]]
 set -eu
 cd "$(dirname "$0")/../.."

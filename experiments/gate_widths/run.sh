@@ -1,7 +1,7 @@
 #!/bin/sh
 # The width of the gate, 16 to 1024, over the frozen experts of each seed, at its rate and at ten times that, by which most
 # of its hidden units die. Given again it runs what is missing.
-# The experts are those of experiments/verdict/run.sh: where that has run, only gates are left to train.
+# The experts are as those of experiments/verdict/run.sh: where that has run with these seeds, only gates are left.
 #   experiments/gate_widths/run.sh [SEEDS, 0,1,2,3,4 [KEY=VALUE...]]
 set -eu
 cd "$(dirname "$0")/../.."

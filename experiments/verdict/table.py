@@ -11,7 +11,7 @@ from pathlib import Path
 
 from moe import verdict
 from moe.comparison import Row, Run, collect, revisions
-from moe.comparison.columns import Column, difference, percent
+from moe.comparison.columns import Column, percent, told
 from moe.errors import StoreError
 from moe.nets.fast_vgg import SIZES
 from moe.provenance import in_words
@@ -24,9 +24,9 @@ from moe.verdict.contests import KERNELS, SPECIALISTS, UNIFORM
 
 HERE = Path(__file__).parent
 TOP = HERE.parent.parent
-# The rivals over all seeds, and the same of narrower networks; of the first seed other mixtures. Beside these a folder
-# for each of the sizes in WIDE.
-RESULTS, NARROW, TRIED, WIDE = HERE / "results", HERE / "narrow", HERE / "tried", ("s", "m")
+# The rivals over all seeds, and before them over others; the same of narrower networks; of the first seed other
+# mixtures. Beside these a folder for each of the sizes in WIDE.
+RESULTS, EARLIER, NARROW, TRIED, WIDE = *(HERE / name for name in ("results", "earlier", "narrow", "tried")), ("s", "m")
 PICTURES = {"MFLOP an image, as routed": "flops.svg", "ms an image at a batch of 1": "latency.svg"}
 # Of the rivals those that README begins with, and what they are.
 FIRST = {
@@ -80,20 +80,21 @@ def study(folder: Path) -> str:
 
 
 def pictures(folder: Path) -> dict[str, str]:
-    """The file of each picture that there is, by what it shows: of latency only where that was measured."""
+    """The file of each picture that there is, by what it shows: of latency only where that was measured of these."""
+    found, latency = verdict.rivals(read(folder)), verdict.Latency.read(folder / verdict.LATENCY)
     before = "" if folder == RESULTS else f"{folder.name}-"
-    measured = (folder / verdict.LATENCY).is_file()
+    measured = latency is not None and bool(latency.spreads(found, 1))
     return {what: before + file for what, file in PICTURES.items() if measured or not what.startswith("ms")}
 
 
-def draw(folder: Path) -> None:
+def draw(folder: Path, to: Path = HERE) -> None:
     """The pictures, with a ground of their own, since a file has no page to take its colours from."""
     found, latency = verdict.rivals(read(folder)), verdict.Latency.read(folder / verdict.LATENCY)
     files = pictures(folder)
     with style():
         for caption, figure in page.figures(found, latency).items():
             if caption in files:
-                figure.savefig(HERE / files[caption], metadata={"Date": None, "Creator": None}, facecolor="white")
+                figure.savefig(to / files[caption], metadata={"Date": None, "Creator": None}, facecolor="white")
 
 
 def first(folder: Path) -> str:
@@ -104,12 +105,12 @@ def first(folder: Path) -> str:
     found, latency = verdict.rivals(runs), verdict.Latency.read(folder / verdict.LATENCY)
     shown = [name for name in found if name in FIRST]
     took = latency.spreads(found, 1) if latency else {}
-    head = ["", "", "test accuracy, %", "MFLOP an image", *(["ms an image"] if latency else []), "TFLOP to train"]
+    head = ["", "", "test accuracy, %", "MFLOP an image", *(["ms an image"] if took else []), "TFLOP to train"]
     lines = []
     for name in sorted(shown, key=lambda name: -found[name].tested.mean if found[name].tested else 0.0):
         row = found[name]
         cells = [f"`{name}`", FIRST[name], percent(row.tested), f"{(row.mean('routed') or 0) / 1e6:.0f}"]
-        cells += [str(took.get(name, ""))] if latency else []
+        cells += [str(took.get(name, ""))] if took else []
         lines.append([*cells, f"{(row.mean('training_flops') or 0) / 1e12:.0f}"])
     counts, base = sorted({found[name].n for name in shown}), found["base"].first.config
     widths = base["base.net.widths"] or SIZES[base["base.net.size"]][0]
@@ -119,11 +120,9 @@ def first(folder: Path) -> str:
         f"{base['base.recipe.epochs']} epochs; networks are asked of {VIEWS[base['base.views']]} of each image; a "
         "multiplication and an addition are two operations."
     )
-    if latency:
-        said += (
-            f" ms: of one seed, one image at a time, median, least and greatest of {latency.repeats} repeats on "
-            f"{latency.machine}."
-        )
+    if latency and took:
+        said += " ms: of one seed, one image at a time, median, least and greatest of "
+        said += f"{latency.repeats} repeats on {latency.machine}."
     return "\n\n".join([markdown(head, lines, (0, 1)), said])
 
 
@@ -132,7 +131,7 @@ def summary(folder: Path) -> str:
     runs = read(folder)
     if not runs:
         return NOT_RUN
-    found = verdict.rivals(runs)
+    found, seeds = verdict.rivals(runs), sorted({run.seed for run in runs})
     held = verdict.contests(found)
     # Those that are held against others, each with its contests by whom they are with.
     ours = {name: {one.other: one for one in held if one.one == name} for name in (verdict.MIXTURE, KERNELS)}
@@ -147,7 +146,7 @@ def summary(folder: Path) -> str:
         row = found[names[0]]
         cells = [
             ", ".join(f"**`{name}`**" if name in ours else f"`{name}`" for name in names),
-            percent(row.tested),
+            percent(row.tested) + (f" (n={row.n})" if row.n < len(seeds) else ""),
             *(cell for contests in ours.values() for cell in _beside(contests.get(names[0]))),
             f"{(row.mean('routed') or 0) / 1e6:.1f}",
             f"{(row.mean('training_flops') or 0) / 1e12:.1f}",
@@ -159,7 +158,7 @@ def summary(folder: Path) -> str:
         own = percent(found[verdict.MIXTURE].baseline(baseline))
         lines.append([f"{name} of `{verdict.MIXTURE}`", own, *cells, "", ""])
     said = (
-        f"Means over seeds {', '.join(map(str, sorted({run.seed for run in runs})))} with 95% intervals (Student's t, "
+        f"Means over seeds {', '.join(map(str, seeds))} with 95% intervals (Student's t, "
         "differences paired by seed), in bold where p is below 0.05 when corrected by Holm for all "
         f"{sum(one.p is not None for one in held)} comparisons of the verdict, these and others. "
         "The images held out for gates teach mixtures of experts alone, and a cascade how sure it is. "
@@ -172,12 +171,29 @@ def _beside(one: Contest | None) -> tuple[str, str]:
     """The difference, in bold where it is told from zero, and its corrected p."""
     if one is None:
         return "", ""
-    gap = difference(one.difference)
-    return f"**{gap}**" if one.sign else gap, "" if one.corrected is None else f"{one.corrected:.2g}"
+    return told(one.difference, one.corrected), "" if one.corrected is None else f"{one.corrected:.2g}"
 
 
 def machines(runs: Sequence[Run]) -> list[str]:
     return sorted({in_words(results(run.path)["machine"]) for run in runs})
+
+
+def earlier() -> str:
+    """Every comparison, over the seeds and over the earlier ones."""
+    sides = [read(folder) for folder in (RESULTS, EARLIER)]
+    now, before = ({(one.one, one.other): one for one in verdict.contests(verdict.rivals(runs))} for runs in sides)
+    rows = [[" - ".join(pair), *_beside(one), *_beside(before.get(pair))] for pair, one in now.items()]
+    n, m = (len({run.seed for run in runs}) for runs in sides)
+    head = ["points", f"here, n={n}", "Holm p", f"earlier, n={m}", "Holm p"]
+    both = [pair for pair in now if pair in before]
+    apart = [" - ".join(pair) for pair in both if now[pair].sign != before[pair].sign]
+    said = (
+        "Points of test accuracy, in bold where p is below 0.05 by Holm's correction over all comparisons of the same "
+        f"seeds. Of {len(both)} comparisons {len(both) - len(apart)} say the same of both: ahead, behind, or not told "
+        f"apart; not of {', '.join(apart) or 'none'}. "
+        f"{revisions([row for runs in sides for row in verdict.rivals(runs).values()]) or ''}".rstrip()
+    )
+    return "\n\n".join([markdown(head, rows), said])
 
 
 def tried() -> str:
@@ -199,6 +215,7 @@ def tried() -> str:
 # What makes each table of the README here, by the word that stands in its mark.
 TABLES: dict[str, Callable[[], str]] = {
     "": partial(study, RESULTS),
+    "earlier": earlier,
     "narrow": partial(study, NARROW),
     **{size: partial(study, HERE / size) for size in WIDE},
     "tried": tried,

@@ -4,5 +4,5 @@
 set -eu
 cd "$(dirname "$0")/../.."
 run=experiments/verdict/run.sh
-"$run" 0 rival=router,rest,scratch hydra.sweep.dir=experiments/verdict/tried "$@"
-"$run" 0 rival=pairs taxonomy=cifar10_pairs hydra.sweep.dir=experiments/verdict/tried "$@"
+"$run" 10 rival=router,rest,scratch hydra.sweep.dir=experiments/verdict/tried "$@"
+"$run" 10 rival=pairs taxonomy=cifar10_pairs hydra.sweep.dir=experiments/verdict/tried "$@"
