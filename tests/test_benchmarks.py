@@ -117,6 +117,18 @@ def test_start_up_is_told_by_what_was_taken_out_and_by_its_parts() -> None:
     assert said == "Medians of 9 turns, least and greatest ratio of a turn, on CPU at a load of 0.5."
 
 
+def test_what_the_readme_says_of_start_up() -> None:
+    found = json.loads((STUDY / "startup.json").read_text())
+    parts, seconds = found["parts, seconds"], found["seconds"]
+    lightning = parts["Lightning, and torchmetrics and torchvision by it"]
+    assert lightning > sum(parts.values()) / 2 and lightning + parts["torch"] > 0.75 * sum(parts.values())
+    anew = "CIFAR-10's images read and put in order anew"
+    assert 0.4 < 1 - seconds["CIFAR-10, as it is"] / seconds[anew] < 0.5  # nearly half
+    shown = found["over as it is"]["what draws the report at the end imported"]
+    assert shown["least"] < 1 < shown["greatest"]
+    assert found["over as it is"]["W&B imported, with logger=none, too"]["median"] > 1
+
+
 def test_of_a_gpu_there_is_a_table_below_that_of_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spent, over = {"as it is": 200.0, "slower": 300.0}, {"as it is": ratio(1.0), "slower": ratio(1.5)}
     found = {"milliseconds an epoch": spent, "over as it is": over, "repetitions": 2, "epochs": 3, "load": 0.5}
