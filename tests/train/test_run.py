@@ -10,6 +10,7 @@ import moe
 from moe.store import Store
 from moe.train import _images
 from moe.training import peak_memory
+from tests.train import command
 from tests.train.command import NETWORKS, copy_of, results, train
 
 
@@ -113,7 +114,11 @@ def test_a_presets_launcher_is_no_matter_to_one_run(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out.splitlines()[-1].split()[:2] == ["gates", "train"]
 
 
-def test_plan_says_that_a_routers_network_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_says_that_a_routers_network_is_not_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = [override for override in command.QUICK if not override.startswith("router.recipe")]
+    monkeypatch.setattr(command, "QUICK", silent)
     said = "router.net and router.recipe are not used: the base routes, unless router=network"
     assert train(tmp_path, "logger=none", "plan=true", "net@router.net=simple_vgg", "router=base")[0] == 0
     assert said in capsys.readouterr().out.splitlines()
