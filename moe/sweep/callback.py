@@ -25,6 +25,7 @@ class SweepCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         folder = Path(str(config.hydra.run.dir))
+        _finished.clear()
         if (folder / RESULTS).is_file():
             _finished.update({path: path.read_bytes() for path in (folder / "hydra").glob("*.yaml")})
 
@@ -46,7 +47,8 @@ def put_back() -> None:
     Hydra writes the command's own before it is asked whether that run may be lost.
     """
     for path, content in _finished.items():
-        write_whole(path, content)
+        with suppress(StoreError):  # why the command came to nothing is to be told, and not this
+            write_whole(path, content)
 
 
 def begun() -> Sweep | None:
