@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
         ("gate_widths/run.sh", ["0"], [7, 7]),
         ("gate_architectures/run.sh", ["0"], [18]),
         ("verdict/run.sh", ["10,11,12,13,14,15,16,17"], [112, 8]),
+        ("verdict/run.sh", ["0,1,2,3,4", "hydra.sweep.dir=experiments/verdict/earlier"], [70, 5]),
         ("verdict/narrow.sh", ["0,1,2,3,4"], [70, 5]),
         ("verdict/tried.sh", [], [3, 1]),
         ("verdict/wide.sh", ["s", "0", "rival=hard,cascaded,soft,flat,base,ensemble,cascade"], [7]),
