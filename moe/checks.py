@@ -9,7 +9,7 @@ from moe.combinations import check_combinations
 from moe.errors import ConfigError, nearest
 from moe.schema import Gate
 from moe.targets import check_targets
-from moe.trainer_checks import check_trainer
+from moe.trainer_checks import check_trainer, whole
 
 CHOICES = {
     "target": ("base", "router", "experts", "gates"),
@@ -37,10 +37,10 @@ CHOICES = {
 }
 
 Rule = tuple[Callable[[Any], bool], str]
-POSITIVE_INT: Rule = (lambda v: _whole(v) and v > 0, "a whole number above 0")
+POSITIVE_INT: Rule = (lambda v: whole(v, 1), "a whole number above 0")
 # Of what is built one by one: a slip of the finger ends in a sentence, not in an endless wait.
-FEW: Rule = (lambda v: _whole(v) and 0 < v <= 100, "a whole number from 1 to 100")
-NATURAL: Rule = (lambda v: _whole(v) and v >= 0, "a whole number, 0 or above")
+FEW: Rule = (lambda v: whole(v, 1) and v <= 100, "a whole number from 1 to 100")
+NATURAL: Rule = (lambda v: whole(v, 0), "a whole number, 0 or above")
 POSITIVE: Rule = (lambda v: _number(v) and v > 0, "a number above 0")
 FRACTION: Rule = (lambda v: _number(v) and 0 <= v < 1, "a number from 0 to below 1")
 WIDTHS: Rule = (
@@ -70,7 +70,7 @@ GATE = {field.name for field in fields(Gate)} - {"net"}  # what stands beside a 
 OPTIONAL = ("averaging", "clip", "patience", "decay", "early_epochs", "widths", "convs", "cascade", "root", "classes")
 # By a key's last part, wherever it stands but in a taxonomy, whose names are the user's.
 RULES: dict[str, Rule] = {
-    "seed": (lambda v: _whole(v) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
+    "seed": (lambda v: whole(v, 0) and v < 2**32, "a whole number from 0 to 4294967295"),
     "gate": NATURAL,
     "val": NATURAL,
     "shift": _or_auto(NATURAL),
@@ -99,7 +99,7 @@ RULES: dict[str, Rule] = {
     "dirac": SWITCH,
     "decay": FRACTION,
     "rest": (lambda v: _number(v) and 0 < v <= 100, "a number above 0, up to 100"),
-    "folds": (lambda v: _whole(v) and 1 < v <= 100, "a whole number from 2 to 100"),
+    "folds": (lambda v: whole(v, 2) and v <= 100, "a whole number from 2 to 100"),
     "cascade": (lambda v: _number(v) and 0 < v <= 1, "a number above 0, up to 1"),
     "bias_lr": POSITIVE,
     "early_epochs": NATURAL,
@@ -120,10 +120,6 @@ RULES: dict[str, Rule] = {
     "weight_decay": (lambda v: _number(v) and v >= 0, "a number, 0 or above"),
     "momentum": FRACTION,
 }
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _number(value: Any) -> bool:

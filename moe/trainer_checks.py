@@ -66,7 +66,7 @@ def _check_devices(devices: Any, strategy: Any) -> None:
             f"trainer.devices must be 1 or a list of one device, not {devices!r}; trainer=ddp trains over several"
         )
     numbers = devices if isinstance(devices, list) else []
-    if not all(_whole(number, 0) for number in numbers) or not (count == "auto" or _whole(count, 1)):
+    if not all(whole(number, 0) for number in numbers) or not (count == "auto" or whole(count, 1)):
         raise ConfigError(
             f"trainer.devices must be auto (all), a whole number above 0 or a list of devices' numbers, not {devices!r}"
         )
@@ -77,5 +77,6 @@ def trainer_sentence(key: str) -> str:
     return f"trainer.{key}: recipes own the training; set base.recipe.{RECIPE_OWNS[key]} (or expert., router., gate.)"
 
 
-def _whole(value: Any, least: int) -> bool:
+def whole(value: Any, least: int) -> bool:
+    """Whether a value is a whole number, `least` or above."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
