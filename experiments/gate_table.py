@@ -24,6 +24,8 @@ MARKS = ("<!-- table: experiments/gate_table.py -->", "<!-- end of table -->")
 PLOT = "plot.svg"
 # What the plot shows: whether it is against the gate's width.
 TITLES = {True: "Test accuracy against the gate's width", False: "Each gate's difference to the uniform average"}
+# What gates learn from, by `gate.fit_on`.
+LEARNS = {"gate": "held out", "train": "the experts' own", "folds": "out of fold"}
 
 
 def kind(row: Row) -> str:
@@ -44,6 +46,11 @@ def rate(row: Row) -> str:
     return f"{row.first.config['gate.recipe.optimizer.lr']:g}"
 
 
+def learns(row: Row) -> str:
+    """The images that a row's gates learn from."""
+    return LEARNS[row.first.config["gate.fit_on"]]
+
+
 def by_width(made: Sequence[Row]) -> bool:
     """Whether the rows' widths are what is studied: gates of one kind and one kind of weights.
 
@@ -53,9 +60,19 @@ def by_width(made: Sequence[Row]) -> bool:
     return len(kinds) == 1 and len({width(row) for row in made}) > 2
 
 
+def by_images(made: Sequence[Row]) -> bool:
+    """Whether the images that gates learn from are what is studied."""
+    return len({learns(row) for row in made}) > 1
+
+
 def beside(row: Row, made: Sequence[Row]) -> Row | None:
-    """Whom a row is held beside, of its kind and rate: the narrowest or, where kinds are studied, that with `joint`."""
+    """Whom a row is held beside, of its kind and rate: the narrowest or, where kinds are studied, that with `joint`.
+
+    Where it is the images to learn from that are studied, that whose gates learn from images which no expert saw.
+    """
     alike = [other for other in made if (kind(other), rate(other)) == (kind(row), rate(row))]
+    if by_images(made):
+        return next((other for other in alike if learns(other) == LEARNS["gate"]), None)
     if by_width(made):
         return min(alike, key=lambda other: width(other) or 0)
     return next((other for other in alike if weights(other) == "joint"), None)
@@ -90,12 +107,14 @@ def intervals(made: Sequence[Row]) -> str:
 def table(made: Sequence[Row]) -> str:
     """The rows as Markdown, in the order of `val`, with what they are made from."""
     branches = list(made[0].branches)
-    rates = {rate(row) for row in made}
-    head = ["gate", "weights", "width", *(["rate"] if len(rates) > 1 else []), "n", "val", "test", *branches]
+    rates, images = {rate(row) for row in made}, by_images(made)
+    head = ["gate", "weights", "width", *(["rate"] if len(rates) > 1 else []), *(["images"] if images else [])]
+    head += ["n", "val", "test", *branches]
     between = [apart(row, beside(row, made)) for row in made]
     among = "less the narrowest, points" if by_width(made) else "less joint, points"
+    among = f"less {LEARNS['gate']}, points" if images else among
     head += ["less uniform, points", "less the base, points", *([among] if any(between) else [])]
-    head += ["gate parameters", "gates' seconds"]
+    head += ["gate parameters", "gates' seconds", *(["TFLOP to train"] if images else [])]
     lines = []
     for row, found in zip(made, between, strict=True):
         wide, seconds = width(row), [read(run.path)["seconds"]["gates"]["seconds"] for run in row.runs]
@@ -105,6 +124,7 @@ def table(made: Sequence[Row]) -> str:
                 weights(row),
                 "" if wide is None else f"{wide:.0f}",
                 *([rate(row)] if len(rates) > 1 else []),
+                *([learns(row)] if images else []),
                 str(row.n),
                 percent(row.val),
                 percent(row.test),
@@ -114,6 +134,7 @@ def table(made: Sequence[Row]) -> str:
                 *([verdict(found)] if any(between) else []),
                 f"{row.mean('gate_parameters') or 0:,.0f}",
                 f"{sum(seconds) / len(seconds):.1f}",
+                *([f"{(row.mean('training_flops') or 0) / 1e12:.1f}"] if images else []),
             ]
         )
     machines = sorted({in_words(read(run.path)["machine"]) for row in made for run in row.runs})
@@ -137,7 +158,7 @@ def plot(made: Sequence[Row]) -> str:
             found = {name: level(made, name) for name in ("base", "uniform")}
             levels = {name: level for name, level in found.items() if level is not None}
             return svg(against_width(lines, levels), TITLES[True])
-        telling = [said for said in (weights, rate) if len({said(row) for row in made}) > 1]
+        telling = [said for said in (weights, rate, learns) if len({said(row) for row in made}) > 1]
         names = [", ".join([kind(row), *(said(row) for said in telling)]) for row in made]
         series = {"less the uniform average": [row.against("uniform") for row in made]}
         return svg(zero(by_row(names, series, "points of test accuracy")), TITLES[False])

@@ -171,7 +171,7 @@ def test_what_the_readme_says_of_muon_in_bf16() -> None:
     gaps = []
     for beside, own in (
         ("verdict/earlier/base", "kernels/results/one-16"),
-        ("verdict/narrow/base", "kernels/results/one-8"),
+        ("verdict/narrow_earlier/base", "kernels/results/one-8"),
     ):
         for seed in range(5):
             run, other = (

@@ -32,6 +32,7 @@ def test_only_gates_of_one_kind_are_shown_by_their_width(make: Make) -> None:
             | {
                 "gate__weights": weights,
                 "gate__recipe__optimizer__lr": 0.001,
+                "gate__fit_on": "gate",
             }
         )
 
@@ -57,6 +58,7 @@ def gates(make: Make, accuracies: dict[tuple[str, float, int, str], list[float]]
                 gate__width=width,
                 gate__weights=weights,
                 gate__recipe__optimizer__lr=rate,
+                gate__fit_on="gate",
             )
             for (kind, rate, width, weights), each in accuracies.items()
             for seed, accuracy in enumerate(each)
@@ -101,6 +103,29 @@ def test_weights_are_held_beside_joint_of_the_same_kind_in_the_seeds_of_both(mak
     )
     apart = [TABLE["apart"](row, TABLE["beside"](row, made)) for row in made]
     assert [None if one is None else round(one.mean, 6) for one in apart] == [None, 0.01, None]
+
+
+def test_images_are_held_beside_those_held_out_by_the_same_kind_and_rate(make: Make) -> None:
+    accuracies = {("gate", "MLP"): 0.5, ("folds", "MLP"): 0.53, ("train", "MLP"): 0.48, ("folds", "Conv"): 0.9}
+    made = rows(
+        [
+            make(
+                seed,
+                name=f"{images}{kind}",
+                test=accuracy + 0.01 * seed,
+                gate___target_=f"moe.nets.gates.{kind}Gate",
+                gate__weights="joint",
+                gate__fit_on=images,
+                gate__recipe__optimizer__lr=0.1,
+            )
+            for (images, kind), accuracy in accuracies.items()
+            for seed in (0, 1)
+        ]
+    )
+    found = {(row.first.config["gate.fit_on"], TABLE["kind"](row)): row for row in made}
+    apart = {key: TABLE["apart"](row, TABLE["beside"](row, made)) for key, row in found.items()}
+    assert apart["gate", "mlp"] is None and apart["folds", "conv"] is None
+    assert [round(apart[images, "mlp"].mean, 6) for images in ("folds", "train")] == [0.03, -0.02]
 
 
 def test_what_the_intervals_are_of_goes_by_n(make: Make) -> None:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What run.sh does with networks half as wide (8, 32 and 32 channels).
-#   experiments/verdict/narrow.sh [SEEDS, 0,1,2,3,4 [KEY=VALUE...]]
+#   experiments/verdict/narrow.sh [SEEDS, 10 to 17 [KEY=VALUE...]]
 set -eu
-seeds="${1:-0,1,2,3,4}"
+seeds="${1:-10,11,12,13,14,15,16,17}"
 [ $# -eq 0 ] || shift
 "$(dirname "$0")"/run.sh "$seeds" base.net.widths="[8,32,32]" hydra.sweep.dir=experiments/verdict/narrow "$@"

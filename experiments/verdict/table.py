@@ -24,9 +24,12 @@ from moe.verdict.contests import KERNELS, SPECIALISTS, UNIFORM
 
 HERE = Path(__file__).parent
 TOP = HERE.parent.parent
-# The rivals over all seeds, and before them over others; the same of narrower networks; of the first seed other
-# mixtures. Beside these a folder for each of the sizes in WIDE.
-RESULTS, EARLIER, NARROW, TRIED, WIDE = *(HERE / name for name in ("results", "earlier", "narrow", "tried")), ("s", "m")
+# The rivals over all seeds, and of narrower networks; each before that over others; of the first seed other mixtures.
+# Beside these a folder for each of the sizes in WIDE.
+RESULTS, NARROW, EARLIER, NARROW_EARLIER, TRIED = (
+    HERE / name for name in ("results", "narrow", "earlier", "narrow_earlier", "tried")
+)
+WIDE = ("s", "m")
 PICTURES = {"MFLOP an image, as routed": "flops.svg", "ms an image at a batch of 1": "latency.svg"}
 # Of the rivals those that README begins with, and what they are.
 FIRST = {
@@ -178,9 +181,9 @@ def machines(runs: Sequence[Run]) -> list[str]:
     return sorted({in_words(results(run.path)["machine"]) for run in runs})
 
 
-def earlier() -> str:
+def earlier(here: Path, there: Path) -> str:
     """Every comparison, over the seeds and over the earlier ones."""
-    sides = [read(folder) for folder in (RESULTS, EARLIER)]
+    sides = [read(folder) for folder in (here, there)]
     now, before = ({(one.one, one.other): one for one in verdict.contests(verdict.rivals(runs))} for runs in sides)
     rows = [[" - ".join(pair), *_beside(one), *_beside(before.get(pair))] for pair, one in now.items()]
     n, m = (len({run.seed for run in runs}) for runs in sides)
@@ -215,8 +218,9 @@ def tried() -> str:
 # What makes each table of the README here, by the word that stands in its mark.
 TABLES: dict[str, Callable[[], str]] = {
     "": partial(study, RESULTS),
-    "earlier": earlier,
+    "earlier": partial(earlier, RESULTS, EARLIER),
     "narrow": partial(study, NARROW),
+    "narrow, earlier": partial(earlier, NARROW, NARROW_EARLIER),
     **{size: partial(study, HERE / size) for size in WIDE},
     "tried": tried,
 }
