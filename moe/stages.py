@@ -9,8 +9,8 @@ from moe.schema import Config, Network, Plain
 from moe.store import digest as digest
 from moe.taxonomy import Node, Tree
 
-# Raised when the code changes what the same inputs train to.
-FORMAT = 3
+# Raised when the code changes what the same inputs train to; of gates the second.
+FORMAT, GATES_FORMAT = 3, 4
 
 
 @dataclass(frozen=True)
@@ -195,6 +195,7 @@ def _gates(common: Plain, config: Config, tree: Tree, frozen: Sequence[Stage]) -
     gate = config.gate
     inputs = {
         **common,
+        "format": GATES_FORMAT,
         "kind": "gates",
         "learns": tree.root.structure(),
         **_network(gate),

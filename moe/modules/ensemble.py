@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from moe.modules.means import EpochMeans
 from moe.modules.recipe import RecipeModule
 from moe.nets.build import build_gate
-from moe.nets.mixture import Frozen, Mixed, Mixture
+from moe.nets.mixture import Frozen, Mixed, Mixture, rest_
 from moe.taxonomy import parse
 
 
@@ -92,6 +92,9 @@ class GatedEnsemble(RecipeModule):
             # one to take.
             loss = loss + 0.0 * torch.stack([p.sum() for p in self.mixture.gates.parameters()]).sum()
         return loss
+
+    def on_after_backward(self) -> None:
+        rest_(self.mixture.gates)
 
     def on_train_epoch_end(self) -> None:
         loss, accuracy, entropy = self.train_means.means(self.trainer.strategy)

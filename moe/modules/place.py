@@ -17,8 +17,7 @@ class Place(ClusterEnvironment):
 
     def strategy(self) -> DDPStrategy:
         """Lightning's strategy for this process."""
-        # Under hard routing a gate has no gradient from a part of a batch that routing sent elsewhere. A parameter
-        # that no process used keeps none at all, so that its gate takes no step, as with one device.
+        # Under hard routing a gate has no gradient from a part of a batch that routing sent elsewhere.
         return DDPStrategy(cluster_environment=self, find_unused_parameters=True)
 
     @property

@@ -20,7 +20,7 @@ from moe.errors import NonFiniteError
 from moe.modules.checkpoint import Checkpoints, SaveProgress
 from moe.modules.fit import Fitted, StageProgress, make_trainer, run, shows_bar
 from moe.modules.recipe import FUSED, RecipeModule, learning_rates
-from moe.nets.mixture import Frozen, Mixture
+from moe.nets.mixture import Frozen, Mixture, rest_
 from moe.nets.stacked import StackedMixture
 from moe.schema import Plain, Recipe
 
@@ -117,6 +117,9 @@ class GatesTogether(RecipeModule):
             bad = (self._first_bad < 0) & ~torch.isfinite(losses)
             self._first_bad = torch.where(bad, self.global_step, self._first_bad)
         return losses.sum()
+
+    def on_after_backward(self) -> None:
+        rest_(self.stacked)
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         if self.recipe["clip"] is not None:

@@ -64,6 +64,16 @@ def everywhere(module: nn.Module, images: Tensor) -> bool:
     return module.training and images.is_cuda
 
 
+def rest_(gates: nn.Module) -> None:
+    """Give what had no image in a batch, and so no gradient, one of zero: an optimiser's momentum moves it on.
+
+    A gate that sees every image has that of itself, and where gates learn must not decide what they learn.
+    """
+    for parameter in gates.parameters():
+        if parameter.grad is None and parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter)
+
+
 class Mixture(nn.Module):
     """Experts and routers in the order of `tree.experts` and `tree.routers`, and gates.
 
@@ -219,11 +229,7 @@ class Mixture(nn.Module):
     def _everywhere(
         self, leaf: int, images: Tensor, experts: Tensor, here: Tensor, probabilities: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `_picked`, but the gate sees every image.
-
-        One without an image of its own in the batch has a gradient of zero then, and not none, so that an optimiser's
-        momentum moves it on.
-        """
+        """As `_picked`, but the gate sees every image."""
         mixture, given, uncertainty = self._leaf(leaf, images, experts)
         probabilities = torch.where(here[:, None], mixture, probabilities)
         weights = torch.where(here[:, None, None], given, weights)

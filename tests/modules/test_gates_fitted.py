@@ -17,6 +17,7 @@ from moe.data.splits import SplitIndices
 from moe.errors import NonFiniteError
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.fit import Fitted, fit
+from moe.nets import mixture
 from moe.nets.class_expert import ClassExpert
 from moe.nets.mixture import Frozen
 from moe.schema import Recipe
@@ -135,6 +136,26 @@ def test_a_leaf_without_an_image_in_the_first_batch_learns_from_the_next(
     for leaf in range(2):
         base, specialist = fitted.weights[f"mixture.gates.{leaf}.constant"].tolist()
         assert -3 < base < 0 < specialist < 3
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["as on a CPU", "as on a GPU"])
+def test_a_gate_without_an_image_in_a_batch_is_moved_by_its_momentum(
+    seen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mixture, "everywhere", lambda module, images: seen and module.training)
+    in_order = lambda data: Batches(data.examples("gate"), RAW, 2)  # noqa: E731
+    monkeypatch.setattr(ImageDataModule, "train_dataloader", in_order)
+    learns = recipe(optimizer={"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.5})
+    module = ensemble(CONSTANT, TWO, "ab", "hard", recipe=asdict(learns))
+    # Base and specialist give the label 0.2 and 0.6, so that equal shares mix 0.4. By the first share s, which is a
+    # half, the loss of one image has the gradient -(0.2 - 0.6) * s * (1 - s) / 0.4 = 0.25, of half a batch 0.125.
+    # The first batch has an image of either leaf, the second none of y, the rest are for choices.
+    experts = torch.tensor([[0.2, 0.8], [0.6, 0.4], [0.6, 0.4]]).expand(6, -1, -1)
+    stored = Frozen(experts, torch.full((6, 2), 0.5), torch.tensor([0, 1, 0, 0, 0, 1]))
+    fitted = train(module, [0] * 6, stored, 2, learns, tmp_path)
+    first = 0.1 * 0.125
+    moved = torch.tensor([-first - 0.5 * first, first + 0.5 * first])
+    torch.testing.assert_close(fitted.weights["mixture.gates.1.constant"], moved)
 
 
 @pytest.mark.parametrize(
