@@ -37,7 +37,9 @@ def in_words(machine: str) -> str:
 
 @functools.cache
 def git_revision() -> str | None:
-    """The commit of the checkout that runs, with `-dirty` where it has changes, a new file of the code among them.
+    """The commit of the checkout that runs, with `-dirty` where its code, `conf` or benchmarks have changes.
+
+    New files are changes, too; results and texts are none.
 
     None for an installed package.
 
@@ -51,10 +53,9 @@ def git_revision() -> str | None:
     try:
         if Path(git("rev-parse", "--show-toplevel")) != PACKAGE.parent.resolve():
             return None  # a package installed somewhere inside another project's checkout
-        said = git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-        own = [name for name in (PACKAGE.name, "hydra_plugins", "conf") if (PACKAGE.parent / name).is_dir()]
-        new = git("ls-files", "--others", "--exclude-standard", "--", *(f":/{name}" for name in own))
-        return f"{said}-dirty" if new and not said.endswith("-dirty") else said
+        own = [f":/{name}" for name in (PACKAGE.name, "hydra_plugins", "conf", "experiments/benchmarks/*.py")]
+        changed = git("status", "--porcelain", "--untracked-files=all", "--", *own)
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
 

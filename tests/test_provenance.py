@@ -35,6 +35,7 @@ def test_a_revision_says_where_the_code_has_changes_or_a_new_file(
 
     (tmp_path / "moe").mkdir()
     (tmp_path / "moe" / "a.py").write_text("a = 1\n")
+    (tmp_path / "README.md").write_text("read me")
     (tmp_path / ".gitignore").write_text("*.pyc\n")
     git("init", "-q")
     git("add", ".")
@@ -42,6 +43,7 @@ def test_a_revision_says_where_the_code_has_changes_or_a_new_file(
     monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "moe")
     commit = git("rev-parse", "HEAD").strip()
     (tmp_path / "notes.txt").write_text("no code")
+    (tmp_path / "README.md").write_text("read me twice")
     (tmp_path / "moe" / "a.pyc").write_text("ignored")
     assert said() == commit
     (tmp_path / "moe" / "net.py").write_text("b = 1\n")
@@ -50,4 +52,12 @@ def test_a_revision_says_where_the_code_has_changes_or_a_new_file(
     assert said() == f"{commit}-dirty"
     (tmp_path / "moe" / "net.py").unlink()
     assert said() == f"{commit}-dirty"
+    git("checkout", "moe/a.py")
+    assert said() == commit
+    for place in ("conf", "hydra_plugins", "experiments/benchmarks"):
+        new = tmp_path / place / "new.py"
+        new.parent.mkdir(parents=True)
+        new.write_text("c = 1\n")
+        assert said() == f"{commit}-dirty"
+        new.unlink()
     provenance.git_revision.cache_clear()
