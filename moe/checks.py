@@ -1,6 +1,7 @@
 """What a config's values may be, and one sentence for each that is wrong. Imports no torch: it must be quick."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
@@ -61,7 +62,8 @@ def _or_auto(rule: Rule) -> Rule:
 
 
 SWITCHED = ("flip", "whitening", "dirac", "bf16")  # keys of a network or recipe that may be true or false
-# Arguments of the networks and gates of moe.nets that have a rule; those of a user's own are that network's alone.
+# Arguments of networks and gates that have a rule, and of which networks; a user's own may take them as it likes.
+OURS = re.compile(r"moe\.nets\.(vgg|fast_vgg|cond_vgg|gates)\.")
 OF_NETWORKS = (
     *("width", "depth", "dropout", "blocks", "hidden", "conv_dropout"),
     *("widths", "convs", "whitening", "dirac", "scale"),
@@ -138,7 +140,8 @@ def check(values: Mapping[str, Any]) -> None:
         choices = CHOICES.get(key) or (CHOICES.get(last) if ".recipe." in key else None)
         if choices and value not in choices:
             raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}")
-        ruled = last in OF_NETWORKS or not _is_argument(key)
+        net = _network_of(key, values)
+        ruled = net is None or (last in OF_NETWORKS and OURS.match(str(net.get("_target_"))) is not None)
         test, meaning = RULES.get(last if ruled else "", (lambda _: True, ""))
         wrong = (isinstance(value, bool) and last not in SWITCHED) or not test(value)
         if meaning and not (value is None and last in OPTIONAL) and wrong:
@@ -149,12 +152,12 @@ def check(values: Mapping[str, Any]) -> None:
     check_combinations(values)
 
 
-def _is_argument(key: str) -> bool:
-    """Whether a key is an argument of a network or gate, which may be a user's own."""
+def _network_of(key: str, values: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The network or gate of which a key is an argument; None where it is of none."""
     section, *rest = key.split(".")
     if section == "gate":
-        return len(rest) == 1 and rest[0] not in GATE
-    return len(rest) > 1 and rest[0] == "net"
+        return values[section] if len(rest) == 1 and rest[0] not in GATE else None
+    return values[section]["net"] if len(rest) > 1 and rest[0] == "net" else None
 
 
 def check_whole(key: str, value: Any, rule: Rule = POSITIVE_INT) -> None:

@@ -94,7 +94,8 @@ def _check_networks(values: Mapping[str, Any]) -> None:
     }
     for name, from_scratch in begin.items():
         recipe, net = values[name]["recipe"], values[name]["net"]
-        if from_scratch and recipe["early_epochs"] == 0 and net["_target_"] in SIZED:
+        whitened = net["_target_"] in SIZED and net.get("whitening", True)
+        if from_scratch and recipe["early_epochs"] == 0 and whitened:
             raise ConfigError(
                 f"{name}.recipe.early_epochs=0 would never train the whitening's bias of a network that starts from "
                 f"scratch; set recipe@{name}.recipe=fast"

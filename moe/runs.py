@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -170,9 +170,12 @@ def load(run: str | Path) -> Finished:
         tree = parse(config.taxonomy.branches, found["data"]["classes"])
     if config.target not in ("gates", "base"):
         raise StoreError(f"{run} trained {config.target} alone; give a run with target=gates or target=base")
+    needed = assembly.needed(config, tree)
     with _of_this_version(run):
-        _check(found, assembly.needed(config, tree))
-    entries = _entries(run, found, config)
+        _check(found, needed)
+    # What a mixture's specialists began as, and what spoke of folds, is not asked again, and may be gone. All stages of
+    # a run of bases are its bases.
+    entries = _entries(run, found, needed if config.target == "gates" else found["stages"], config)
     opened = (config, tree, Pixels(tuple(config.data.mean), tuple(config.data.std)), found)
     if config.target == "gates":
         return Ensemble(*opened, assembly.mixture(config, tree, entries))
@@ -215,10 +218,10 @@ def _of_this_version(run: str | Path) -> Iterator[None]:
         raise StoreError(f"{run} holds results without {error}: it is no run that this version can open") from None
 
 
-def _entries(run: str | Path, found: Plain, config: Config) -> dict[str, Entry]:
-    """The run's networks by stage."""
+def _entries(run: str | Path, found: Plain, names: Iterable[str], config: Config) -> dict[str, Entry]:
+    """The networks of a run's stages of these names."""
     with _of_this_version(run):
-        keys = {name: stage["key"] for name, stage in found["stages"].items()}
+        keys = {name: found["stages"][name]["key"] for name in names}
     moved = os.environ.get("MOE_STORE")  # where it has been moved to; or that of other runs
     lacking: dict[Path, list[str]] = {}
     for root in dict.fromkeys([*([Path(moved)] if moved else []), seen(run, Path(config.paths.store))]):

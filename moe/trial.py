@@ -78,9 +78,11 @@ def network(stage: Stage) -> nn.Module:
     name, (channels, height, width) = section(stage), stage.inputs["in_shape"]
     with torch.device("meta"):
         net = build_network(stage.inputs["net"], (channels, height, width), num_outputs(stage.inputs), f"{name}.net")
-    if stage.inputs.get("trunk") == "shared" and not hasattr(net, "trunk"):
+    parts = ("trunk", "branch", "trunk_layers")
+    if stage.inputs.get("trunk") == "shared" and not all(hasattr(net, part) for part in parts):
         raise ConfigError(
-            "expert.trunk=shared needs a network that says its trunk: fast_vgg, cond_vgg or one of moe.nets.vgg"
+            "expert.trunk=shared needs a network that says its trunk (trunk, branch and trunk_layers): fast_vgg, cond_vgg "
+            "or one of moe.nets.vgg"
         )
     why = _refusal(net, 2, stage.inputs["in_shape"])
     if why is not None:

@@ -18,6 +18,8 @@ def test_so_are_bases_and_routers() -> None:
         said = sentence(f"recipe@{name}.recipe=finetune", *target)
         assert said.startswith(f"{name}.recipe.early_epochs=0 would never train the whitening's bias")
         assert said.endswith(f"set recipe@{name}.recipe=fast")
+    # Without whitening it has no such bias.
+    assert not compose("recipe@base.recipe=finetune", "base.net.whitening=false", "target=base").base.net["whitening"]
     # Of a router that is not trained, and a base that is not.
     assert compose("recipe@router.recipe=finetune").router.recipe.early_epochs == 0
     flat = compose("recipe@router.recipe=finetune", "router=network", "mixture.routing=none")
@@ -35,3 +37,15 @@ def test_settings_of_specialists_are_for_runs_that_have_any() -> None:
     assert taught.expert.recipe.early_epochs == 0
     for wants in ("base.match=epochs", "base.match=width"):
         assert "expert.net to be base.net" in sentence("target=base", "net@expert.net=simple_vgg", wants)
+
+
+def test_rules_for_arguments_are_of_the_networks_that_are_shipped() -> None:
+    own = ("net@base.net=vgg11_bn", "base.net.dropout=null", "+base.net.width=0.5", "+base.net.blocks=[2,2]")
+    assert compose(*own).base.net == {
+        "_target_": "torchvision.models.vgg11_bn",
+        "dropout": None,
+        "width": 0.5,
+        "blocks": [2, 2],
+    }
+    assert sentence("net@base.net=simple_vgg", "base.net.dropout=null").startswith("base.net.dropout must be a number")
+    assert sentence("gate=conv", "gate.depth=0") == "gate.depth must be a whole number from 1 to 100, not 0"

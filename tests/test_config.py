@@ -115,6 +115,13 @@ def test_the_home_defaults_are_those_of_the_design() -> None:
     assert rates == [1.5, 0.5, 1.5] and config.expert.recipe.early_epochs == 0
 
 
+def test_gates_of_pixels_learn_slower_unless_they_are_given_another_recipe() -> None:
+    rates = {gate: composed(f"gate={gate}").gate.recipe.optimizer["lr"] for gate in ("mlp", "linear", "conv")}
+    assert rates == {"mlp": 0.0001, "linear": 0.0001, "conv": 0.001}
+    assert composed("gate=mlp", "recipe@gate.recipe=adam").gate.recipe.optimizer["lr"] == 0.001
+    assert composed("gate=linear", "gate.recipe.optimizer.lr=0.5").gate.recipe.optimizer["lr"] == 0.5
+
+
 def test_groups_are_chosen_at_their_places() -> None:
     config = composed(
         "experiment=held_out",

@@ -27,10 +27,11 @@ class SubmititLauncher(CommandLauncher):
         from moe.sweep import gpus, record
         from moe.sweep.submitted import Task
 
-        executor = self._executor()
+        self._executor()  # what it does not take is said before anything else
         # Slurm gives each job its own; on one machine the jobs share what this process sees.
         devices = gpus.visible() if self.cluster == "local" else {}
         commands = self.commands(job_overrides)
+        executor = self._executor(any(command.gpu for command in commands))
         submitted = self._submitted(executor, [Task(command, devices) for command in commands])
         try:
             for command, job in zip(commands, submitted, strict=True):
@@ -67,8 +68,8 @@ class SubmititLauncher(CommandLauncher):
     def _option(self) -> str:
         return f"hydra/launcher={'slurm_local' if self.cluster == 'local' else self.cluster}"
 
-    def _executor(self) -> Any:
-        """What submits the jobs. Raises ConfigError, naming the parameter, where submitit does not take one."""
+    def _executor(self, gpu: bool = True) -> Any:
+        """What submits the jobs; with `gpu` false it asks for none. Raises ConfigError, naming the parameter, where submitit does not take one."""
         from moe.checks import NATURAL, check_whole
         from moe.errors import ConfigError
 
@@ -80,7 +81,8 @@ class SubmititLauncher(CommandLauncher):
         try:
             own = {f"{self.cluster}_max_num_timeout": self.max_num_timeout}  # the constructor alone takes it
             executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster, **own)
-            executor.update_parameters(**{k: v for k, v in self.parameters.items() if v is not None})
+            given = {k: v for k, v in self.parameters.items() if v is not None and (gpu or k != "gpus_per_node")}
+            executor.update_parameters(**given)
         except (AssertionError, NameError, RuntimeError, TypeError, ValueError) as raised:
             said = str(raised).partition("\n")[0].partition(" Valid arguments: ")[0]
             raise ConfigError(f"{self._option}: {said}") from None

@@ -33,7 +33,7 @@ class Expert(RecipeModule):
         channels, height, width = in_shape
         self.net = build_network(net, (channels, height, width), num_classes)
         self.net.to(memory_format=torch.channels_last)
-        self.frozen: list[nn.Module] = list(self.net.trunk_layers) if frozen_trunk else []  # type: ignore[arg-type]
+        self.frozen_trunk = frozen_trunk
         for layer in self.frozen:
             layer.requires_grad_(False)
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe["label_smoothing"])
@@ -44,6 +44,11 @@ class Expert(RecipeModule):
         # weights, so a loss is given image by image.
         self.val_nll = MeanMetric(nan_strategy="disable")
         self.train_means = EpochMeans(2)
+
+    @property
+    def frozen(self) -> list[nn.Module]:
+        """The layers that stay as they are, asked anew each time: over several GPUs Lightning replaces normalisations."""
+        return list(self.net.trunk_layers) if self.frozen_trunk else []  # type: ignore[arg-type]
 
     def train(self, mode: bool = True) -> "Expert":
         """As of any module, but a frozen trunk stays in evaluation mode."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from moe import runs
 from moe.comparison import Row, values
 from moe.data import sources
+from moe.data.batches import at_once
 from moe.data.canonical import DataSet
 from moe.errors import StoreError
 from moe.inference import best_device, exact
@@ -25,7 +26,7 @@ from moe.training import machine
 from moe.verdict.contests import same
 
 LATENCY = "latency.json"
-LARGE = 1024  # images in the larger batch
+LARGE = 1024  # images in the larger batch; of large ones fewer
 ALONE = 32  # images one after another that are one repeat at batch 1, each time others
 
 
@@ -117,7 +118,7 @@ class Latency:
 
 
 def measure(found: Mapping[str, Row], repeats: int = 9) -> Latency:
-    """Run the first seed of each rival over test images at batch 1 and at 1024 (or all there are), in turn.
+    """Run the first seed of each rival over test images at batch 1 and at 1024 (or all there are, or fit), in turn.
 
     What is timed begins with uint8 images on the device and ends with probabilities, for each batch by itself. The
     images are real, since how many networks run depends on them, and the same for all; every repeat begins with another
@@ -129,7 +130,8 @@ def measure(found: Mapping[str, Row], repeats: int = 9) -> Latency:
     opened = {name: runs.load(run.path) for name, run in measured.items()}
     config = next(iter(opened.values())).config
     device, load = best_device(config.trainer["accelerator"]), os.getloadavg()[0]
-    images = _dataset(next(iter(measured.values())).path, config).test.images[:LARGE].to(device)
+    tested = _dataset(next(iter(measured.values())).path, config).test.images
+    images = tested[: at_once(LARGE, tested.shape[-2:])].to(device)
     networks = {name: _classifier(one, device) for name, one in opened.items()}
     each = [torch.split(some, 1) for some in torch.split(images, ALONE)]
     seconds: dict[str, dict[str, list[float]]] = {name: {"1": [], str(len(images)): []} for name in networks}

@@ -73,6 +73,26 @@ def test_a_trunk_that_is_shared_is_the_bases_to_the_bit_after_training(net: dict
         assert any(name.endswith("running_mean") for name in tensors)
 
 
+def test_a_trunks_normalisations_stay_in_evaluation_mode_where_others_take_their_place() -> None:
+    module = Expert(FAST, [3, 32, 32], 2, asdict(RECIPE), frozen_trunk=True)
+    module.net = Normalised()
+    synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(module).train()
+    assert isinstance(synchronised, Expert) and isinstance(synchronised.net.norm, nn.SyncBatchNorm)
+    assert not synchronised.net.norm.training and synchronised.net.head.training
+
+
+class Normalised(nn.Module):
+    """A network that names a normalisation of its trunk by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.head = nn.BatchNorm2d(3), nn.Linear(3, 2)
+
+    @property
+    def trunk_layers(self) -> list[nn.Module]:
+        return [self.norm]
+
+
 def test_without_a_shared_trunk_all_of_an_expert_trains(tmp_path: Path) -> None:
     module = Watched(FAST, [3, 32, 32], 2, asdict(RECIPE))
     module.seen = []

@@ -73,10 +73,13 @@ def test_jobs_on_this_machine_have_a_gpu_to_themselves_and_a_wrong_one_fails_alo
     assert "1 failed" in err and "gate.width must be a whole number above 0, not -1" in err
 
 
-def test_a_slurm_cluster_gets_one_array_of_jobs_with_the_launchers_limits(start: Started, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("accelerator", "gpus"), [("auto", "1"), ("cpu", None)])
+def test_a_slurm_cluster_gets_one_array_of_jobs_with_the_launchers_limits(
+    start: Started, tmp_path: Path, accelerator: str, gpus: str | None
+) -> None:
     pretended_slurm.install(tmp_path / "bin")
     started = start(
-        *("gate.width=4,8", "plan=true", "hydra/launcher=slurm"),
+        *("gate.width=4,8", "plan=true", "hydra/launcher=slurm", f"trainer.accelerator={accelerator}"),
         *("hydra.launcher.timeout_min=30", "hydra.launcher.cpus_per_task=2"),
         *("hydra.launcher.slurm_partition=gpu", "+hydra.launcher.slurm_account=mine"),
         PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}",
@@ -86,7 +89,7 @@ def test_a_slurm_cluster_gets_one_array_of_jobs_with_the_launchers_limits(start:
     assert started.returncode == 0, out + err
     assert len(re.findall(r"^gates +train", out, re.MULTILINE)) == 2  # each says what it would train
     asked = dict(re.findall(r"#SBATCH --([a-z-]+)=(.*)", (tmp_path / "bin" / "batch.sh").read_text()))
-    expected = {"array": "0-1%2", "partition": "gpu", "account": "mine", "time": "30", "gpus-per-node": "1"}
+    expected = {"array": "0-1%2", "partition": "gpu", "account": "mine", "time": "30", "gpus-per-node": gpus}
     expected |= {"cpus-per-task": "2", "mem": "32GB"}
     assert {key: asked.get(key) for key in expected} == expected
 

@@ -1,6 +1,7 @@
 """Every kind of mixture, specialist, taxonomy and network through the real command, and 2,000 real images."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,8 @@ def test_gates_learn_from_what_is_said_out_of_fold(tmp_path: Path) -> None:
     }
     assert sizes["gate"] == 0 and sum(counted.values()) == sizes["train"] and set(counted) == {0, 1}
     assert abs(counted[0] - counted[1]) <= 10  # one image a class
+    for name in folds:  # nobody asks them again
+        shutil.rmtree(tmp_path / "store" / found["stages"][name]["key"])
     ensemble = moe.load(run)
     test = sources.load(ensemble.config.data, tmp_path / "data").test
     recorded = load_file(run / "predictions.safetensors")["probabilities"]
