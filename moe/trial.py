@@ -81,8 +81,8 @@ def network(stage: Stage) -> nn.Module:
     parts = ("trunk", "branch", "trunk_layers")
     if stage.inputs.get("trunk") == "shared" and not all(hasattr(net, part) for part in parts):
         raise ConfigError(
-            "expert.trunk=shared needs a network that says its trunk (trunk, branch and trunk_layers): fast_vgg, cond_vgg "
-            "or one of moe.nets.vgg"
+            "expert.trunk=shared needs a network that says its trunk (trunk, branch and trunk_layers): fast_vgg, "
+            "cond_vgg or one of moe.nets.vgg"
         )
     why = _refusal(net, 2, stage.inputs["in_shape"])
     if why is not None:

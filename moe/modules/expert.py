@@ -47,7 +47,7 @@ class Expert(RecipeModule):
 
     @property
     def frozen(self) -> list[nn.Module]:
-        """The layers that stay as they are, asked anew each time: over several GPUs Lightning replaces normalisations."""
+        """The layers that stay as they are, asked anew: over several GPUs Lightning replaces normalisations."""
         return list(self.net.trunk_layers) if self.frozen_trunk else []  # type: ignore[arg-type]
 
     def train(self, mode: bool = True) -> "Expert":

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from moe.comparison import Row, revisions, uncounted
 from moe.config import CONF
 from moe.verdict.alike import other_bases, unlike
-from moe.verdict.contests import CASCADED, EQUAL, Contest, same
+from moe.verdict.contest import EQUAL, Contest
+from moe.verdict.contests import CASCADED, same
 from moe.verdict.latency import Latency
 
 
@@ -25,6 +26,11 @@ def notes(found: Mapping[str, Row], held: Sequence[Contest], latency: Latency | 
             "± and [ ]: 95% interval of the mean over n seeds, Student's t with n - 1 degrees of freedom; differences "
             "are paired by seed, and p is the paired t-test's. All seeds have the same test images, whose draw is not "
             "in it."
+        )
+    if any(one.over_both is not None for one in held):
+        yield (
+            "other images, too: the interval that has the draw of the test images in it, as well; seeds and images are "
+            "random effects that cross. p does not have it."
         )
     if any(row.n == 1 for row in found.values()) or any(len(one.seeds) == 1 for one in held):
         p = "so that there is no p" if several else "nor in p, which is McNemar's exact"

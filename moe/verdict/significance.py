@@ -3,7 +3,12 @@
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from statistics import fmean, stdev
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from moe.comparison.estimate import AGREE, Estimate, estimate
+
+if TYPE_CHECKING:
+    from numpy import ndarray
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -21,6 +26,32 @@ def paired_t(differences: Sequence[float]) -> float:
         return 1.0
     t = fmean(differences) / (spread / math.sqrt(len(differences)))
     return 2 * float(stdtr(len(differences) - 1, -abs(t)))
+
+
+def crossed(apart: "ndarray") -> Estimate:
+    """The mean of differences (S, N) of two or more seeds on the same N images, as it is for other seeds and images.
+
+    Both are random effects that cross. By the mean squares of a two-way analysis of variance without replication, each
+    effect's part no less than none, and with Satterthwaite's degrees of freedom; no interval is narrower than that over
+    the seeds alone, and there is none where that is none and images do not scatter either.
+    Sources: Clark 1973, The language-as-fixed-effect fallacy; Satterthwaite 1946, An approximate distribution of
+    estimates of variance components.
+    """
+    from scipy.special import stdtrit  # late, and not scipy.stats, whose import is slow
+
+    seeds, images = apart.shape
+    mean, by_seed, by_image = float(apart.mean()), apart.mean(axis=1), apart.mean(axis=0)
+    free = (seeds - 1, images - 1, (seeds - 1) * (images - 1))
+    rest = float(((apart - by_seed[:, None] - by_image + mean) ** 2).sum()) / free[2]
+    squares = (max(images * float(by_seed.var(ddof=1)), rest), max(seeds * float(by_image.var(ddof=1)), rest), rest)
+    whole = squares[0] + squares[1] - squares[2]
+    if whole < AGREE:
+        return Estimate(mean)
+    freedom = whole**2 / sum(square**2 / n for square, n in zip(squares, free, strict=True))
+    half = float(stdtrit(freedom, 0.975)) * math.sqrt(whole / (seeds * images))
+    alone = estimate(by_seed.tolist())
+    half = max(half, (alone and alone.half) or 0.0)
+    return Estimate(mean, (mean - half, mean + half))
 
 
 def corrected(apart: Mapping[Key, Sequence[float]]) -> dict[Key, tuple[float, float]]:

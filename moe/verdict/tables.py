@@ -6,11 +6,13 @@ from dataclasses import asdict
 
 from moe.comparison import Row
 from moe.comparison.columns import Column, difference, numbers, percent, scaled
+from moe.comparison.estimate import Estimate
 from moe.comparison.text import fitted
 from moe.results.table import SIGNIFICANT
 from moe.schema import Plain
 from moe.verdict.caveats import notes, of_latency
-from moe.verdict.contests import MIXTURE, RIVALS, WITHIN, Contest
+from moe.verdict.contest import Contest
+from moe.verdict.contests import MIXTURE, RIVALS, WITHIN
 from moe.verdict.latency import Latency
 
 # Where the errors come from, by what `test.regret` calls it.
@@ -66,21 +68,24 @@ def _matched(row: Row) -> str:
 def contest_columns(held: Sequence[Contest]) -> list[Column]:
     """Each comparison, one question below the other; the first column says who is compared with whom."""
     names = [f"{one.one} - {one.other}" for one in held]
-    differences = [difference(one.difference) for one in held]
+    both = [_interval(one.over_both) for one in held]
+    differ, on_val = [one.difference.mean for one in held], [one.on_val for one in held]
     return [
         Column("points", names, names, left=True),
         numbers("seeds", [len(one.seeds) for one in held], "{:.0f}"),
-        Column("difference [95%]", differences, [one.difference.mean for one in held]),
+        Column("difference [95%]", [difference(one.difference) for one in held], differ),
         numbers("p", [one.p for one in held], "{:.2g}"),
         numbers("Holm p", [one.corrected for one in held], "{:.2g}"),
-        Column(
-            "on val [95%]",
-            ["" if one.on_val is None else difference(one.on_val) for one in held],
-            [None if one.on_val is None else one.on_val.mean for one in held],
-        ),
+        *([Column("other images, too [95%]", both, differ)] if any(both) else []),
+        Column("on val [95%]", [difference(one) for one in on_val], [one.mean if one else None for one in on_val]),
         numbers("inference x", [one.inference for one in held], "{:.2f}"),
         numbers("training x", [one.training for one in held], "{:.2f}"),
     ]
+
+
+def _interval(found: Estimate | None) -> str:
+    """The interval alone: the difference stands beside it."""
+    return difference(found).partition(" ")[2]
 
 
 def regret_columns(found: Mapping[str, Row]) -> list[Column]:
