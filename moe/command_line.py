@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, QuotedString
 from hydra.errors import HydraException
@@ -22,6 +23,7 @@ HANDLERS = ("class", "()")
 DECODES = re.compile(r"\$\{\s*oc\.(decode|create)\s*:")
 
 
+FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
 TAKE_A_VALUE = ("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir")
 
 
@@ -35,7 +37,11 @@ def ordered(arguments: Sequence[str]) -> list[str]:
 
 
 def check(arguments: Sequence[str]) -> None:
-    """Raise ConfigError for the first override that would build what is not allowed; what is no override passes."""
+    """Raise ConfigError for the first option that is none of Hydra's, or override that would build what is not allowed.
+
+    What else is no override passes.
+    """
+    _check_options(arguments)
     parser = OverridesParser.create()
     for argument in arguments:
         if argument.startswith("-"):
@@ -53,8 +59,20 @@ def check(arguments: Sequence[str]) -> None:
             _check(name, value, " ".join(argument.split()))
 
 
+def _check_options(arguments: Sequence[str]) -> None:
+    """Hydra's parser takes what an option begins with for it: -plan would be --package, --experiment a rerun."""
+    known = get_args_parser()._option_string_actions
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        if argument.startswith("-") and before not in TAKE_A_VALUE and argument.partition("=")[0] not in known:
+            said = argument.lstrip("-")
+            right = said if "=" in said else f"{said or 'KEY'}=VALUE"
+            raise ConfigError(f"there is no option {argument}; a value is given without dashes, as {right}")
+
+
 def _check(key: str, value: Any, argument: str) -> None:
     parts = key.split(".")
+    if key in FOLDERS and value == "":
+        raise ConfigError(f"{key} must be a folder's path, not ''")
     if key in NETWORKS:
         check_network(value, key)
     elif key in OPTIMIZERS:

@@ -97,3 +97,29 @@ def test_the_command_builds_nothing(tmp_path: Path, train: Callable[..., tuple[i
     code, said = train(tmp_path / "run", *evil)
     assert (code, said.count("\n")) == (2, 1) and said.startswith("moe: hydra.callbacks.x._target_ is not allowed")
     assert not canary.exists() and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "right"),
+    [
+        (["experiment=demo", "-plan"], "plan=VALUE"),  # argparse reads --package lan
+        (["--experiment", "demo"], "experiment=VALUE"),
+        (["--seed=1"], "seed=1"),
+    ],
+)
+def test_an_option_that_is_none_is_refused(arguments: list[str], right: str) -> None:
+    given = next(argument for argument in arguments if argument.startswith("-"))
+    said = rf"^there is no option {given}; a value is given without dashes, as {right}$"
+    with pytest.raises(ConfigError, match=said):
+        command_line.check(arguments)
+
+
+def test_hydras_own_options_are_not() -> None:
+    command_line.check(["-m", "--multirun", "-c", "job", "--cfg=job", "--config-dir", "-odd", "--help", "seed=-1"])
+
+
+@pytest.mark.parametrize("key", ["hydra.run.dir", "hydra.sweep.dir"])
+def test_a_folder_without_a_name_would_be_the_current_one(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{key} must be a folder's path, not ''$"):
+        command_line.check([f"{key}="])
+    command_line.check([f"{key}=runs/a"])
