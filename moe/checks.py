@@ -140,16 +140,34 @@ def check(values: Mapping[str, Any]) -> None:
         choices = CHOICES.get(key) or (CHOICES.get(last) if ".recipe." in key else None)
         if choices and value not in choices:
             raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}")
-        net = _network_of(key, values)
-        ruled = net is None or (last in OF_NETWORKS and OURS.match(str(net.get("_target_"))) is not None)
-        test, meaning = RULES.get(last if ruled else "", (lambda _: True, ""))
+        test, meaning = _rule(key, values)
         wrong = (isinstance(value, bool) and last not in SWITCHED) or not test(value)
         if meaning and not (value is None and last in OPTIONAL) and wrong:
-            null = ", or null," if last in OPTIONAL else ","
-            raise ConfigError(f"{key} must be {meaning}{null} not {value!r}")
+            raise ConfigError(_refusal(key, value, meaning))
     check_targets(values)
     check_trainer(values["trainer"])
     check_combinations(values)
+
+
+def of_another_type(key: str, values: Mapping[str, Any], switch: bool) -> str | None:
+    """What is said of a value that the config's types do not take; None where no rule says what would be right.
+
+    What is a `switch` is true or false.
+    """
+    meaning = SWITCH[1] if switch else _rule(key, values)[1]
+    given = dict(scalars(values))
+    return _refusal(key, given[key], meaning) if meaning and key in given else None
+
+
+def _rule(key: str, values: Mapping[str, Any]) -> Rule:
+    last, net = key.rpartition(".")[2], _network_of(key, values)
+    ruled = net is None or (last in OF_NETWORKS and OURS.match(str(net.get("_target_"))) is not None)
+    return RULES.get(last if ruled else "", (lambda _: True, ""))
+
+
+def _refusal(key: str, value: Any, meaning: str) -> str:
+    null = ", or null," if key.rpartition(".")[2] in OPTIONAL else ","
+    return f"{key} must be {meaning}{null} not {value!r}"
 
 
 def _network_of(key: str, values: Mapping[str, Any]) -> Mapping[str, Any] | None:

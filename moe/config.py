@@ -18,7 +18,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from moe import checks
 from moe.errors import ConfigError, DataError, UserError
@@ -107,6 +107,9 @@ def from_plain(values: Plain) -> Config:
     _check_sections(values, Config)
     try:
         config = OmegaConf.to_object(OmegaConf.merge(_schema(), values))  # merge copies, so that one is enough
+    except ValidationError as error:
+        said = checks.of_another_type(str(error.full_key), values, switch="bool" in str(error))
+        raise (ConfigError(said) if said else config_error(error)) from None
     except OmegaConfBaseException as error:
         raise config_error(error) from None
     assert isinstance(config, Config)

@@ -89,10 +89,14 @@ def test_a_convolution_has_a_width_above_zero(blocks: list[list[int]]) -> None:
 
 
 def test_values_of_another_type_are_refused_by_their_key() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^base\.recipe\.batch_size: Value 'many' of type 'str' could not be converted"
-    ):
+    with pytest.raises(ConfigError, match=r"^base\.recipe\.batch_size must be a whole number above 0, not 'many'$"):
         from_plain(changed("base.recipe.batch_size", "many"))
+    assert sentence("seed=1.5") == "seed must be a whole number from 0 to 4294967295, not 1.5"
+    assert sentence("mixture.cascade=sure").startswith(
+        "mixture.cascade must be a number above 0, up to 1, or null, not"
+    )
+    assert sentence("report=maybe") == "report must be true or false, not 'maybe'"
+    assert sentence("gate.calibrate=null") == "gate.calibrate must be true or false, not None"
     with pytest.raises(ConfigError, match=r"^gate\.width must be a whole number above 0, not 0"):
         from_plain(changed("gate.width", 0))
 

@@ -69,7 +69,10 @@ class SubmititLauncher(CommandLauncher):
         return f"hydra/launcher={'slurm_local' if self.cluster == 'local' else self.cluster}"
 
     def _executor(self, gpu: bool = True) -> Any:
-        """What submits the jobs; with `gpu` false it asks for none. Raises ConfigError, naming the parameter, where submitit does not take one."""
+        """What submits the jobs; without `gpu` it asks for none.
+
+        Raises ConfigError, naming the parameter, where submitit does not take one.
+        """
         from moe.checks import NATURAL, check_whole
         from moe.errors import ConfigError
 
