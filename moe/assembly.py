@@ -32,7 +32,10 @@ def classifier(entry: Entry, views: str = "none") -> nn.Module:
 def experts(
     config: Config, tree: Tree, entries: Mapping[str, Entry], temperatures: Tensor | None = None
 ) -> list[ClassExpert]:
-    """Every node's expert in order, with its temperature (E,); a node of one class without an entry is constant."""
+    """Every node's expert in order, with its temperature (E,); a node of one class without an entry is constant.
+
+    Raises StoreError where one is damaged, or its trunk is not the base's where that is shared.
+    """
     found: list[ClassExpert] = []
     for place, node in enumerate(tree.experts):
         entry = entries.get(node.name)
@@ -71,7 +74,10 @@ def members(config: Config, entries: Mapping[str, Entry], temperatures: Sequence
 
 
 def routers(config: Config, tree: Tree, entries: Mapping[str, Entry]) -> list[nn.Module]:
-    """Every inner node's router in order; none where there is no routing, or the base does it."""
+    """Every inner node's router in order; none where there is no routing, or the base does it.
+
+    Raises StoreError where one is damaged.
+    """
     return [classifier(entries[name], config.router.views) for name in _router_names(config, tree)]
 
 
@@ -82,7 +88,10 @@ def _router_names(config: Config, tree: Tree) -> list[str]:
 
 
 def gates(config: Config, tree: Tree, in_shape: tuple[int, int, int], entry: Entry | None) -> nn.ModuleList:
-    """A gate for each leaf (one over all experts without routing), with the entry's weights where given."""
+    """A gate for each leaf (one over all experts without routing), with the entry's weights where given.
+
+    Raises StoreError where that is damaged.
+    """
     built = nn.ModuleList(
         build_gate(config.gate.net, in_shape, len(tree.classes), len(weighed), config.gate.weights)
         for weighed in tree.weighed(config.mixture.routing)

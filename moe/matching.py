@@ -17,6 +17,7 @@ from moe.nets.class_expert import ClassExpert
 from moe.nets.cond_vgg import KERNELS
 from moe.nets.fast_vgg import SIZES
 from moe.nets.mixture import Mixture
+from moe.nets.routing import true_leaf
 from moe.nets.views import Views
 from moe.schema import CONDITIONAL, FAST, SIZED, Config, Plain
 from moe.stages import Stage, num_outputs, plan
@@ -114,7 +115,7 @@ def _of_an_image(job: Job, found: cost.Flops) -> float:
     if job.config.mixture.routing != "hard":
         return float(found.dense)
     ways = torch.tensor(found.ways(job.tree), dtype=torch.double)
-    return ways[torch.tensor(job.tree.leaf_of_label)[job.images("train").labels]].mean().item()
+    return ways[true_leaf(job.tree, job.images("train").labels)].mean().item()
 
 
 def _of_mixture(config: Config, tree: Tree, shape: tuple[int, int, int]) -> cost.Flops:

@@ -15,6 +15,7 @@ from moe.modules.callbacks import early_parameters
 from moe.modules.muon import orthogonal
 from moe.modules.recipe import kernels
 from moe.nets.build import build_network
+from moe.nets.routing import true_leaf
 from moe.schema import Plain
 from moe.stages import Stage, num_outputs
 from moe.store import Entry
@@ -134,7 +135,7 @@ def gates_flops(job: Job, stage: Stage, epochs: int, asked: cost.Flops | None) -
         ]
     labels = job.images(fit_on).labels
     if job.config.mixture.routing == "hard":
-        leaves = torch.tensor(tree.leaf_of_label)[labels]
+        leaves = true_leaf(tree, labels)
         once = torch.tensor(each, dtype=torch.double)[leaves].sum().item()
     else:
         once = sum(each) * len(labels)
@@ -166,4 +167,4 @@ def frozen_flops(asked: cost.Flops, tree: Tree, labels: Tensor, routing: str, st
         alone = sum(asked.trunks) if stored else 0
         return float((sum(asked.experts) + sum(asked.routers) + alone) * len(labels))
     ways = torch.tensor(asked.ways(tree), dtype=torch.double) - torch.tensor(asked.gates, dtype=torch.double)
-    return ways[torch.tensor(tree.leaf_of_label)[labels]].sum().item()
+    return ways[true_leaf(tree, labels)].sum().item()

@@ -80,7 +80,7 @@ def synchronised(trainer: Plain) -> bool:
 
 
 def _on_gpu(trainer: Plain) -> bool:
-    return trainer["accelerator"] in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return inference.best_device(trainer["accelerator"]).type == "cuda"
 
 
 def _cpu_multiplies_bf16() -> bool:

@@ -18,11 +18,12 @@ SIZES: dict[str, tuple[tuple[int, ...], int]] = {
 
 
 class FastVGG(nn.Module):
-    """Frozen patch whitening, three groups of convolutions, each of which halves the image, and a scaled linear head.
+    """Frozen patch whitening, groups of convolutions, each of which halves the image, and a scaled linear head.
 
-    `size` is s, m or l; `widths` and `convs` (2, or 3 of which the last two are a residual) replace what it says.
+    `size` is s, m or l, of three groups; `widths`, one a group, and `convs` (2, or 3 of which the last two are a
+    residual) replace what it says.
     Without `whitening` the first convolution learns from a random start, without `dirac` so do all others. Raises
-    ValueError for an unknown size and where the image is too small to be halved three times.
+    ValueError for an unknown size and where the image is too small to be halved so often.
     Source: Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", arXiv 2404.00498, section 3.
     """
 

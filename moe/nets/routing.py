@@ -11,6 +11,11 @@ from torch import Tensor
 from moe.taxonomy import Node, Tree
 
 
+def true_leaf(tree: Tree, labels: Tensor) -> Tensor:
+    """The leaf (B,) whose classes hold each label (B,)."""
+    return torch.tensor(tree.leaf_of_label)[labels]
+
+
 def route_by_base(base: Tensor, node: Node) -> Tensor:
     """A router (B, D) for nothing: the base's probabilities (B, K) summed over each child's classes, normalised."""
     sums = torch.stack([base[:, list(child.labels)].sum(dim=1) for child in node.children], dim=1)

@@ -16,7 +16,7 @@ from moe.metrics import right
 from moe.report import gates, page, plots
 from moe.report.figure import style, svg
 from moe.report.paths import choose, draw_path, only
-from moe.results.table import CAVEAT, cost_sentence, regret_sentence, router_sentence
+from moe.results.table import CAVEAT, cost_sentence, networks, regret_sentence, router_sentence
 from moe.schema import Plain
 from moe.store import write_whole
 from moe.taxonomy import Tree
@@ -129,14 +129,7 @@ def _paths(tree: Tree, predictions: Predictions | None, labels: Tensor, images: 
 
 
 def _training(results: Plain, curves: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
-    stages, seconds = results.get("stages") or {}, results.get("seconds") or {}
-    rows = []
-    for name, stage in stages.items():
-        test, spent = stage.get("test") or {}, seconds.get(name)
-        accuracy = test.get("accuracy")
-        took = "-" if spent is None else "reused" if spent["reused"] else f"{spent['seconds']:.1f}"
-        percent = "-" if accuracy is None else f"{100 * accuracy:.2f}"
-        rows.append([name, stage["kind"], f"{test.get('count', '-')}", percent, took])
+    rows = networks(results)
     drawn = {name: rows for name, rows in curves.items() if rows}
     drawings = {name: svg(plots.curves(rows), f"learning curves of {name}") for name, rows in drawn.items()}
     heading = ["network", "kind", "images", "accuracy", "seconds"]

@@ -13,6 +13,7 @@ from moe.data.batches import Pixels
 from moe.inference import Predictions, mix_stored
 from moe.nets.gates import UniformGate, shares
 from moe.nets.mixture import Frozen, Mixture
+from moe.nets.routing import true_leaf
 from moe.results.bits import pack
 from moe.schema import Plain
 from moe.taxonomy import Tree
@@ -77,7 +78,7 @@ def measure_router(tree: Tree, route: Tensor, labels: Tensor) -> Plain:
 
 def _accuracies(tree: Tree, right: Tensor, labels: Tensor) -> Plain:
     """Accuracy over all images, by true branch and by class, from what is right (N,), and that image by image."""
-    leaves = torch.tensor(tree.leaf_of_label)[labels]
+    leaves = true_leaf(tree, labels)
     parts = [right[leaves == leaf] for leaf in range(len(tree.leaves))]
     classes = metrics.per_class(right, labels, len(tree.classes))
     return {
@@ -92,7 +93,7 @@ def _accuracies(tree: Tree, right: Tensor, labels: Tensor) -> Plain:
 
 
 def _router(tree: Tree, route: Tensor, labels: Tensor) -> Plain:
-    truth = torch.tensor(tree.leaf_of_label)[labels]
+    truth = true_leaf(tree, labels)
     recall = metrics.per_class(route == truth, truth, len(tree.leaves))
     return {
         "accuracy": metrics.mean_or_none(route == truth),
@@ -110,7 +111,7 @@ def _regret(
     of the others `experts`: none on the way was right; `outvoted`: one was.
     """
     assert any_expert is not None
-    astray = torch.zeros_like(mine) if route is None else route != torch.tensor(tree.leaf_of_label)[labels]
+    astray = torch.zeros_like(mine) if route is None else route != true_leaf(tree, labels)
     asked = ~mine & ~alone
     parts = {
         "alone": ~mine & alone,
@@ -168,11 +169,11 @@ def _baselines(
     average = Mixture(tree, [], [], averages, mixture.routing, mixture.cascade)
     uniform = mix_stored(average, images, pixels, frozen)
 
-    true_leaf = torch.tensor(tree.leaf_of_label)[labels]
+    own_leaf = true_leaf(tree, labels)
     specialists, oracle_router = None, None
     true_path = torch.zeros_like(labels)
     if mixture.routing != "none":
-        true_path = true_leaf
+        true_path = own_leaf
         own = frozen.experts[:, [path[-1] for path in tree.paths]]  # (N, L, K) each leaf's own expert
         if mixture.routing == "hard":
             routed = own[torch.arange(len(own)), frozen.route]
@@ -181,8 +182,8 @@ def _baselines(
         specialists = metrics.right(routed, labels)
         gates = Mixture(tree, [], [], list(mixture.gates), "hard", mixture.cascade)
         # Under hard routing an image that went the true way was asked already.
-        asked = torch.ones_like(mine) if mixture.routing == "soft" else frozen.route != true_leaf
-        perfect = mix_stored(gates, images[asked], pixels, replace(frozen, route=true_leaf)[asked])
+        asked = torch.ones_like(mine) if mixture.routing == "soft" else frozen.route != own_leaf
+        perfect = mix_stored(gates, images[asked], pixels, replace(frozen, route=own_leaf)[asked])
         oracle_router = mine.clone()
         oracle_router[asked] = metrics.right(perfect.probabilities, labels[asked])
 

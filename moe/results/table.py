@@ -152,20 +152,23 @@ def _verdicts(results: Plain) -> str:
     return "\n".join([*lines, _wrap(CAVEAT)]) if lines else ""
 
 
+def networks(results: Plain) -> list[tuple[str, str, str, str, str]]:
+    """Of each network its name, its kind, the test images of its own classes, its accuracy on them and its seconds."""
+    seconds, rows = results.get("seconds") or {}, []
+    for name, stage in (results.get("stages") or {}).items():
+        test, spent = stage.get("test") or {}, seconds.get(name)
+        took = "-" if spent is None else "reused" if spent["reused"] else f"{spent['seconds']:.1f}"
+        rows.append((name, stage["kind"], str(test.get("count", "-")), _percent(test.get("accuracy")), took))
+    return rows
+
+
 def _networks(results: Plain) -> str:
-    stages, seconds = results.get("stages") or {}, results.get("seconds") or {}
-    if not stages:
+    rows = networks(results)
+    if not rows:
         return ""
-    tests = [stage.get("test") or {} for stage in stages.values()]
-    spent = [seconds.get(name) for name in stages]
-    columns = [
-        ("images", [str(test.get("count", "-")) for test in tests]),
-        ("accuracy", [_percent(test.get("accuracy")) for test in tests]),
-    ]
-    if seconds:
-        took = ["-" if s is None else "reused" if s["reused"] else f"{s['seconds']:.1f}" for s in spent]
-        columns.append(("seconds", took))
-    return "Each network on the test images of its own classes:\n" + _columns("network", list(stages), columns)
+    names, _, counts, accuracies, took = (list(column) for column in zip(*rows, strict=True))
+    columns = [("images", counts), ("accuracy", accuracies), *([("seconds", took)] if results.get("seconds") else [])]
+    return "Each network on the test images of its own classes:\n" + _columns("network", names, columns)
 
 
 def _columns(corner: str, names: list[str], columns: list[tuple[str, list[str]]]) -> str:
