@@ -113,7 +113,12 @@ def table(made: Sequence[Row]) -> str:
     between = [apart(row, beside(row, made)) for row in made]
     among = "less the narrowest, points" if by_width(made) else "less joint, points"
     among = f"less {LEARNS['gate']}, points" if images else among
-    head += ["less uniform, points", "less the base, points", *([among] if any(between) else [])]
+    head += [
+        "less uniform, points",
+        "less routed specialists, points",
+        "less the base, points",
+        *([among] if any(between) else []),
+    ]
     head += ["gate parameters", "gates' seconds", *(["TFLOP to train"] if images else [])]
     lines = []
     for row, found in zip(made, between, strict=True):
@@ -130,6 +135,7 @@ def table(made: Sequence[Row]) -> str:
                 percent(row.test),
                 *(percent(row.branches[name]) for name in branches),
                 verdict(row.against("uniform")),
+                verdict(row.against("specialists")),
                 verdict(row.against("base")),
                 *([verdict(found)] if any(between) else []),
                 f"{row.mean('gate_parameters') or 0:,.0f}",

@@ -76,8 +76,8 @@ def remedy(stage: Stage) -> str:
 def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry, bool]:
     """The stage's entry, and whether it was there already. `entries` are those of the stages before it.
 
-    Raises StoreError where one of these is damaged, NonFiniteError where a loss or gradient was NaN, RankError where one
-    of several processes ended.
+    Raises StoreError where one of these is damaged, NonFiniteError where a loss or gradient was NaN, RankError where
+    one of several processes ended.
     """
     entry = job.store.get(stage.key)
     if entry is not None:

@@ -53,6 +53,15 @@ def test_architectures() -> None:
     gains = [above(learnt[key]).mean for key in beyond]
     assert f"**Learnt gates add {span(gains, 1)} points to that average.**" in text
     assert f"are {span(gains, 1)} points above the average of base and routed specialist" in top
+    alone = {key: above(row, "specialists") for key, row in learnt.items()}
+    best = max(alone, key=lambda key: alone[key].mean)
+    low, high = (f"{100 * end:+.2f}" for end in alone[best].ci95 or ())
+    has = 100 * fmean(run.baselines["specialists"] for run in learnt[best].runs)
+    least = sorted(-one.mean for key, one in alone.items() if key != best)
+    assert best == ("linear", "per_class") and least[0] > 0 and sum(one.sign == -1 for one in alone.values()) == 6
+    assert f"that one has {has:.2f}. The best of the fifteen, `linear` with `per_class`, is level with it" in text
+    assert f"is level with it [{low}, {high}], the others are {span(least, 2)} below, six of them beyond" in text
+    assert f"{100 * alone[best].mean:.2f}" in ("0.00", "-0.00")
     per_class = {kind: above(learnt[kind, "per_class"]).mean for kind in LEARN}
     assert f"all that learn are {span(list(per_class.values()), 2)} above the average" in text
     assert min(per_class, key=lambda kind: per_class[kind]) == "constant"
@@ -85,7 +94,11 @@ def test_widths() -> None:
     assert {width for width, one in wider.items() if one and one.sign == 1} == {256, 512}
     assert {one.sign for one in wider.values() if one} == {0, 1}
     apart = [f"{100 * wider[width].mean:.2f}" for width in (256, 512)]  # type: ignore[union-attr]
-    assert f"256 and 512 units are {apart[0]} and {apart[1]} above 16, beyond their interval" in text
+    assert f"256 and 512 units are {apart[0]} and {apart[1]} above 16, also by Holm's correction over the six" in text
+    by = dict(zip(wider, holm([paired_t(slow[width].less(slow[16])) for width in wider]), strict=True))
+    assert len(wider) == 6 and {width for width, each in by.items() if each < 0.05} == {256, 512}
+    among = estimate(slow[256].less(slow[1024]))
+    assert among is not None and among.sign == 0
     own = {width: above(row) for width, row in slow.items()}
     few = [100 * own[width].mean for width in (16, 32, 64)]
     assert f"({min(few):+.1f} to {max(few):+.1f})" in text
@@ -116,6 +129,10 @@ def test_rates() -> None:
     assert max(on_val) - min(on_val) < 0.1
     assert all(above(row).sign < 1 for row in made.values())
     assert {above(made["confidence", rate]).sign for kind, rate in made if kind == "confidence"} == {0}
+    alone = [above(row, "specialists").mean for row in made.values()]
+    ahead = [each for each in alone if each > 0.5e-4]
+    assert f"Twelve of the fifteen rows are above the routed specialist alone, by {span(ahead, 2)}," in text
+    assert len(alone) == 15 and len(ahead) == 12
     sizes = {kind: row.first.gate_parameters for (kind, _), row in made.items()}
     assert f"has {sizes['confidence']:,} weights where `mlp` has three million" in text
     assert round((sizes["mlp"] or 0) / 1e6) == 3

@@ -7,8 +7,9 @@ import pytest
 
 from moe import verdict
 from moe.comparison.estimate import estimate
+from moe.results import read
 from moe.verdict import Latency
-from tests.verdict_said import README, STUDY, TABLE, TOP, between, clocked, compared, plus, points, shown
+from tests.verdict_said import README, STUDY, TABLE, TOP, between, clocked, compared, minus, plus, points, shown
 
 THRESHOLDS = STUDY.parent / "thresholds" / "results"
 
@@ -53,8 +54,9 @@ def test_every_rival_of_the_sweep_is_explained() -> None:
 
 
 def test_what_the_readme_at_the_top_says_of_specialists() -> None:
-    held, narrow = compared(TABLE["RESULTS"]), compared(TABLE["NARROW"])
+    held, narrow, earlier = (compared(TABLE[name]) for name in ("RESULTS", "NARROW", "EARLIER"))
     hard = {other: one for (name, other), one in held.items() if name == "hard"}
+    before = {other: one for (name, other), one in earlier.items() if name == "hard"}
     cascades = sorted(held["cascaded", other].difference.mean for other in ("cascade", "tuned_cascade"))
     on_val, seconds = hard["longer"].on_val, Latency.read(STUDY / "results" / "latency.json").seconds
     assert on_val is not None and max(seconds["wider"]["1"]) < min(seconds["hard"]["1"])  # quicker for single images
@@ -62,22 +64,24 @@ def test_what_the_readme_at_the_top_says_of_specialists() -> None:
     for sentence in (
         f"are {points(hard['ensemble'])} points ahead of an average of two bases, and {points(hard['tuned'])} ahead of",
         f"they are {100 * cascades[0]:.2f} to {100 * cascades[1]:.2f} ahead of cascades of bases",
-        f"half the cost to run (within {100 * max(map(abs, hard['longer'].difference.ci95 or ())):.1f} points either",
-        f"on `val` they are {100 * on_val.mean:.2f} ahead of it, not told from zero",
+        f"they are {points(hard['longer'])} ahead of it {plus(hard['longer'])}, with ten earlier seeds "
+        f"{points(earlier['hard', 'longer'])} {plus(earlier['hard', 'longer'])}, on `val` {100 * on_val.mean:.2f}, not "
+        "told from zero.",
         f"one network with more channels is {points(hard['wider'])} ahead at the same count of operations "
         f"{between(hard['wider'].difference)}; it is quicker, too, for single images. In networks half as wide the "
         f"former is {points(narrow['hard', 'longer'])} behind them {between(narrow['hard', 'longer'].difference)} and "
         f"the latter {points(narrow['hard', 'wider'])} ahead.",
         f"these are {points(hard['routed uniform'])} ahead of a plain average of base and specialist",
         f"alone to which the router sends an image is {points(hard['routed specialists'])} ahead of them "
-        f"{between(hard['routed specialists'].difference)}, though not beyond Holm's correction",
+        f"{between(hard['routed specialists'].difference)}, with the earlier seeds "
+        f"{points(earlier['hard', 'routed specialists'])}, in neither beyond Holm's correction",
     ):
         assert sentence in said
     ahead = [hard["ensemble"], hard["tuned"], hard["routed uniform"]]
     ahead += [held["cascaded", "cascade"], held["cascaded", "tuned_cascade"]]
     assert {one.sign for one in ahead} == {1} and {hard["wider"].sign, narrow["hard", "wider"].sign} == {-1}
     assert narrow["hard", "longer"].sign == 1
-    assert [hard[name].sign for name in ("longer", "routed specialists")] == [0, 0]
+    assert [each[name].sign for name in ("longer", "routed specialists") for each in (hard, before)] == [0] * 4
 
 
 def test_what_the_readme_at_the_top_says_of_mixed_kernels() -> None:
@@ -114,21 +118,11 @@ def test_what_the_ten_sentences_say() -> None:
     earlier = compared(TABLE["EARLIER"])
     kernels, before = held["kernels", "wider"], earlier["kernels", "wider"]
     assert kernels.on_val is not None and before.on_val is not None and hard["longer"].difference.half is not None
-    cascaded = held["cascaded", "base"]
+    copy = {run.seed: read(run.path)["stages"]["base-2"]["test"]["accuracy"] for run in found["tuned"].runs}
+    taught = estimate([copy[run.seed] - run.test for run in found["base"].runs])
+    beyond = estimate([run.test - copy[run.seed] for run in found["hard"].runs])
     said = " ".join(README.read_text().split())
     for sentence in (
-        # In ten sentences.
-        f"at the cost of two networks they are {points(hard['ensemble'])} ahead of two bases.",
-        f"with more channels it is {points(hard['wider'])} ahead of them.",
-        f"to which they add {points(hard['base'])}.",
-        f"they keep {points(cascaded)} of that at {cascaded.inference:.1f} times the base's cost.",
-        f"which are {points(hard['routed uniform'])} above a plain average",
-        f"no expert on the way is right, {regret['experts']:.1f} of {sum(regret.values()):.1f} points of error, and "
-        f"only {regret['router']:.1f} by the router.",
-        f"they lose {points(hard['trunk'])} where all but the last block is shared.",
-        f"one gate over all of them is {points(hard['flat'])} below, not beyond Holm's correction, for half as much",
-        f"one network as dear, by {points(kernels)}, in networks this narrow",
-        # And at greater length.
         f"The mixture is {points(hard['ensemble'])} points ahead of two bases of different seeds, and "
         f"{points(hard['tuned'])} ahead of the base averaged with itself",
         f"by {100 * (free['uniform'] - tuned):.2f} as a plain average, by {100 * (free['specialists'] - tuned):.2f} "
@@ -138,12 +132,20 @@ def test_what_the_ten_sentences_say() -> None:
         f"`kernels` is {points(kernels)} ahead of `wider` {between(kernels.difference)}, for the same",
         f"({100 * found['longer'].test.mean:.2f} and {100 * found['hard'].test.mean:.2f}, which is "
         f"{points(hard['longer'])} less {plus(hard['longer'].difference)})",
-        f"On top of it they gain {points(hard['base'])} points, nearly three times",
+        f"On top of the base alone they gain {points(hard['base'])} points, nearly three times",
+        f"adds {100 * taught.mean:.2f} {between(taught)} at no cost to run: that copy, the second of `tuned`, has "
+        f"{100 * fmean(copy.values()):.2f} %, and the mixture is {100 * beyond.mean:.2f} ahead of it "
+        f"{between(beyond)}.",
         f"{points(held['cascaded', 'base'])} of the {points(hard['base'])} points are left; at that cost it is "
         f"{points(held['cascaded', 'cascade'])} ahead of a cascade of two bases and "
         f"{points(held['cascaded', 'tuned_cascade'])} ahead of one of the base and itself",
         f"Gates are {points(hard['routed uniform'])} points above the uniform average of base and specialist, "
-        f"beyond Holm's correction, but {points(hard['routed specialists'])} below the routed specialists alone",
+        f"beyond Holm's correction, but {points(hard['routed specialists'])} below the routed specialists alone "
+        f"{between(hard['routed specialists'].difference)}, not beyond it, and were "
+        f"{points(earlier['hard', 'routed specialists'])} with the earlier seeds",
+        f"{points(held['cascaded', 'base'])} of the {points(hard['base'])} points are left",
+        f"what `wider` is ahead by is {between(hard['wider'].over_both)} then, and what `kernels` is ahead of it by "
+        f"{between(kernels.over_both)}.",
         f"That is {regret['experts']:.1f} of the {sum(regret.values()):.1f} points of error, then comes the router "
         f"({regret['router']:.1f}), then an expert that was outvoted ({regret['outvoted']:.1f}). A perfect router "
         f"would be worth {100 * perfect:.1f} points only",
@@ -163,6 +165,12 @@ def test_what_the_ten_sentences_say() -> None:
         "takes in zero.",
     ):
         assert sentence in said, sentence
+    thresholds = " ".join((STUDY.parent / "thresholds" / "README.md").read_text().split())
+    slower = held["cascaded", "longer"]
+    assert f"is not told from the cascaded mixture ({points(slower)} behind {minus(slower)})" in thresholds
+    # What is told from zero over the seeds is so with other images, too.
+    assert all(one.over_both.sign == one.sign for one in held.values() if one.sign)
+    assert [earlier["hard", "routed specialists"].sign, held["cascaded", "longer"].sign] == [0, 0]
     signs = {name: one.sign for name, one in hard.items()}
     assert [signs[name] for name in ("ensemble", "tuned", "base", "trunk", "routed uniform")] == [1] * 5
     assert [signs[name] for name in ("wider", "kernels")] == [-1] * 2

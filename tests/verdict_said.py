@@ -46,7 +46,8 @@ def plus(one: Contest | Estimate) -> str:
     return "[{:+.2f}, {:+.2f}]".format(*(100 * end for end in found.ci95))
 
 
-def minus(one: Contest) -> str:
+def minus(one: Contest | Estimate) -> str:
     """The same of the other less the one."""
-    assert one.difference.ci95 is not None
-    return "[{:+.2f}, {:+.2f}]".format(*sorted(-100 * end for end in one.difference.ci95))
+    found = one.difference if isinstance(one, Contest) else one
+    assert found.ci95 is not None
+    return "[{:+.2f}, {:+.2f}]".format(*sorted(-100 * end for end in found.ci95))

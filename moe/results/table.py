@@ -18,7 +18,10 @@ SIDES = {
 # What being worse than a baseline that knows the answer means.
 ROOM = {"oracle_router": "room for better routing", "oracle_expert": "room for better routing and gating"}
 SIGNIFICANT = 0.05
-CAVEAT = "The intervals are for the draw of these test images; how another seed trains is not in them."
+CAVEAT = (
+    "The intervals are for the draw of these test images; how another seed trains is not in them. A difference is "
+    "called clear where its interval, which is approximate, leaves out zero and McNemar's exact p is below 0.05."
+)
 
 
 def table(results: Plain) -> str:
