@@ -164,7 +164,10 @@ def plot(made: Sequence[Row]) -> str:
             found = {name: level(made, name) for name in ("base", "uniform")}
             levels = {name: level for name, level in found.items() if level is not None}
             return svg(against_width(lines, levels), TITLES[True])
-        telling = [said for said in (weights, rate, learns) if len({said(row) for row in made}) > 1]
+        # A rate that follows from the kind tells nothing.
+        several = len({(kind(row), rate(row)) for row in made}) > len({kind(row) for row in made})
+        shown = (weights, *([rate] if several else []), learns)
+        telling = [said for said in shown if len({said(row) for row in made}) > 1]
         names = [", ".join([kind(row), *(said(row) for said in telling)]) for row in made]
         series = {"less the uniform average": [row.against("uniform") for row in made]}
         return svg(zero(by_row(names, series, "points of test accuracy")), TITLES[False])

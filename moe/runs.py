@@ -29,7 +29,7 @@ from moe.taxonomy import Tree, parse
 Said = TypeVar("Said", inference.Predictions, inference.Averaged)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Finished(ABC, Generic[Said]):
     """A finished run whose networks say classes, ready to predict.
 
@@ -40,6 +40,11 @@ class Finished(ABC, Generic[Said]):
     tree: Tree
     pixels: Pixels
     results: Plain
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.config.experiment}, seed {self.config.seed}: {100 * self.results['test']['accuracy']:.2f} % right>"
+        )
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
@@ -74,7 +79,7 @@ class Finished(ABC, Generic[Said]):
     def _said(self, images: Tensor, device: torch.device) -> Said: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Ensemble(Finished[inference.Predictions]):
     """A finished run's mixture."""
 
@@ -124,7 +129,7 @@ class Ensemble(Finished[inference.Predictions]):
         return Frozen(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Frozen)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bases(Finished[inference.Averaged]):
     """A finished run's base or bases: one network, several averaged, or a cascade of them."""
 
@@ -173,8 +178,7 @@ def load(run: str | Path) -> Finished:
     needed = assembly.needed(config, tree)
     with _of_this_version(run):
         _check(found, needed)
-    # What a mixture's specialists began as, and what spoke of folds, is not asked again, and may be gone. All stages of
-    # a run of bases are its bases.
+    # What specialists began as and what spoke of folds is not asked again. All stages of a run of bases are bases.
     entries = _entries(run, found, needed if config.target == "gates" else found["stages"], config)
     opened = (config, tree, Pixels(tuple(config.data.mean), tuple(config.data.std)), found)
     if config.target == "gates":

@@ -142,6 +142,8 @@ def test_a_notebook_runs_warning_is_for_its_own_test_images(
     from moe import runs
 
     ensemble = runs.load(run)
+    right = 100 * ensemble.results["test"]["accuracy"]
+    assert repr(ensemble) == f"<{ensemble.config.experiment}, seed {ensemble.config.seed}: {right:.2f} % right>"
     ensemble.results["data"]["protocol"] = "notebook"
     monkeypatch.setattr(runs, "load", lambda _: ensemble)
     assert "WARNING: data.splits.protocol=notebook" in command(capsys, run)[1]

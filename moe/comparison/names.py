@@ -74,6 +74,8 @@ def row_names(rows: Sequence[Row], differences: Sequence[str]) -> list[str]:
     def distinct(keys: Sequence[str]) -> int:
         return len(set(_values(rows, keys)))
 
+    if "rival" in keys and distinct(["rival"]) == distinct(keys):
+        keys = ["rival"]  # it decides the others
     # A number that only follows from the other keys, as the default width of a kind of gate does, is not said.
     numbers = [key for key in keys if not any(isinstance(row.first.config.get(key), str) for row in rows)]
     for key in reversed(numbers):

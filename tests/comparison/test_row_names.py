@@ -35,3 +35,16 @@ def test_rows_alike_in_everything_are_called_by_their_experiment(make: Make) -> 
 def test_values_in_few_letters() -> None:
     assert said("torchvision.models.resnet18") == "resnet18" and said("a.b") == "a.b"
     assert said([[8], [16]]) == "[[8],[16]]" and said({"a": ["x"]}) == "{a:[x]}" and said(None) == "null"
+
+
+def test_a_rival_is_named_by_itself_where_that_tells_all_apart(make: Make) -> None:
+    made = rows(
+        [
+            make(name="a", val=0.9, rival="hard", base__match="none", gate__width=8),
+            make(name="b", val=0.8, rival="longer", base__match="epochs", gate__width=16),
+        ]
+    )
+    runs = [row.first for row in made]
+    assert row_names(made, differing(runs)) == ["hard", "longer"]
+    twice = rows([make(name="a", val=0.9, rival="hard", gate__width=8), make(val=0.8, rival="hard", gate__width=16)])
+    assert row_names(twice, differing([row.first for row in twice])) == ["width 8", "width 16"]
