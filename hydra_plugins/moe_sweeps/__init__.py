@@ -50,7 +50,9 @@ class GridSweeper(Sweeper):
         sweep.write()
         total, left = len(sweep.jobs), sum(map(len, open_jobs))
         print(
-            f"sweep       {sweep.folder}: {total} jobs" + (f", {left} left to run" if left < total else ""), flush=True
+            f"sweep       {sweep.folder}: {total} job{'s' * (total != 1)}"
+            + (f", {left} left to run" if left < total else ""),
+            flush=True,
         )
         returns, index = [], 0
         for batch in filter(None, open_jobs):

@@ -46,7 +46,7 @@ def test_a_job_on_another_machine_is_known_by_what_auto_became_there(process: Pr
     assert (there.base.net["size"], here.base.net["size"]) == ("m", "s")
     (tmp_path / "sweep" / "of-0").mkdir(parents=True)
     (tmp_path / "sweep" / "of-0" / "results.json").write_text(json.dumps({"schema": SCHEMA, "config": there.plain()}))
-    for launcher, said in (("slurm", "1 jobs, 0 left to run\n"), ("basic", "1 jobs\n")):
+    for launcher, said in (("slurm", "1 job, 0 left to run\n"), ("basic", "1 job\n")):
         launched = (f"hydra/launcher={launcher}", "hydra.sweep.subdir=of-${seed}", "seed=0")
         done = process("moe.train", *arguments(tmp_path, *own, *launched), cwd=tmp_path)
         assert said in done.stdout, done.stdout + done.stderr

@@ -63,7 +63,7 @@ def test_two_jobs_may_not_have_one_folder(sweep: Sweep, tmp_path: Path) -> None:
 def test_a_job_that_is_named_twice_is_one(sweep: Sweep, tmp_path: Path) -> None:
     done = sweep("gate.width=4", "seed=0,0")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert ": 1 jobs" in done.stdout and len(results(tmp_path / "sweep")) == 1
+    assert ": 1 job\n" in done.stdout and len(results(tmp_path / "sweep")) == 1
 
 
 FAILS = """
