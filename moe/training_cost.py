@@ -42,12 +42,12 @@ def training_flops(
     for stage in stages:
         epochs = len(entries[stage.name].record["curves"])
         if stage.kind == "gates":
-            each[stage.name], steps = gates_flops(job, stage, epochs, asked)
+            each[stage.name] = gates_flops(job, stage, epochs, asked)
             calibration += 0 if asked is None else calibration_flops(job, asked, epochs)
         else:
             an_epoch = epoch_flops(job, stage)
-            each[stage.name], steps = an_epoch.of(epochs), an_epoch.optimizer * epochs
-        optimizer += steps
+            each[stage.name] = an_epoch.of(epochs)
+            optimizer += an_epoch.optimizer * epochs
     total = sum(each.values()) + calibration
     return {"stages": each, "optimizer": optimizer, "calibration": calibration, "total": total}
 
@@ -115,8 +115,8 @@ def step_flops(module: nn.Module, recipe: Mapping[str, Any], count: int) -> floa
     return float(sum(turns) * len(sizes(count, recipe["batch_size"], bool(recipe.get("even_batches")))))
 
 
-def gates_flops(job: Job, stage: Stage, epochs: int, asked: cost.Flops | None) -> tuple[float, float]:
-    """What gates cost, and what of it their optimiser's steps are.
+def gates_flops(job: Job, stage: Stage, epochs: int, asked: cost.Flops | None) -> float:
+    """What gates cost, whose optimisers go element by element.
 
     Under hard routing an image costs what the gate of its true leaf costs, else what all gates do. (On a GPU all are
     asked of each image there too, which is quicker than to wait for who is to be asked; that is not counted.) What a
@@ -124,7 +124,7 @@ def gates_flops(job: Job, stage: Stage, epochs: int, asked: cost.Flops | None) -
     """
     tree, fit_on = job.tree, job.config.gate.fit_on
     if not epochs:
-        return 0.0, 0.0  # nothing to learn
+        return 0.0  # nothing to learn
     channels, height, width = stage.inputs["in_shape"]
     sizes = [len(weighed) for weighed in tree.weighed(job.config.mixture.routing)]
     with torch.device("meta"):
@@ -141,8 +141,7 @@ def gates_flops(job: Job, stage: Stage, epochs: int, asked: cost.Flops | None) -
         once = sum(each) * len(labels)
     stored = job.config.gate.frozen == "stored"
     said = 0 if asked is None else frozen_flops(asked, tree, labels, job.config.mixture.routing, stored)
-    steps = step_flops(gates, stage.inputs["recipe"], len(labels)) * epochs
-    return once * epochs + said * (1 if stored else epochs) + steps, steps
+    return once * epochs + said * (1 if stored else epochs)
 
 
 def calibration_flops(job: Job, asked: cost.Flops, epochs: int) -> float:

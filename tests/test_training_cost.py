@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +22,15 @@ from moe.sizes import resolved
 from moe.stages import plan
 from moe.store import Store
 from moe.taxonomy import parse
-from moe.training_cost import EpochFlops, calibration_flops, epoch_flops, frozen_flops, gates_flops, step_flops
+from moe.training_cost import (
+    EpochFlops,
+    calibration_flops,
+    epoch_flops,
+    frozen_flops,
+    gates_flops,
+    step_flops,
+    training_flops,
+)
 from tests.jobs import job
 
 
@@ -130,7 +140,14 @@ def test_gates_cost_what_the_gate_of_an_images_own_leaf_does() -> None:
     # A linear gate of 3 x 32 x 32 pixels says, of ten classes, twenty numbers for two experts and thirty for three;
     # learning it costs as much again, to its weights.
     once = 2 * 2 * 3 * 32 * 32 * (20 * near + 30 * (len(labels) - near))
-    assert gates_flops(made, stage, 2, None) == (2 * once, 0.0)
+    assert gates_flops(made, stage, 2, None) == 2 * once
+    assert gates_flops(made, stage, 0, None) == 0
+    # What the frozen networks say of these images is asked for once where it is stored, else in each epoch.
+    asked = Flops([100] * len(made.tree.experts), [1] * len(made.tree.routers), [0] * len(made.tree.leaves))
+    said = [frozen_flops(asked, made.tree, labels, "hard", stored) for stored in (True, False)]
+    assert said[0] > said[1] > 0 and gates_flops(made, stage, 3, asked) == 3 * once + said[0]
+    live = replace(made, config=replace(made.config, gate=replace(made.config.gate, frozen="live")))
+    assert gates_flops(live, stage, 3, asked) == 3 * once + 3 * said[1]
     everywhere = job(
         "gate=linear",
         "gate.weights=joint",
@@ -140,7 +157,7 @@ def test_gates_cost_what_the_gate_of_an_images_own_leaf_does() -> None:
         "data.splits.val=20",
         counts=[30, *[10] * 9],
     )
-    assert gates_flops(everywhere, stage, 2, None)[0] == 2 * 2 * 2 * 3 * 32 * 32 * (20 + 30 + 30) * len(labels)
+    assert gates_flops(everywhere, stage, 2, None) == 2 * 2 * 2 * 3 * 32 * 32 * (20 + 30 + 30) * len(labels)
 
 
 def test_epochs_in_which_less_learns_cost_less() -> None:
@@ -148,6 +165,22 @@ def test_epochs_in_which_less_learns_cost_less() -> None:
     assert [each.of(epochs) for epochs in (0, 2, 3, 5)] == [0.0, 20.0, 30.0, 46.0]
     # 14 is nearer to one epoch, 16 to two; 30 + 8 * 2.4 to five, 30 + 8 * 2.6 to six.
     assert [each.epochs(operations) for operations in (0.1, 14.0, 16.0, 49.2, 50.8)] == [1, 1, 2, 5, 6]
+
+
+def test_all_is_counted_by_the_epochs_that_it_was_trained() -> None:
+    made = job("base.net.widths=[4,6,8]", "gate=linear", "gate.fit_on=train", "gate.calibrate=true")
+    base, *_, gates = planned(made)
+    trained = {"base": 3, "gates": 2}  # and not as many as their recipes have
+    assert base.inputs["recipe"]["epochs"] > 3 and gates.inputs["recipe"]["epochs"] > 2
+    entries: Any = {name: SimpleNamespace(record={"curves": [{}] * epochs}) for name, epochs in trained.items()}
+    asked = Flops([100, 10, 20], [], [0, 0])
+    each = epoch_flops(made, base)
+    found = training_flops(made, [base, gates], entries, asked, calibration=7.0)
+    assert found["stages"] == {"base": each.of(3), "gates": gates_flops(made, gates, 2, asked)}
+    assert found["optimizer"] == 3 * each.optimizer > 0
+    # The experts speak of the ten images held out, by which they are calibrated, since gates learn from others.
+    assert found["calibration"] == 7 + 10 * (100 + 10 + 20)
+    assert found["total"] == sum(found["stages"].values()) + found["calibration"]
 
 
 def test_muons_products_by_hand() -> None:
