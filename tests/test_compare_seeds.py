@@ -86,7 +86,10 @@ def test_other_data_or_protocol_is_another_row(
     other = seeded(found, 2, 0.8, 0.8, 0.01)
     other["data"]["fingerprint"] = "f" * 64
     write(tmp_path / "c", other)
-    assert [row["seeds"] for row in json.loads(command(capsys, tmp_path, "--json")[1])] == [[0, 1], [2]]
+    another = seeded(found, 3, 0.8, 0.8, 0.01)
+    another["data"]["protocol"] = "notebook"
+    write(tmp_path / "d", another)
+    assert [row["seeds"] for row in json.loads(command(capsys, tmp_path, "--json")[1])] == [[0, 1], [2], [3]]
 
 
 def test_the_precision_that_auto_came_to_be_makes_another_row(

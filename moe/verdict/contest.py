@@ -132,8 +132,7 @@ def _on_val(row: Row | None, beside: Row | None, seeds: Sequence[int]) -> Estima
     """One side's accuracy on val less the other's, paired by seed; None where val is the test set."""
     if row is None or beside is None or row.on_test:
         return None
-    own = Row(tuple(run for run in row.runs if run.seed in seeds))
-    return estimate(each) if len(each := own.less(beside, "val")) == len(seeds) else None
+    return estimate(each) if len(each := row.less(beside, "val")) == len(seeds) else None
 
 
 def _ratio(row: Row | None, beside: Row | None, seeds: Sequence[int], cost: str) -> float | None:

@@ -98,6 +98,14 @@ def test_table_of_other_targets(target: str) -> None:
             "the mixture is 2.00 points above the base alone (95% interval +0.10 to +3.90, McNemar p = 0.06): "
             "no clear difference",
         ),
+        (
+            "base",
+            0.02,
+            [-0.001, 0.041],
+            0.04,
+            "the mixture is 2.00 points above the base alone (95% interval -0.10 to +4.10, McNemar p = 0.04): "
+            "no clear difference",
+        ),
         # Images that all say the same show no scatter, and files from before that was said have an interval of none.
         *(
             (

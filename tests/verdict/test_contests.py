@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from moe.comparison import Run
@@ -9,7 +10,7 @@ from moe.errors import StoreError
 from moe.schema import CONDITIONAL
 from moe.verdict import contests, headline, notes, rivals
 from moe.verdict.contests import CHEAP, KINDS, RIVALS, WITHIN, same
-from moe.verdict.significance import holm
+from moe.verdict.significance import crossed, holm
 from tests.verdict.contested import bits, run
 
 T1 = 12.706205  # Student's t of one degree of freedom, 97.5 %
@@ -215,8 +216,34 @@ def test_the_correction_is_over_all_that_is_asked() -> None:
 def test_two_configs_of_one_rival_are_refused_by_what_differs() -> None:
     with pytest.raises(StoreError, match=r"hard-0 and hard-1 are both of rival=hard and differ in gate.width"):
         rivals([run("hard", 0, 8, config={"gate.width": 1}), run("hard", 1, 8, config={"gate.width": 2})])
-    with pytest.raises(StoreError, match="of different data"):
-        rivals([run("hard", 0, 8), run("base", 0, 8, fingerprint="beef")])
+    for what, value in (("fingerprint", "beef"), ("protocol", "notebook")):
+        with pytest.raises(StoreError, match=rf"of different data \(data\.{what}\)"):
+            rivals([run("hard", 0, 8), run("base", 0, 8, **{what: value})])
+
+
+def test_the_same_networks_that_say_other_things_are_two() -> None:
+    first, second = run("tuned", 0, 7, key="run-1"), run("ensemble", 0, 6, key="run-1")
+    assert sorted(same(rivals([first, second]))) == [["ensemble"], ["tuned"]]
+
+
+def test_over_seeds_and_images_where_it_is_known_which_were_right() -> None:
+    mixture = [run("hard", 0, 8), run("hard", 1, 9)]
+    base = [run("base", 0, 7), run("base", 1, 6)]
+    by_name = {one.other: one for one in contests(rivals([*mixture, *base]))}
+    # Of ten images the mixture alone is right on one in the first seed, and in the second on that and two others.
+    apart = np.zeros((2, 10))
+    apart[0, 7], apart[1, 6:9] = 1.0, 1.0
+    assert by_name["base"].over_both == crossed(apart)
+    assert contests(rivals([mixture[0], base[0]]))[0].over_both is None  # one seed
+    lacking = [base[0], replace(base[1], right={})]
+    assert contests(rivals([*mixture, *lacking]))[0].over_both is None
+
+
+def test_choices_made_on_the_test_set_are_said() -> None:
+    said = "* data.splits.protocol=notebook: choices were made on the test set; these numbers are too good."
+    for protocol, there in (("notebook", True), ("held_out", False)):
+        found = rivals([run("hard", 0, 8, protocol=protocol), run("base", 0, 7, protocol=protocol)])
+        assert (said in list(notes(found, contests(found), None))) == there
 
 
 def test_runs_of_no_rival_are_left_out() -> None:
