@@ -156,14 +156,18 @@ def test_pixels_are_scaled_by_hand_and_laid_out_channels_last() -> None:
     torch.testing.assert_close(scaled[:, 1], torch.full((3, 4, 5), 1.8))
 
 
+@pytest.mark.parametrize("count", [6, 1500])  # more than are summed at once
 @pytest.mark.parametrize("resident", [0, 2**27])
-def test_what_is_cut_out_has_the_mean_colour_of_all_images(resident: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_cut_out_has_the_mean_colour_of_all_images(
+    resident: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Of the first channel 0 and 102 in equal parts, of the second 255 alone: of 51 / 255 and 1 a half less, over 0.25.
     monkeypatch.setattr("moe.data.batches.RESIDENT_BYTES", resident)
-    images = torch.full((6, 2, 3, 3), 255, dtype=torch.uint8)
-    images[:3, 0], images[3:, 0] = 0, 102
+    images = torch.full((count, 2, 3, 3), 255, dtype=torch.uint8)
+    images[: count // 2, 0], images[count // 2 :, 0] = 0, 102
     cut = Augment(flip=False, shift=0, cutout=9)  # whatever its centre, all of the image
-    batches = list(Batches(Examples(images, torch.arange(6)), Pixels((0.5,), (0.25,)), 4, seed=0, augment=cut))
+    examples = Examples(images, torch.arange(count))
+    batches = list(Batches(examples, Pixels((0.5,), (0.25,)), count // 2, seed=0, augment=cut))
     for made, *_ in batches:
         torch.testing.assert_close(made, torch.tensor([-1.2, 2.0])[:, None, None].expand_as(made))
 

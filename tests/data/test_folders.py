@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from tiny import NAMES, config, pictures, same, write_class_folders
 
 from moe.data import folders
@@ -86,6 +86,27 @@ def test_class_folders_are_decoded_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(calls) == 4
     changed.unlink()
     assert len(load(config("folder", root), tmp_path / "data").train.labels) == 29
+
+
+def test_another_folder_with_files_of_the_same_names_sizes_and_times_is_another_cache(tmp_path: Path) -> None:
+    first, other = (write_class_folders(tmp_path / name) for name in ("folders", "others"))
+    for root, turn in ((first, ImageOps.exif_transpose), (other, ImageOps.mirror)):
+        for path in list(root.rglob("*.*")):
+            bitmap = path.with_suffix(".bmp")  # whose size says nothing of what it shows
+            with Image.open(path) as image:
+                turn(image).save(bitmap)
+            path.unlink()
+            os.utime(bitmap, ns=(0, 0))
+    assert not same(load(config("folder", first), tmp_path / "data"), load(config("folder", other), tmp_path / "data"))
+    assert len(list((tmp_path / "data" / ".cache").iterdir())) == 2
+
+
+def test_decode_turns_an_image_as_its_camera_says(tmp_path: Path) -> None:
+    expected = pictures(1)[0]
+    said = Image.Exif()
+    said[0x0112] = 6  # a quarter turn to the right before it is looked at
+    Image.fromarray(expected.permute(1, 2, 0).numpy()).save(tmp_path / "turned.png", exif=said)
+    assert torch.equal(decode([tmp_path / "turned.png"])[0], torch.rot90(expected, -1, (1, 2)))
 
 
 def test_decode_gives_channels_first_pixels(tmp_path: Path) -> None:

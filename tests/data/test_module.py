@@ -203,3 +203,35 @@ def test_nothing_is_learnt_from_a_networks_own_fold(rest: float | None) -> None:
         others = {i for i, label in enumerate(TRAIN) if label >= 2 and fold[i] != number}
         assert outside <= others
         assert len(outside) == (0 if rest is None else min(len(inside), len(others)))
+
+
+def test_of_its_own_fold_a_network_sees_nothing_at_its_start_either() -> None:
+    """`fast_vgg` makes its whitening of images: those of the network's own fold are not among them."""
+    everything = SplitIndices(torch.arange(12), torch.arange(0), torch.arange(0))
+    fold = folds(split_images(dataset(), everything, "train"), 2, 7)
+
+    class Prepared(nn.Module):
+        seen: list[int]
+
+        def prepare(self, images: Tensor) -> None:
+            self.seen = (images * 255).round().flatten().int().tolist()
+
+    for number in range(2):
+        net, every = Prepared(), {label: label for label in range(4)}
+        ImageDataModule(dataset(), everything, RAW, every, RECIPE, 5, fold=(number, 2, 7)).prepare_network(net)
+        assert net.seen == (fold != number).nonzero().flatten().tolist()
+
+
+def test_folds_are_of_what_is_learnt_from_alone() -> None:
+    own = module({0: 0, 1: 1, 2: 2, 3: 3}, fold=(0, 2, 7))
+    assert found(own, "val") == found(module({0: 0, 1: 1, 2: 2, 3: 3}), "val") == [(9, 2), (10, 1), (11, 0)]
+    assert len(found(own, "train")) < 6
+
+
+def test_others_are_among_the_images_for_choices_too_and_drawn_by_the_seed() -> None:
+    assert sorted(target for _, target in found(module({0: 0, 1: 1}, rest=1.0), "val")) == [0, 1, 2]
+    everything, picked = SplitIndices(torch.arange(12), torch.arange(0), torch.arange(0)), set()
+    for seed in range(8):
+        own = ImageDataModule(dataset(), everything, RAW, {0: 0}, RECIPE, seed, rest=1.0)
+        picked.add(tuple(pixel for pixel, target in found(own, "train") if target == 1))
+    assert len(picked) > 1 and {len(each) for each in picked} == {3}

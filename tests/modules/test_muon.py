@@ -202,3 +202,12 @@ def test_it_multiplies_in_fp32_unless_told_otherwise(said: dict[str, bool], dtyp
     module.trainer = SimpleNamespace(precision="bf16-mixed")
     optimizer = module.configure_optimizers()
     assert isinstance(optimizer, MuonBeside) and optimizer.muon.dtype == dtype
+
+
+def test_normalisations_biases_have_their_rate_beside_muon_too() -> None:
+    net = network()
+    optimizer = optimizer_of(net, {**RECIPE, "decay": None, "bias_lr": 64.0})
+    assert isinstance(optimizer, MuonBeside)
+    rates = {id(p): group["lr"] for group in optimizer.other.param_groups for p in group["params"]}
+    slow = RECIPE["optimizer"]["lr"]
+    assert rates[id(net[2].bias)] == 64 * slow and rates[id(net[2].weight)] == rates[id(net[4].weight)] == slow

@@ -1,6 +1,6 @@
 """Gates trained together and alone, on the same images in the same order."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,13 @@ from torch import Tensor
 
 import moe.together as jobs
 from moe.errors import NonFiniteError
+from moe.job import planned
 from moe.modules.checkpoint import Checkpoints
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.fit import Fitted, fit
 from moe.modules.together import End, GatesTogether, fit_together, obstacle
 from moe.schema import Recipe
+from tests.jobs import job
 
 recipe = partial(
     short_recipe, optimizer={"_target_": "torch.optim.Adam", "lr": 0.01}, epochs=8, batch_size=8, select="best"
@@ -119,7 +121,8 @@ def test_the_best_epoch_and_patience_by_hand() -> None:
 
 def test_what_keeps_gates_apart() -> None:
     assert obstacle(recipe(), TRAINER) is None
-    assert obstacle(recipe(averaging=0.9), TRAINER) == "gate.recipe.averaging"
+    for name in ("averaging", "lookahead", "muon"):
+        assert obstacle(replace(recipe(), **{name: object()}), TRAINER) == f"gate.recipe.{name}"
     assert obstacle(recipe(optimizer={"_target_": "torch.optim.LBFGS"}), TRAINER) == "gate.recipe.optimizer"
     assert obstacle(recipe(), {**TRAINER, "devices": 2}) == "trainer.devices"
     assert obstacle(recipe(), {**TRAINER, "limit_train_batches": 3}) == "trainer.limit_train_batches"
@@ -130,3 +133,17 @@ def test_a_checkpoint_has_gates_in_one_order_however_jobs_are_asked_for(monkeypa
     for asked in (["gates-b", "gates-a"], ["gates-a", "gates-b"]):
         monkeypatch.setattr(jobs, "_company", lambda job, stage, asked=asked: ((key, key) for key in asked))
         assert list(jobs._members(None, None).items()) == [("gates-a", "gates-a"), ("gates-b", "gates-b")]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("mixture.cascade=0.9", "mixture.cascade=0.9"),
+        ("gate.frozen=live", "gate.frozen=live"),
+        ("gate=conv", "ConvGate cannot be stacked"),
+        ("gate=confidence", None),
+    ],
+)
+def test_which_jobs_gates_learn_alone(override: str, said: str | None) -> None:
+    made = job(override)
+    assert jobs._obstacle(made, planned(made)[-1]) == said

@@ -101,3 +101,34 @@ def test_a_cascades_cost_is_the_mean_of_both_ways() -> None:
     assert cost(mixture, each, predictions, tree)["flops_per_image"] == {"dense": 16 + 2 * 16, "routed": 24}
     # What did not run says nothing.
     assert predictions.experts[:, 1:].sum(dim=(1, 2)).tolist() == [0, 1, 0, 1]
+
+
+def test_a_trunk_that_is_not_the_bases_is_not_tied() -> None:
+    torch.manual_seed(0)
+    base, own = (FastVGG((1, 16, 16), 4, widths=[4, 4, 4]).eval() for _ in range(2))
+    own.load_state_dict(base.state_dict())
+    tie(own, base)
+    assert own.whitening.weight is base.whitening.weight
+    for name in ("whitening.bias", next(n for n, _ in base.groups[0].named_buffers(prefix="groups.0") if "mean" in n)):
+        other = FastVGG((1, 16, 16), 4, widths=[4, 4, 4]).eval()
+        other.load_state_dict(base.state_dict())
+        other.state_dict()[name].add_(1e-3)
+        with pytest.raises(ValueError, match="its trunk is not the base's"):
+            tie(other, base)
+
+
+def test_where_the_base_is_sure_of_an_image_each_of_its_routers_still_says_where_it_would_go() -> None:
+    # .9 sure of class 1: root .05 + .9 to the left, there .9 / .95 to the right; of class 0 in the second image.
+    tree = parse({"left": {"a": [0], "b": [1]}, "c": [2]}, "xyz")
+    base = Table([[0.05, 0.9, 0.05], [0.8, 0.15, 0.05]])
+    experts = [ClassExpert(base, range(3), 3), ClassExpert(Table([[0.5, 0.5]] * 2), [0, 1], 3)]
+    experts = [
+        experts[tree.experts.index(node)] if len(node.labels) > 1 else ClassExpert(None, node.labels, 3)
+        for node in tree.experts
+    ]
+    gates = [constant([[1 / len(path)] * len(path)] * 3) for path in tree.paths]
+    mixture = Mixture(tree, experts, [], gates, "hard", cascade=0.7).eval()
+    with torch.no_grad():
+        said = mixture(pictures(2)).frozen
+    assert [tree.leaves[leaf].name for leaf in said.route.tolist()] == ["b", "a"]
+    torch.testing.assert_close(said.leaves.max(dim=1).values, torch.tensor([0.9, 0.8]))
