@@ -41,10 +41,15 @@ def test_what_narrower_networks_say() -> None:
         f"an image takes it {alone} times as long as `wider`, {among} times among 1,024, and alone less than it takes "
         f"`hard`; it has {kernels / other:.1f} times the parameters.",
         f"gains more on its base here, {points(held['hard', 'base'], 1)} points, and is ahead of `longer`, too, by "
-        f"{points(held['hard', 'longer'], 1)}; but `wider` is {points(held['hard', 'wider'], 1)} ahead of it.",
+        f"{points(held['hard', 'longer'])} {between(held['hard', 'longer'].difference)}; but `wider` is "
+        f"{points(held['hard', 'wider'])} ahead of it. Its gates are {points(held['hard', 'routed uniform'])} ahead of "
+        f"the plain average of base and specialist, and not told from the routed specialists, "
+        f"{points(held['hard', 'routed specialists'])} behind them.",
     ):
         assert sentence in SAID, sentence
     ahead = [held["kernels", name] for name in ("wider", "ensemble", "tuned", "longer")]
     assert {one.sign for one in (*ahead, held["hard", "base"], held["hard", "longer"])} == {1}
-    assert held["hard", "wider"].sign == -1
+    assert held["hard", "wider"].sign == -1 and held["hard", "routed specialists"].difference.mean < 0
+    assert [held["hard", name].sign for name in ("routed uniform", "routed specialists")] == [1, 0]
+    assert {len(one.seeds) for one in held.values()} == {8}
     assert [held["kernels", name].at_equal_cost for name in ("wider", "ensemble", "tuned")] == [True, True, False]
