@@ -5,17 +5,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
 
-from moe.modules.means import EpochMeans
-from moe.modules.recipe import RecipeModule
+from moe.modules.classifier import Classifier
 from moe.nets.build import build_gate
 from moe.nets.mixture import Frozen, Mixed, Mixture, rest_
 from moe.taxonomy import parse
 
 
-class GatedEnsemble(RecipeModule):
+class GatedEnsemble(Classifier):
     """Learns the gates of a mixture by the negative log-likelihood of the normalised mixture.
 
     `gate` is a gate's config, `weights` its normalisation, `branches` and `classes` the taxonomy, `routing`
@@ -38,7 +35,7 @@ class GatedEnsemble(RecipeModule):
         routers: Sequence[nn.Module] = (),
         cascade: float | None = None,
     ) -> None:
-        super().__init__(recipe)
+        super().__init__(recipe, len(classes), ("loss", "accuracy", "gate_entropy"))
         self.save_hyperparameters(ignore=["experts", "routers"])
         tree = parse(branches, classes)
         channels, height, width = in_shape
@@ -49,11 +46,6 @@ class GatedEnsemble(RecipeModule):
         self.frozen_dropout = frozen_dropout
         for network in (*self.mixture.experts, *self.mixture.routers):
             network.requires_grad_(False)
-        # A loss that is NaN is to be seen, not left out of the mean. With this strategy torchmetrics 1.9 takes no
-        # weights, so a loss is given image by image.
-        self.val_nll = MeanMetric(nan_strategy="disable")
-        self.val_accuracy = MulticlassAccuracy(len(classes), average="micro", validate_args=False)
-        self.train_means = EpochMeans(3)
         leaf_of_label = torch.tensor(tree.leaf_of_label)
         self.register_buffer("leaf_of_label", leaf_of_label, persistent=False)
         # No buffer: an average of the weights would average it too.
@@ -77,9 +69,6 @@ class GatedEnsemble(RecipeModule):
             frozen = self.mixture.frozen(images)
         return self.mixture.combine(images, frozen)
 
-    def on_train_epoch_start(self) -> None:
-        self.train_means.begin(self.device)
-
     def training_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
         images, labels, *stored = batch
         mixed = self(images, *stored)
@@ -95,12 +84,6 @@ class GatedEnsemble(RecipeModule):
 
     def on_after_backward(self) -> None:
         rest_(self.mixture.gates)
-
-    def on_train_epoch_end(self) -> None:
-        loss, accuracy, entropy = self.train_means.means(self.trainer.strategy)
-        self.log("train/loss", loss)
-        self.log("train/accuracy", accuracy)
-        self.log("train/gate_entropy", entropy)
 
     def on_validation_epoch_start(self) -> None:
         self.val_right = torch.zeros(2, len(self.mixture.tree.leaves), device=self.device)
@@ -118,8 +101,7 @@ class GatedEnsemble(RecipeModule):
         self.val_right.index_add_(1, leaves, counted)
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val/nll", self.val_nll, prog_bar=True)
-        self.log("val/accuracy", self.val_accuracy, prog_bar=True)
+        super().on_validation_epoch_end()
         right, count = self.trainer.strategy.reduce(self.val_right, reduce_op="sum")
         for place, leaf in enumerate(self.mixture.tree.leaves):
             if count[place] > 0:

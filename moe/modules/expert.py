@@ -4,15 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
 
-from moe.modules.means import EpochMeans
-from moe.modules.recipe import RecipeModule
+from moe.modules.classifier import Classifier
 from moe.nets.build import build_network
 
 
-class Expert(RecipeModule):
+class Expert(Classifier):
     """Learns to classify the images of a node's classes by cross-entropy.
 
     All arguments are plain values: `net` a network's config, `in_shape` the images' (C, H, W), `num_classes`
@@ -28,7 +25,7 @@ class Expert(RecipeModule):
         recipe: dict[str, Any],
         frozen_trunk: bool = False,
     ) -> None:
-        super().__init__(recipe)
+        super().__init__(recipe, num_classes)
         self.save_hyperparameters()
         channels, height, width = in_shape
         self.net = build_network(net, (channels, height, width), num_classes)
@@ -37,13 +34,6 @@ class Expert(RecipeModule):
         for layer in self.frozen:
             layer.requires_grad_(False)
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe["label_smoothing"])
-        # Micro: the part of images that are right, whatever the classes' sizes. Checking arguments would wait for
-        # the device each step.
-        self.val_accuracy = MulticlassAccuracy(num_classes, average="micro", validate_args=False)
-        # A loss that is NaN is to be seen, not left out of the mean. With this strategy torchmetrics 1.9 takes no
-        # weights, so a loss is given image by image.
-        self.val_nll = MeanMetric(nan_strategy="disable")
-        self.train_means = EpochMeans(2)
 
     @property
     def frozen(self) -> list[nn.Module]:
@@ -62,9 +52,6 @@ class Expert(RecipeModule):
         logits: Tensor = self.net(images)
         return logits
 
-    def on_train_epoch_start(self) -> None:
-        self.train_means.begin(self.device)
-
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         images, targets = batch
         logits = self(images)
@@ -73,11 +60,6 @@ class Expert(RecipeModule):
             right = (logits.detach().argmax(dim=1) == targets).sum()
             self.train_means.add(len(targets), loss.detach() * len(targets), right)
         return loss
-
-    def on_train_epoch_end(self) -> None:
-        loss, accuracy = self.train_means.means(self.trainer.strategy)
-        self.log("train/loss", loss)
-        self.log("train/accuracy", accuracy)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         images, targets = batch
@@ -88,7 +70,3 @@ class Expert(RecipeModule):
         """Count a validation batch's logits (B, outputs) against its targets (B,)."""
         self.val_nll.update(nn.functional.cross_entropy(logits, targets, reduction="none"))
         self.val_accuracy.update(logits, targets)
-
-    def on_validation_epoch_end(self) -> None:
-        self.log("val/nll", self.val_nll, prog_bar=True)
-        self.log("val/accuracy", self.val_accuracy, prog_bar=True)
