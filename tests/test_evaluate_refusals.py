@@ -101,7 +101,7 @@ def test_images_of_another_shape_are_named(run: Path, tmp_path: Path, capsys: py
         ("data=fodler", "data=fodler: there is no such option; did you mean folder?"),
         ("data=folder", "data.root has no value; give it one with data.root=VALUE"),
         ("data.source=web", "data.source must be one of cifar10, folder, digits, not 'web'"),
-        ("data.download=perhaps", "data.download: "),
+        ("data.download=perhaps", "data.download must be true or false, not 'perhaps'"),
         ("trainer.accelerator=abacus", "trainer.accelerator must be one of auto, cpu, gpu, cuda, not 'abacus'"),
     ],
 )
