@@ -172,7 +172,8 @@ def test_what_the_ten_sentences_say() -> None:
     slower = held["cascaded", "longer"]
     assert f"is not told from the cascaded mixture ({points(slower)} behind {minus(slower)})" in thresholds
     # What is told from zero over the seeds is so with other images, too.
-    assert all(one.over_both.sign == one.sign for one in held.values() if one.sign)
+    for each in (held, compared(TABLE["NARROW"])):
+        assert all(one.over_both.sign == one.sign for one in each.values() if one.sign)
     assert [earlier["hard", "routed specialists"].sign, held["cascaded", "longer"].sign] == [0, 0]
     signs = {name: one.sign for name, one in hard.items()}
     assert [signs[name] for name in ("ensemble", "tuned", "base", "trunk", "routed uniform")] == [1] * 5
