@@ -15,7 +15,7 @@ TABLE = runpy.run_path(str(STUDIES / "gate_table.py"))
 KINDS = {"MLP": 512, "Conv": 32, "Confidence": 64, "Linear": None}
 
 
-@pytest.mark.parametrize("study", ["gate_widths", "gate_architectures", "gate_rates"])
+@pytest.mark.parametrize("study", ["gate_widths", "gate_architectures", "gate_rates", "gate_images"])
 def test_the_table_is_that_of_the_results_files(study: str) -> None:
     begin, end = TABLE["MARKS"]
     shown = (STUDIES / study / "README.md").read_text().partition(begin)[2].partition(end)[0]

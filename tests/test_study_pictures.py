@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("name", ["gate_architectures", "gate_rates", "gate_widths"])
+@pytest.mark.parametrize("name", ["gate_architectures", "gate_images", "gate_rates", "gate_widths"])
 def test_of_gates(name: str) -> None:
     runs, faults = collect([STUDIES / name / "results"])
     assert not faults
