@@ -59,6 +59,7 @@ def test_the_pareto_front() -> None:
         (4.0, 0.90),  # beaten by 0
         (2.0, 0.80),  # equals 3: neither beats the other
         (2.5, 0.75),  # beaten by 3
+        (3.0, 0.85),  # beaten by 0 alone, which costs as much
     ]
     assert pareto(points) == [1, 3, 5, 0]
     assert pareto([(1.0, 0.5)]) == [0] and pareto([]) == []

@@ -66,8 +66,12 @@ CHOSEN = [0, 0, 0, 0, 1, 1, 1, 2, 3, 3]
 RIGHT = [True, True, False, False, True, True, True, False, True, False]
 
 
+@pytest.mark.parametrize("at_once", [3, 500])  # of ten images the last batch has one
 @pytest.mark.parametrize("averaging", [None, 0.5, 0.9])
-def test_per_branch_accuracy_is_that_of_the_true_branch_each_epoch(averaging: float | None, tmp_path: Path) -> None:
+def test_per_branch_accuracy_is_that_of_the_true_branch_each_epoch(
+    averaging: float | None, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moe.data.module.at_once", lambda count, size: at_once)
     module = ensemble(CONSTANT, FOUR, "abcd", "hard")
     stored = right_or_wrong(TRAINED + CHOSEN, [True] * 6 + [False] * 2 + RIGHT, 4)
     curves = train(module, TRAINED + CHOSEN, stored, 10, recipe(epochs=3, averaging=averaging), tmp_path).curves

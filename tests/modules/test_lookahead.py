@@ -84,6 +84,13 @@ def test_the_recipes_key_is_what_switches_it_on(tmp_path: Path) -> None:
         fit("x", Scripted([float("nan")]), Two(), recipe(epochs=1), TRAINER, None, tmp_path)
 
 
+def test_it_is_every_so_many_steps_as_the_recipe_says(tmp_path: Path) -> None:
+    learns = recipe(epochs=1, lookahead=Settings(every=1, step=0.5), averaging=0.5, select="last")
+    fitted = fit("x", Scripted([1.0]), Two(), learns, TRAINER, None, tmp_path)
+    # Slow 1 / 2, from which the second step comes to 1.5: slow 1. Half of each; of every second or later step 1.
+    assert fitted.weights["weight"].item() == 0.75
+
+
 def test_what_is_averaged_are_the_slow_weights(tmp_path: Path) -> None:
     learns = recipe(epochs=1, lookahead=Settings(every=2, step=0.5), averaging=0.5, select="last")
     fitted = fit("x", Scripted([1.0]), Two(), learns, TRAINER, None, tmp_path)

@@ -23,6 +23,12 @@ def test_costs_are_of_the_seeds_of_which_both_are_known() -> None:
     assert contests(rivals([mixture[0], *base]))[0].training is None
 
 
+def test_costs_are_sums_beside_sums() -> None:
+    mixture = [run("hard", seed, 8, routed=cost) for seed, cost in ((0, 2.0), (1, 3.0))]
+    base = [run("base", seed, 7, routed=cost) for seed, cost in ((0, 1.0), (1, 3.0))]
+    assert contests(rivals([*mixture, *base]))[0].inference == pytest.approx(5 / 4)
+
+
 def test_a_tenth_is_a_tenth_of_what_the_other_costs() -> None:
     def beside(routed: float, training: float) -> tuple[bool, bool]:
         one, *_ = contests(
