@@ -19,15 +19,16 @@ from moe.taxonomy import parse
 
 def test_of_each_image_the_network_of_its_fold_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each network says its own number and the image's only pixel."""
+    views = set()
 
     def logits(store: Any, network: Any, split: str, images: Tensor, *rest: Any) -> Tensor:
+        views.add(rest[-1])
         pixels = images.flatten().float()
         return torch.stack([torch.full_like(pixels, network.record["number"]), pixels], dim=1)
 
     monkeypatch.setattr(frozen, "logits", logits)
-    config = compose(
-        "experiment=demo", "gate.fit_on=folds", "gate.folds=3", "data.splits.gate=0", "seed=3", "data.splits.seed=5"
-    )
+    own = ("seed=3", "data.splits.seed=5", "base.views=flip")
+    config = compose("experiment=demo", "gate.fit_on=folds", "gate.folds=3", "data.splits.gate=0", *own)
     pixels, labels = torch.arange(30).byte().view(-1, 1, 1, 1), torch.arange(30) % 3
     images = assemble("tiny", "abc", (pixels, labels, pixels[:3] + 100, labels[:3])).train
     networks = {fold_name("base", n): SimpleNamespace(record={"number": n, "kind": "base"}) for n in range(3)}
@@ -42,6 +43,7 @@ def test_of_each_image_the_network_of_its_fold_speaks(monkeypatch: pytest.Monkey
     assert torch.equal(said(frozen.FOLDS)[:, 0].long(), expected)
     assert torch.equal(said(frozen.FOLDS)[:, 1], images.images.flatten().float())
     assert (said("val")[:, 0] == 9).all()
+    assert views == {"flip"}
 
 
 def test_experts_are_calibrated_by_what_the_networks_of_folds_say(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from moe import calibration
 from moe import job as jobs
 from moe.job import Job, planned
 from moe.nets.fast_vgg import whitening_filters
+from moe.trial import network
 from tests.jobs import job
 
 FOLDS = ("gate.fit_on=folds", "gate.folds=2", "data.splits.gate=0")
@@ -84,3 +85,44 @@ def test_a_network_that_starts_from_the_data_starts_from_its_own(name: str) -> N
     specialist = jobs.module(made, stages["artificial"], {}, data, None)[0].net
     own = made.images("train").images[torch.isin(made.images("train").labels, torch.tensor([0, 1, 8, 9]))]
     assert torch.equal(specialist.whitening.weight, whitening_filters(made.pixels(own)))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name", "start"),
+    [
+        (("expert.init=member",), "natural", "base-2"),
+        (FOLDS, "natural/1", "base/1"),
+        ((), "natural", "base"),
+    ],
+)
+def test_a_specialist_starts_as_the_network_that_it_is_to(overrides: tuple[str, ...], name: str, start: str) -> None:
+    made = job("base.net.widths=[4,6,8]", *overrides)
+    stages = {stage.name: stage for stage in planned(made)}
+    shapes = network(stages["base"]).state_dict()
+    # Every number of each base's is its place in the plan.
+    entries: Any = {
+        stage.name: SimpleNamespace(
+            key=stage.key,
+            record={"inputs": stage.inputs, "kind": "base"},
+            tensors=lambda said=place: {name: torch.full(own.shape, said) for name, own in shapes.items()},
+        )
+        for place, stage in enumerate(stages.values())
+        if stage.kind == "base"
+    }
+    assert len(entries) == {"base": 1, "base-2": 2, "base/1": 3}[start]
+    built, _ = jobs.module(made, stages[name], entries, jobs.datamodule(made, stages[name], {}, None), None)
+    found = {int(number) for tensor in built.net.state_dict().values() for number in tensor.flatten().unique()}
+    assert found == {list(stages).index(start)}
+
+
+def test_live_experts_speak_at_their_temperatures() -> None:
+    made = job("base.net.widths=[4,6,8]", "gate.frozen=live")
+    stages = {stage.name: stage for stage in planned(made)}
+    entries: Any = {}
+    for name in ("base", "artificial", "natural"):
+        weights = {key: torch.zeros(tensor.shape) for key, tensor in network(stages[name]).state_dict().items()}
+        record = {"inputs": stages[name].inputs, "kind": stages[name].kind}
+        entries[name] = SimpleNamespace(key=stages[name].key, record=record, tensors=lambda said=weights: said)
+    data = jobs.datamodule(made, stages["gates"], entries, None)
+    built, _ = jobs.module(made, stages["gates"], entries, data, torch.tensor([2.0, 3.0, 0.5]))
+    assert [expert.temperature for expert in built.mixture.experts] == [2.0, 3.0, 0.5]
