@@ -7,9 +7,14 @@ import torch
 
 from moe.errors import StoreError
 from moe.inference import predict, predict_stored
+from moe.nets.class_expert import ClassExpert
+from moe.nets.gates import UniformGate
+from moe.nets.mixture import Mixture
 from moe.results.bits import pack, unpack
 from moe.results.measure import _regret, measure, measure_classifier, measure_router
 from moe.schema import Plain
+from moe.taxonomy import parse
+from tests.nets.tables import Table, pictures
 from tests.results.worked import BASE, GATES, IMAGES, LABELS, PIXELS, TREE, measured, mixture
 
 
@@ -191,3 +196,23 @@ def test_which_images_were_right_goes_into_text_and_back() -> None:
 def test_every_accuracy_says_of_which_images_it_is(hard: Plain) -> None:
     for said in (hard["test"], *filter(None, hard["baselines"].values())):
         assert unpack(said["right"], 6).double().mean().item() == pytest.approx(said["accuracy"])
+
+
+def test_of_a_cascade_all_that_is_measured_leaves_the_base_alone_where_it_is_sure() -> None:
+    # At .7 the base speaks alone for the first image, right, and the last, wrong: it is the last's alone, and a perfect
+    # router would change nothing there. The second goes to low, .3 and .8 for its label, .6 and .2 for the other.
+    tree = parse({"low": [0, 1], "high": [2]}, "xyz")
+    base = Table([[0.75, 0.2, 0.05], [0.3, 0.6, 0.1], [0.1, 0.1, 0.8]])
+    low = Table([[0.1, 0.9], [0.8, 0.2], [1.0, 0.0]])
+    experts = [ClassExpert(base, range(3), 3), ClassExpert(low, [0, 1], 3), ClassExpert(None, [2], 3)]
+    gates = [UniformGate(in_shape=(1, 1, 1), num_classes=3, num_experts=2, weights="joint") for _ in range(2)]
+    mixture = Mixture(tree, experts, [], gates, "hard", cascade=0.7).eval()
+    images, labels = pictures(3).byte(), torch.tensor([0, 0, 0])
+    with torch.no_grad():
+        frozen = mixture.dense(PIXELS(images))
+    found = measure(tree, mixture, images, labels, PIXELS, predict(mixture, images, PIXELS), frozen)
+    assert found["test"]["accuracy"] == pytest.approx(2 / 3)
+    assert {name: found["baselines"][name]["accuracy"] for name in ("base", "uniform", "oracle_router")} == (
+        pytest.approx({"base": 1 / 3, "uniform": 2 / 3, "oracle_router": 2 / 3})
+    )
+    assert found["test"]["regret"] == pytest.approx({"alone": 1 / 3, "router": 0, "experts": 0, "outvoted": 0})
