@@ -8,11 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from moe.comparison import Row, collect, revisions, rows
+from moe.comparison import Row, collect, machines, revisions, rows
 from moe.comparison.columns import difference, percent
 from moe.comparison.estimate import Estimate, estimate
 from moe.loggers import gate_kind
-from moe.provenance import in_words
 from moe.report.comparison import level
 from moe.report.figure import standalone, style, svg
 from moe.report.marked import markdown, put
@@ -119,7 +118,7 @@ def table(made: Sequence[Row]) -> str:
         "less the base, points",
         *([among] if any(between) else []),
     ]
-    head += ["gate parameters", "gates' seconds", *(["TFLOP to train"] if images else [])]
+    head += ["gate parameters", "TFLOP to train" if images else "gates' seconds"]
     lines = []
     for row, found in zip(made, between, strict=True):
         wide, seconds = width(row), [read(run.path)["seconds"]["gates"]["seconds"] for run in row.runs]
@@ -139,14 +138,12 @@ def table(made: Sequence[Row]) -> str:
                 verdict(row.against("base")),
                 *([verdict(found)] if any(between) else []),
                 f"{row.mean('gate_parameters') or 0:,.0f}",
-                f"{sum(seconds) / len(seconds):.1f}",
-                *([f"{(row.mean('training_flops') or 0) / 1e12:.1f}"] if images else []),
+                f"{(row.mean('training_flops') or 0) / 1e12:.1f}" if images else f"{sum(seconds) / len(seconds):.1f}",
             ]
         )
-    machines = sorted({in_words(read(run.path)["machine"]) for row in made for run in row.runs})
     said = (
         f"{intervals(made)}, in bold where their interval leaves out zero. Rows are in the order of val. "
-        f"On {'; '.join(machines)}. {revisions(made) or ''}".rstrip()
+        f"On {'; '.join(machines(run for row in made for run in row.runs))}. {revisions(made) or ''}".rstrip()
     )
     return "\n\n".join([markdown(head, lines, (0, 1)), said, f"![{TITLES[by_width(made)]}]({PLOT})"])
 

@@ -42,9 +42,8 @@ class Finished(ABC, Generic[Said]):
     results: Plain
 
     def __repr__(self) -> str:
-        return (
-            f"<{self.config.experiment}, seed {self.config.seed}: {100 * self.results['test']['accuracy']:.2f} % right>"
-        )
+        said = self.results["experiment"], self.results["seed"], 100 * self.results["test"]["accuracy"]
+        return "<{}, seed {}: {:.2f} % right>".format(*said)
 
     @property
     def in_shape(self) -> tuple[int, int, int]:
@@ -179,7 +178,7 @@ def load(run: str | Path) -> Finished:
     with _of_this_version(run):
         _check(found, needed)
     # What specialists began as and what spoke of folds is not asked again. All stages of a run of bases are bases.
-    entries = _entries(run, found, needed if config.target == "gates" else found["stages"], config)
+    entries = _entries(run, found["stages"], needed if config.target == "gates" else found["stages"], config)
     opened = (config, tree, Pixels(tuple(config.data.mean), tuple(config.data.std)), found)
     if config.target == "gates":
         return Ensemble(*opened, assembly.mixture(config, tree, entries))
@@ -222,10 +221,9 @@ def _of_this_version(run: str | Path) -> Iterator[None]:
         raise StoreError(f"{run} holds results without {error}: it is no run that this version can open") from None
 
 
-def _entries(run: str | Path, found: Plain, names: Iterable[str], config: Config) -> dict[str, Entry]:
-    """The networks of a run's stages of these names."""
-    with _of_this_version(run):
-        keys = {name: found["stages"][name]["key"] for name in names}
+def _entries(run: str | Path, stages: Plain, names: Iterable[str], config: Config) -> dict[str, Entry]:
+    """The networks of a run's stages of these names, which `_check` has looked at."""
+    keys = {name: stages[name]["key"] for name in names}
     moved = os.environ.get("MOE_STORE")  # where it has been moved to; or that of other runs
     lacking: dict[Path, list[str]] = {}
     for root in dict.fromkeys([*([Path(moved)] if moved else []), seen(run, Path(config.paths.store))]):

@@ -9,15 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moe.comparison import Row, collect, revisions, rows
+from moe.comparison import Row, collect, machines, revisions, rows
 from moe.comparison.columns import percent, told
 from moe.comparison.estimate import estimate
-from moe.provenance import in_words
 from moe.report.figure import INK, PALETTE, WIDTH, standalone, style, svg
 from moe.report.layout import BELOW, add_legend, headroom, new_axes
 from moe.report.marked import markdown, put
 from moe.report.tradeoffs import LEFT, MARKERS, dots
-from moe.results import read as results_of
 from moe.store import write_whole
 from moe.verdict import rivals
 from moe.verdict.significance import corrected
@@ -83,12 +81,11 @@ def table(curves: Mapping[str, Curve]) -> str:
             cells.append(told(estimate(paired), p and p[1]) + few)
         lines.append(cells)
     every = [row for curve in curves.values() for row in curve.values()]
-    machines = {in_words(results_of(run.path)["machine"]) for row in every for run in row.runs}
     said = (
         "Mean over n seeds with half of its 95% interval by Student's t; differences are of the same seed, with "
         f"theirs, in bold where p, the paired t-test's, is below 0.05 by Holm's correction over all {len(known)}. "
         f"MFLOP: of `{MIXTURE}`, the mean over the test images, views included; those of the others are within "
-        f"{100 * unlike(curves):.1f} % of it. On {'; '.join(sorted(machines))}."
+        f"{100 * unlike(curves):.1f} % of it. On {'; '.join(machines(run for row in every for run in row.runs))}."
     )
     return "\n\n".join([markdown(head, lines), " ".join(filter(None, [said, revisions(every)])), f"![{TITLE}]({PLOT})"])
 

@@ -10,15 +10,13 @@ from functools import partial
 from pathlib import Path
 
 from moe import verdict
-from moe.comparison import Row, Run, collect, revisions
+from moe.comparison import Row, Run, collect, machines, revisions
 from moe.comparison.columns import Column, percent, told
 from moe.errors import StoreError
 from moe.nets.fast_vgg import SIZES
-from moe.provenance import in_words
 from moe.report import verdict as page
 from moe.report.figure import style
 from moe.report.marked import markdown, put
-from moe.results import read as results
 from moe.verdict import Contest
 from moe.verdict.contests import KERNELS, SPECIALISTS, UNIFORM
 
@@ -175,10 +173,6 @@ def _beside(one: Contest | None) -> tuple[str, str]:
     if one is None:
         return "", ""
     return told(one.difference, one.corrected), "" if one.corrected is None else f"{one.corrected:.2g}"
-
-
-def machines(runs: Sequence[Run]) -> list[str]:
-    return sorted({in_words(results(run.path)["machine"]) for run in runs})
 
 
 def earlier(here: Path, there: Path) -> str:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -11,6 +11,8 @@ from typing import Any
 
 from moe.comparison.estimate import Estimate, estimate, wilson
 from moe.comparison.runs import AGAINST, Run
+from moe.provenance import in_words
+from moe.results.files import read
 from moe.schema import Plain
 from moe.settings import NO_DIFFERENCE
 
@@ -144,6 +146,11 @@ def sameness(run: Run) -> str:
     """What runs of one row share: everything but the seed that a result depends on."""
     config = {key: value for key, value in run.config.items() if not key.startswith(NO_DIFFERENCE)}
     return json.dumps([run.fingerprint, run.protocol, config], sort_keys=True, default=str)
+
+
+def machines(runs: Iterable[Run]) -> list[str]:
+    """The machines that runs were made on, in words. Raises StoreError where results cannot be read any more."""
+    return sorted({in_words(read(run.path)["machine"]) for run in runs})
 
 
 def revisions(rows: Sequence[Row]) -> str | None:

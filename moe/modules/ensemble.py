@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from moe.modules.classifier import Classifier
 from moe.nets.build import build_gate
-from moe.nets.mixture import Frozen, Mixed, Mixture, rest_
+from moe.nets.mixture import Frozen, Mixed, Mixture, zero_absent_gradients_
 from moe.taxonomy import parse
 
 
@@ -83,7 +83,7 @@ class GatedEnsemble(Classifier):
         return loss
 
     def on_after_backward(self) -> None:
-        rest_(self.mixture.gates)
+        zero_absent_gradients_(self.mixture.gates)
 
     def on_validation_epoch_start(self) -> None:
         self.val_right = torch.zeros(2, len(self.mixture.tree.leaves), device=self.device)

@@ -20,7 +20,7 @@ from moe.errors import NonFiniteError
 from moe.modules.checkpoint import Checkpoints, SaveProgress
 from moe.modules.fit import Fitted, StageProgress, make_trainer, run, shows_bar
 from moe.modules.recipe import FUSED, RecipeModule, learning_rates
-from moe.nets.mixture import Frozen, Mixture, rest_
+from moe.nets.mixture import Frozen, Mixture, zero_absent_gradients_
 from moe.nets.stacked import StackedMixture
 from moe.schema import Plain, Recipe
 
@@ -119,7 +119,7 @@ class GatesTogether(RecipeModule):
         return losses.sum()
 
     def on_after_backward(self) -> None:
-        rest_(self.stacked)
+        zero_absent_gradients_(self.stacked)
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         if self.recipe["clip"] is not None:

@@ -64,7 +64,7 @@ def everywhere(module: nn.Module, images: Tensor) -> bool:
     return module.training and images.is_cuda
 
 
-def rest_(gates: nn.Module) -> None:
+def zero_absent_gradients_(gates: nn.Module) -> None:
     """Give what had no image in a batch, and so no gradient, one of zero: an optimiser's momentum moves it on.
 
     A gate that sees every image has that of itself, and where gates learn must not decide what they learn.
