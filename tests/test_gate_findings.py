@@ -136,3 +136,31 @@ def test_rates() -> None:
     sizes = {kind: row.first.gate_parameters for (kind, _), row in made.items()}
     assert f"has {sizes['confidence']:,} weights where `mlp` has three million" in text
     assert round((sizes["mlp"] or 0) / 1e6) == 3
+
+
+def test_images_to_learn_from() -> None:
+    made = {(TABLE["kind"](row), row.first.config["gate.fit_on"]): row for row in read("gate_images")}
+    text = said("gate_images")
+    apart = {key: row.less(made[key[0], "gate"]) for key, row in made.items() if key[1] != "gate"}
+    found = {key: estimate(values) for key, values in apart.items()}
+    assert {row.n for row in made.values()} == {4} and len(found) == 6
+    assert sum(one is not None and one.sign == 1 for one in found.values()) == 2
+    assert min(holm([paired_t(values) for values in apart.values()])) > 0.05
+    more = {key: one.mean for key, one in found.items() if one}
+    own = {key: above(made[key]).mean - above(made[key[0], "gate"]).mean for key in more}
+    train, folds = ([key for key in more if key[1] == name] for name in ("train", "folds"))
+    assert f"are {span([more[key] for key in train], 2)} points above those of the default" in text
+    assert f"they are {span([more[key] for key in folds], 2)} above, of which" in text
+    assert {f"{100 * (more[key] - own[key]):.2f}" for key in folds} == {"0.31"}
+    assert {f"{100 * (more[key] - own[key]) + 0:.2f}".lstrip("-") for key in train} == {"0.00"}
+    assert f"as much better, and {span([own[key] for key in folds], 2)} the gates'" in text
+    corrected = dict(zip(made, holm([p(row) for row in made.values()]), strict=True))
+    beyond = [above(row).mean for key, row in made.items() if corrected[key] < 0.05]
+    assert len(made) == 9 and len(beyond) == 8
+    assert f"Eight of the nine gates are {span(beyond, 2)} above the plain average" in text
+    alone = [[run.verdict["specialists"]["difference"] for run in row.runs] for row in made.values()]
+    assert min(holm([paired_t(values) for values in alone])) > 0.05
+    ends = 100 * min(map(fmean, alone)), 100 * max(map(fmean, alone))
+    assert f"between {-ends[0]:.2f} below them and {ends[1]:.2f} above" in text
+    dear = [made[kind, "folds"].first.training_flops / made[kind, "gate"].first.training_flops for kind, _ in folds]
+    assert all(5 < each < 5.5 for each in dear)

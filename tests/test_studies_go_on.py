@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
         ("verdict/tried.sh", [], [3, 1]),
         ("verdict/wide.sh", ["s", "0", "rival=hard,cascaded,soft,flat,base,ensemble,cascade"], [7]),
         ("gate_rates/run.sh", ["0"], [15]),
-        ("gate_images/run.sh", ["10,11"], [6, 6, 6]),
+        ("gate_images/run.sh", ["10,11,12,13"], [12, 12, 12]),
     ],
 )
 def test_a_study_given_again_trains_nothing(script: str, arguments: list[str], jobs: list[int], tmp_path: Path) -> None:
