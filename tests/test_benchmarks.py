@@ -180,3 +180,19 @@ def test_the_bare_loop_is_set_up_once_and_off_the_clock(monkeypatch: pytest.Monk
     monkeypatch.setattr(together, "bare", epoch_of)
     together.loops([None, None], parts, 2)
     assert done == ["set up", "epoch", "epoch", "set up", "epoch", "epoch"]
+
+
+def test_a_benchmark_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(STUDY))
+    gone_on = runpy.run_path(str(STUDY / "throughput.py"))["gone_on"]
+    path, anew = tmp_path / "throughput.json", {"machine": "a", "git": "1", "short": False, "turns": 7, "start-up": {}}
+    assert gone_on(anew, path, ["digits"]) is anew
+    half = {**anew, "training": {"simple_vgg": 1}}
+    for written, commands, kept in (
+        (half, ["digits"], True),
+        ({**half, "git": "2"}, ["digits"], False),
+        ({**half, "start-up": {"digits": 4.0}}, ["digits"], False),
+        ({**half, "start-up": {"digits": 4.0}}, ["digits", "cifar10"], True),
+    ):
+        path.write_text(json.dumps(written))
+        assert gone_on(anew, path, commands) == (written if kept else anew)

@@ -5,8 +5,8 @@
 `gate=mlp`, width 128, batches of 50 of 2,500 random images of CIFAR-10's shape, two leaves of two experts. The Trainer
 as it is, the same with one removed thing put back, and a bare loop without validation and metrics take turns in one
 process. Of a turn's epochs, set-up left out, the one that took least of the processor's time counts, since other work
-on the machine only adds; medians over the turns, and the least and greatest ratio of a turn, are written to
-overhead.json beside this file.
+on the machine only adds; on a GPU, least time. Medians over the turns, and the least and greatest ratio of a turn, are
+written to overhead.json beside this file, of a GPU to overhead_gpu.json.
 """
 
 import json
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
-from turns import file_of, over
+from turns import file_of, now, over
 
 from moe.modules import fit as fitting
 from moe.provenance import git_revision
@@ -38,16 +39,19 @@ make_trainer = fitting.make_trainer
 
 
 class Clock(Callback):
-    """The processor's time of every epoch in milliseconds."""
+    """The time of every epoch in milliseconds: the processor's own, or until a GPU has done its part."""
 
     def __init__(self) -> None:
         self.marks: list[float] = []
 
+    def mark(self) -> None:
+        self.marks.append(1000 * (now() if DEVICE.type == "cuda" else time.process_time()))
+
     def on_train_epoch_start(self, *_: Any) -> None:
-        self.marks.append(1000 * time.process_time())
+        self.mark()
 
     def on_train_end(self, *_: Any) -> None:
-        self.marks.append(1000 * time.process_time())
+        self.mark()
 
     @property
     def epochs(self) -> list[float]:
@@ -89,6 +93,10 @@ PUT_BACK: dict[str, Callable[[], list[Callback]]] = {
     "three metrics updated at every step": lambda: [Metrics()],
     "the gradients' norm at every step": lambda: [Normed()],
 }
+if find_spec("rich") is None:
+    del PUT_BACK["a progress bar without a terminal"]
+if DEVICE.type == "cuda":  # where the library is there
+    del PUT_BACK["a search for NVML at every step"]
 
 
 def through_trainer(epochs: int, more: list[Callback], folder: Path) -> list[float]:

@@ -174,8 +174,8 @@ def whole(found: list[dict[str, Any]]) -> Iterator[str]:
 def overhead(found: dict[str, Any]) -> Iterator[str]:
     spent, over = found["milliseconds an epoch"], found["over as it is"]
     rows = [[name, f"{each:.0f}", fine(over[name])] for name, each in spent.items() if name != OWN]
-    head = ["an epoch of 50 steps", "ms of the processor", "over as it is"]
-    yield markdown(head, [[OWN, f"{spent[OWN]:.0f}", ""], *rows])
+    time = "ms of the processor" if found["machine"].startswith("CPU") else "ms"
+    yield markdown(["an epoch of 50 steps", time, "over as it is"], [[OWN, f"{spent[OWN]:.0f}", ""], *rows])
     yield (
         f"Medians of {found['repetitions']} turns of {found['epochs']} epochs each, least and greatest ratio of a "
         f"turn, {where(found)}"

@@ -61,9 +61,10 @@ class FiniteGuard(Callback):
             optimizer.grad_scale, optimizer.found_inf = None, bad
         else:
             self._finite, self._before = bad == 0, [(p, p.detach().clone()) for p in learned]
+            nothing_learnt = bad != 0
             for gradient in gradients:
                 # The optimiser's own state stays finite too.
-                gradient.copy_(torch.where(self._finite, gradient, 0.0))
+                gradient.masked_fill_(nothing_learnt, 0.0)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -71,7 +72,7 @@ class FiniteGuard(Callback):
         if self._finite is not None:
             with torch.no_grad():
                 for parameter, before in self._before:
-                    parameter.copy_(torch.where(self._finite, parameter, before))
+                    torch.where(self._finite, parameter, before, out=parameter)
         if trainer.is_last_batch or trainer.global_step % self.every == 0:
             self._stop_if_bad()
 

@@ -32,6 +32,9 @@ from moe.schema import Plain, Recipe
 # What of torch says that a CPU multiplies in bf16; not public, so it may go.
 CPU_BF16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 
+# What cuBLAS must have been told at its start, where sums are to come out alike.
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+
 
 @dataclass
 class Fitted:
@@ -159,6 +162,11 @@ def run(lightning: Trainer, module: RecipeModule, data: ImageDataModule, checkpo
         why = str(error).partition("\n")[0]
         raise ConfigError(f"torch.compile failed: {why}; set recipe.compile of this network to null") from None
     except RuntimeError as error:
+        if CUBLAS in str(error):  # which is looked at once a process, where it was not asked for before
+            raise ConfigError(
+                f"trainer.deterministic=true: export {CUBLAS}=:4096:8 before the command, since a job before this one "
+                "began without it"
+            ) from None
         said = str(error).partition(" does not have a deterministic implementation")
         if not said[1]:
             raise

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from moe.nets.class_expert import ClassExpert
-from moe.nets.routing import hard_route, leaf_probabilities, route_by_base
+from moe.nets.routing import hard_route, leaf_probabilities, places, route_by_base
 from moe.taxonomy import Node, Tree
 
 
@@ -167,17 +167,18 @@ class Mixture(nn.Module):
                 out.route[index], out.leaves[index, leaf] = leaf, reached
                 continue
             if node is tree.root and self.cascade is not None:
-                stays = self.alone(out.experts[:, 0])
+                alone = self.alone(out.experts[:, 0])
+                stays, goes = places(alone), places(~alone)
                 ways = [route_by_base(out.experts[stays, 0], inner) for inner in tree.routers]
                 route, leaves = hard_route(ways, tree), leaf_probabilities(ways, tree)
                 out.route[stays] = route
                 reached_there = leaves.gather(1, route[:, None])
                 out.leaves[stays] = torch.zeros_like(leaves).scatter(1, route[:, None], reached_there)
-                index, batch, reached = index[~stays], batch[~stays], reached[~stays]
+                index, batch, reached = index[goes], batch[goes], reached[goes]
             router = self._router(node, batch, out.experts[index, 0])
             choice = router.argmax(dim=1)
             for d, child in enumerate(node.children):
-                here = choice == d
+                here = places(choice == d)
                 pending.append((child, index[here], (reached * router[:, d])[here]))
         return out
 
@@ -219,7 +220,7 @@ class Mixture(nn.Module):
         self, leaf: int, images: Tensor, experts: Tensor, here: Tensor, probabilities: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Probabilities (B, K) and weights (B, K, E), a leaf's where `here` (B,), and its part of the entropy ()."""
-        index = here.nonzero().squeeze(1)
+        index = places(here)
         if not len(index):
             return probabilities, weights, torch.zeros((), device=images.device)
         mixture, given, uncertainty = self._leaf(leaf, images[index], experts[index])

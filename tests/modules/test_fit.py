@@ -172,6 +172,9 @@ def test_what_a_device_cannot_do_the_same_twice_is_one_sentence() -> None:
     before = torch.backends.cudnn.allow_tf32
     with pytest.raises(ConfigError, match=r"^trainer\.deterministic=true: adaptive_avg_pool2d_backward_cuda, which "):
         run(lightning, module, images, None)
+    said = "Deterministic behavior was enabled, but this operation uses CuBLAS; set CUBLAS_WORKSPACE_CONFIG=:4096:8"
+    with pytest.raises(ConfigError, match=r"^trainer\.deterministic=true: export CUBLAS_WORKSPACE_CONFIG=:4096:8 "):
+        run(lightning, module, images, None)
     said = "another"
     with pytest.raises(RuntimeError, match=r"^another$"):
         run(lightning, module, images, None)

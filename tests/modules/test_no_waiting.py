@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -80,6 +80,27 @@ def brought(step: Callable[[], Any]) -> list[str]:
     return operations.found + calls.found
 
 
+class Picks(TorchDispatchMode):
+    """Counts what a device is waited for where the number of rows is not known: places of a mask, choices by one."""
+
+    count = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        chosen = function in (torch.ops.aten.index.Tensor, torch.ops.aten.index_put_.default)
+        masks = chosen and any(x is not None and x.dtype == torch.bool for x in args[1])
+        self.count += function is torch.ops.aten.nonzero.default or masks
+        return function(*args, **(kwargs or {}))
+
+
+class Says(nn.Module):
+    """An expert whose probabilities are those that an image begins with."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.flatten(1)[:, :K].softmax(dim=1)
+
+
 def frozen() -> Frozen:
     return Frozen(
         torch.empty(B, E, K, device=META),
@@ -95,13 +116,15 @@ def batch() -> tuple[Tensor, Tensor]:
 composed = functools.cache(moe.compose)
 
 
-def ensemble(kind: str, routing: str = "hard", cascade: float | None = None, **arguments: Any) -> GatedEnsemble:
+def ensemble(
+    kind: str, routing: str = "hard", cascade: float | None = None, device: torch.device = META, **arguments: Any
+) -> GatedEnsemble:
     config = composed()
     net = {"_target_": f"moe.nets.gates.{kind}", **arguments}
     classes, branches = list(config.data.classes or []), config.taxonomy.branches
     recipe = asdict(config.gate.recipe)
     made = GatedEnsemble(net, "joint", [3, 32, 32], classes, branches, routing, recipe, cascade=cascade)
-    return made.to(META).train()
+    return made.to(device).train()
 
 
 def test_the_check_sees_what_it_is_for() -> None:
@@ -186,6 +209,21 @@ def test_a_step_of_gates_waits_for_nothing(
     given = (*batch(), said.experts, said.leaves, said.route)
     assert brought(lambda: module.training_step(given, 0).backward()) == []
     assert all(parameter.grad is not None for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(("cascade", "waits"), [(None, 2), (0.9, 4)])
+def test_routing_waits_once_for_each_way_that_an_image_can_go(cascade: float | None, waits: int) -> None:
+    made = ensemble("ConstantGate", "hard", cascade, torch.device("cpu")).eval().mixture
+    made.experts = nn.ModuleList(Says() for _ in range(E))
+    images = torch.zeros(4, 3, 2, 2)
+    images.flatten(1)[range(4), [0, 2, 8, 3]] = torch.tensor([2.0, 2.0, 9.0, 9.0])  # the last two are sure
+    with Picks() as picks, Listed() as calls:
+        said = made.frozen(images)
+    assert (picks.count, calls.found) == (waits, [])
+    assert said.route.tolist() == [0, 1, 0, 1]
+    with Picks() as picks:
+        made.combine(images, said)
+    assert picks.count == 2  # one for each leaf
 
 
 @pytest.mark.parametrize("routing", ["hard", "soft", "none"])
