@@ -14,6 +14,7 @@ from moe.nets.views import Views
 from moe.schema import Config
 from moe.stages import num_outputs, router_name
 from moe.store import Entry
+from moe.store.entry import remedy
 from moe.taxonomy import Tree
 
 TEMPERATURES = "temperatures"
@@ -48,9 +49,7 @@ def experts(
             try:
                 tie(net, found[0].net)
             except ValueError as error:
-                raise StoreError(
-                    f"{entry.path}: {error}; it is of an earlier version, and has to be trained again"
-                ) from None
+                raise StoreError(f"{entry.path}: {error}; {remedy(entry.path)}") from None
         found.append(ClassExpert(net, labels, len(tree.classes), temperature, shared))
     return found
 

@@ -32,7 +32,9 @@ def logits(
     views: str = "none",
 ) -> Tensor:
     """One network's logits (N, outputs) for the images uint8 (N, C, H, W) of a split, from the store if there."""
-    inputs = {"network": network.key, "split": split, "images": len(images), "views": views}
+    # The weights, too: a network that was trained anew may have others.
+    weights = network.record["sha256"]
+    inputs = {"network": network.key, "weights": weights, "split": split, "images": len(images), "views": views}
     key = f"outputs-{digest(inputs)[:16]}"
     store.mend(key)
     entry = store.get(key)

@@ -34,8 +34,8 @@ from moe.sweep import company
 log = logging.getLogger(__name__)
 # By the key that gates would have alone: what came of them in this process.
 _trained: dict[str, NonFiniteError | None] = {}
-# The inputs of gates in the store, by key; entries never change.
-_known: dict[str, Plain] = {}
+# The gates in the store, by key; an entry does not change until it is put aside.
+_known: dict[str, Entry] = {}
 # What the jobs of a company have in common beside what their stages' inputs say.
 SHARED = ("data", "taxonomy", "trainer", "paths", "mixture", "target")
 
@@ -46,15 +46,16 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Stage,
     Raises NonFiniteError where the gates were trained with others and failed.
     """
     new = False
+    _put_aside_outdated(job, as_stored(job, stage), entries)
     if stage.kind == "gates" and company.members() and job.store.get(stage.key) is None:
-        if stage.key not in _trained and stage.key not in _together(job):
+        if stage.key not in _trained and stage.key not in _together(job, entries):
             _train_company(job, stage, entries)
         error = _trained.get(stage.key)
         if error is not None:
             raise NonFiniteError(f"{error}. {training.remedy(stage)}")
         new = stage.key in _trained
         _trained.pop(stage.key, None)
-        stage = replace(stage, inputs=_together(job).get(stage.key, stage.inputs))
+        stage = replace(stage, inputs=_together(job, entries).get(stage.key, stage.inputs))
     entry, reused = training.obtain(job, stage, entries)
     if new and job.config.logger.kind == "csv":  # W&B's run gets the curves with the results
         _log_curves(job, stage, entry)
@@ -65,7 +66,12 @@ def as_stored(job: Job, stage: Stage) -> Stage:
     """The stage as the store has it: gates trained with those of other jobs have another key than alone."""
     if stage.kind != "gates" or not company.members() or job.store.sound(stage.key) is not None:
         return stage
-    return replace(stage, inputs=_together(job).get(stage.key, stage.inputs))
+    return replace(stage, inputs=_together(job, {}).get(stage.key, stage.inputs))
+
+
+def _put_aside_outdated(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None:
+    training.put_aside_outdated(job, stage, entries)
+    _known.pop(stage.key, None)
 
 
 def _log_curves(job: Job, stage: Stage, entry: Entry) -> None:
@@ -77,23 +83,30 @@ def _log_curves(job: Job, stage: Stage, entry: Entry) -> None:
     logger.save()
 
 
-def _together(job: Job) -> dict[str, Plain]:
-    """The inputs of all gates in the store that this code trained together, by the key that they would have alone."""
+def _together(job: Job, entries: Mapping[str, Entry]) -> dict[str, Plain]:
+    """The inputs of all gates in the store that this code trained together, by the key that they would have alone.
+
+    Those that learnt from other weights than those of `entries` are left out.
+    """
     found, code = {}, _code()
     for key in job.store.present():
         if key not in _known and key.startswith("gates-"):
             with suppress(StoreError):  # a damaged one is that job's own trouble, which will say so
                 entry = job.store.get(key)
-                _known[key] = dict(entry.record["inputs"]) if entry is not None else {}
-        inputs = dict(_known.get(key, {}))
+                if entry is not None:
+                    _known[key] = entry
+        gates = _known.get(key)
+        if gates is None or training.outdated(gates, entries):
+            continue
+        inputs = dict(gates.record["inputs"])
         if inputs.pop("together", {}).get("code") == code:
-            found[f"gates-{digest(inputs)[:16]}"] = _known[key]
+            found[f"gates-{digest(inputs)[:16]}"] = dict(gates.record["inputs"])
     return found
 
 
 def _train_company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None:
     """Train a job's gates and all that can be trained with them, and publish each; nothing where it is alone."""
-    members = _members(job, stage)
+    members = _members(job, stage, entries)
     why = _obstacle(job, stage)
     if why is not None or len(members) < 2:
         log.info("%s: trained alone: %s", stage.name, why or "no other job that is left has gates like these")
@@ -102,7 +115,7 @@ def _train_company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None
     of_all = {"code": _code(), "with": keys}
     key_of_all = f"together-{digest(of_all)[:16]}"
     with job.store.lock(key_of_all, f"{len(keys)} jobs' gates"):
-        if stage.key in _together(job):
+        if stage.key in _together(job, entries):
             return  # another process has trained them while this one waited
         log.info("%s: training those of %d jobs together", stage.name, len(keys))
         start = time.perf_counter()
@@ -130,6 +143,7 @@ def _train_company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None
                 "kind": own.kind,
                 "name": own.name,
                 "inputs": inputs,
+                "learnt_from": training.learnt_from(own, entries),
                 "seconds": seconds,
                 "together": len(keys),
                 "epoch": fitted.epoch,
@@ -137,7 +151,9 @@ def _train_company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None
                 "machine": training.machine(job.device),
                 "git": git_revision(),
             }
-            job.store.publish(replace(own, inputs=inputs).key, record, {**fitted.weights, **kept})
+            stored = replace(own, inputs=inputs)
+            _put_aside_outdated(job, stored, entries)
+            job.store.publish(stored.key, record, {**fitted.weights, **kept})
         checkpoints.drop()
         log.info("%s: %d jobs' gates took %.1f s each", stage.name, len(keys), seconds)
 
@@ -161,18 +177,18 @@ def _built(job: Job, config: Config, stage: Stage) -> nn.ModuleList:
         return assembly.gates(config, job.tree, (channels, height, width), None)
 
 
-def _members(job: Job, stage: Stage) -> dict[str, tuple[Config, Stage]]:
+def _members(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> dict[str, tuple[Config, Stage]]:
     """`_company` in the order of the keys: a checkpoint has all in that order, however the jobs are asked for."""
-    return dict(sorted(_company(job, stage), key=lambda one: one[0]))
+    return dict(sorted(_company(job, stage, entries), key=lambda one: one[0]))
 
 
 def _code() -> str:
     return code_digest(f"{StackedMixture.__module__}.StackedMixture")
 
 
-def _company(job: Job, stage: Stage) -> Iterator[tuple[str, tuple[Config, Stage]]]:
+def _company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Iterator[tuple[str, tuple[Config, Stage]]]:
     """The gates, by key, that can be trained with those of `stage`, itself first, and that the store lacks."""
-    known, own = _together(job), _built(job, job.config, stage)
+    known, own = _together(job, entries), _built(job, job.config, stage)
     inputs = stage.inputs
     for config in (job.config, *(resolved(member, say=False) for member in company.members())):
         if any(getattr(config, name) != getattr(job.config, name) for name in SHARED):
@@ -185,6 +201,7 @@ def _company(job: Job, stage: Stage) -> Iterator[tuple[str, tuple[Config, Stage]
         except ConfigError:
             continue  # that job itself will say so
         alike = all(stackable(pair) for pair in zip(own, gates, strict=True))
-        there = other.key != stage.key and (other.key in known or job.store.get(other.key) is not None)
-        if alike and not there and other.key not in _trained:
+        alone = job.store.get(other.key)
+        there = other.key in known or (alone is not None and not training.outdated(alone, entries))
+        if alike and (not there or other.key == stage.key) and other.key not in _trained:
             yield other.key, (config, other)

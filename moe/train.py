@@ -232,13 +232,16 @@ def _said(section: str) -> bool:
 
 
 def _say_plan(job: "Job", stages: "list[Stage]") -> None:
-    from moe.training import warn_of_few_steps
+    from moe.training import outdated, warn_of_few_steps
 
     width = max(len(stage.name) for stage in stages)
-    there = [job.store.sound(stage.key) for stage in stages]
-    for stage, sound in zip(stages, there, strict=True):
-        log.info("%-*s  %s  %s", width, stage.name, "reuse" if sound else "train", stage.key)
-    warn_of_few_steps(job, [stage for stage, sound in zip(stages, there, strict=True) if not sound])
+    there: dict[str, Entry] = {}
+    for stage in stages:
+        sound = job.store.sound(stage.key)
+        if sound is not None and not outdated(sound, there):
+            there[stage.name] = sound
+        log.info("%-*s  %s  %s", width, stage.name, "reuse" if stage.name in there else "train", stage.key)
+    warn_of_few_steps(job, [stage for stage in stages if stage.name not in there])
 
 
 if __name__ == "__main__":

@@ -79,6 +79,7 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry,
     Raises StoreError where one of these is damaged, NonFiniteError where a loss or gradient was NaN, RankError where
     one of several processes ended.
     """
+    put_aside_outdated(job, stage, entries)
     entry = job.store.get(stage.key)
     if entry is not None:
         log.info("%s: reused %s", stage.name, stage.key)
@@ -96,6 +97,7 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry,
             "kind": stage.kind,
             "name": stage.name,
             "inputs": stage.inputs,
+            "learnt_from": learnt_from(stage, entries),
             "seconds": seconds,
             "epoch": fitted.epoch,
             "curves": fitted.curves,
@@ -110,6 +112,32 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry,
         _checkpoints(job, stage).drop()
         collect(job.device)
         return entry, False
+
+
+def learnt_from(stage: Stage, entries: Mapping[str, Entry]) -> dict[str, str]:
+    """The checksum of the weights of every network that a stage reads, by its key."""
+    needs = stage.inputs.get("needs", ())
+    return {entry.key: entry.record["sha256"] for entry in entries.values() if entry.key in needs}
+
+
+def outdated(entry: Entry, entries: Mapping[str, Entry]) -> bool:
+    """Whether an entry learnt from other weights than those of `entries`: they were trained anew since.
+
+    The same key comes to other weights where sums are rounded otherwise: by another processor, by another number of
+    threads. Entries of earlier versions do not say what they learnt from.
+    """
+    then = entry.record.get("learnt_from", {})
+    return any(then.get(one.key, one.record["sha256"]) != one.record["sha256"] for one in entries.values())
+
+
+def put_aside_outdated(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None:
+    """Put the stage's entry aside where it learnt from networks that were trained anew since."""
+
+    def unfit() -> bool:
+        entry = job.store.get(stage.key)
+        return entry is not None and outdated(entry, entries)
+
+    job.store.put_aside(stage.key, "learnt from networks that were trained anew since", unfit)
 
 
 def _checkpoints(job: Job, stage: Stage) -> Checkpoints:

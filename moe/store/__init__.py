@@ -11,7 +11,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,15 +68,19 @@ class Store:
             return None
 
     def mend(self, key: str) -> None:
-        """Put a damaged entry of `key` into the folder `.damaged`, with a warning, so that it can be made anew."""
+        """Put a damaged entry of `key` aside, so that it can be made anew."""
+        self.put_aside(key, "is damaged", lambda: self.sound(key) is None)
+
+    def put_aside(self, key: str, why: str, unfit: Callable[[], bool]) -> None:
+        """Put an entry of `key` that is `unfit` into the folder `.damaged`, with a warning that says why."""
         path = self.root / key
-        if not path.is_dir() or self.sound(key) is not None:
+        if not path.is_dir() or not unfit():
             return
-        with self.lock(key, "a damaged entry"):
-            if path.is_dir() and self.sound(key) is None:  # still: another process may have mended it
+        with self.lock(key, "an entry to be made anew"):
+            if path.is_dir() and unfit():  # still: another process may have made it anew
                 self._damaged.mkdir(exist_ok=True)
                 kept = path.rename(self._damaged / f"{key}-{uuid.uuid4().hex}")
-                log.warning("%s is damaged: it is made anew; the damaged one is kept as %s", path, kept)
+                log.warning("%s %s: it is made anew; the old one is kept as %s", path, why, kept)
 
     def publish(self, key: str, record: Mapping[str, Any], tensors: "Mapping[str, Tensor]") -> Entry:
         """Write an entry beside its place and rename it there; an entry of that key that is there and whole stays.
@@ -132,7 +136,7 @@ class Store:
         return sorted(self.checkpoints.glob("*"))
 
     def damaged(self) -> list[Path]:
-        """The damaged entries that `mend` has put aside."""
+        """The entries that were put aside, to be made anew."""
         return sorted(self._damaged.glob("*"))
 
     def remove(self, path: Path) -> bool:

@@ -171,7 +171,7 @@ def _doomed(store: Store, older: float | None, kinds: Sequence[str] | None) -> d
     if older is not None and kinds is None:
         ended = [path for path in store.unfinished() if time.time() - path.stat().st_mtime > older * DAY]
         reasons |= dict.fromkeys(ended, "a checkpoint of training that was ended")
-    reasons |= dict.fromkeys(store.damaged(), "damaged, and put aside when it was made anew")
+    reasons |= dict.fromkeys(store.damaged(), "put aside when it was made anew")
     return reasons | dict.fromkeys(store.leftovers(HOUR), "left by an unfinished write")
 
 

@@ -101,7 +101,7 @@ def test_a_damaged_entry_is_put_aside_once_with_a_warning(small: Store, caplog: 
     (aside,) = small.damaged()
     assert (aside / TENSORS).read_bytes() == broken and small.present() == []
     assert caplog.messages == [
-        f"{small.root / KEY} is damaged: it is made anew; the damaged one is kept as {aside}",
+        f"{small.root / KEY} is damaged: it is made anew; the old one is kept as {aside}",
     ]
     small.prepare()
     assert small.damaged() == [aside]  # no start sweeps it away
@@ -149,7 +149,7 @@ def test_train_makes_it_anew_and_says_so(
     code, said = train(tmp_path / "again", f"paths.store={root}")
     assert code == 0, said
     (aside,) = Store(root).damaged()
-    assert f"{root / key} is damaged: it is made anew; the damaged one is kept as {aside}" in said
+    assert f"{root / key} is damaged: it is made anew; the old one is kept as {aside}" in said
     assert (aside / TENSORS).read_bytes() == before[:-9]
     assert (root / key / TENSORS).read_bytes() == before  # the same seed gives the same weights
     if kind == "router":

@@ -10,8 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import moe
+from moe.store import Store
 from moe.store.entry import TENSORS
 from tests.conftest import TINY, Process
+from tests.stored import train_anew
 from tests.wandb_files import offline_runs
 
 SWEPT = ("gate.width=4,16", "gate.dropout=0.5")
@@ -93,6 +95,19 @@ def test_jobs_train_once_and_each_has_its_results(process: Process, own: Path) -
     done = sweep(process, own, *LOGGED)
     assert done.returncode == 0 and f"{own / key} is damaged: it is made anew" in done.stdout, done.stdout + done.stderr
     assert found(own.parent / "together").keys() == jobs.keys()
+
+    # So are gates whose base was trained anew since, and came to other weights.
+    base = Store(own).get(next(iter(jobs.values()))["stages"]["base"]["key"])
+    assert base is not None
+    train_anew(base)
+    for path in (own.parent / "together").glob("*/results.json"):
+        path.unlink()
+    done = sweep(process, own, *LOGGED)
+    assert done.returncode == 0 and done.stdout.count("gates: training those of 2 jobs together") == 1, done.stdout
+    assert done.stdout.count("learnt from networks that were trained anew since: it is made anew") == 2
+    again = found(own.parent / "together")
+    keys = [{job["stages"]["gates"]["key"] for job in side.values()} for side in (jobs, again)]
+    assert keys[0] == keys[1] and all(again[name]["test"] != job["test"] for name, job in jobs.items())
 
 
 def test_what_cannot_be_stacked_is_trained_alone_and_each_failure_is_its_jobs_own(process: Process, own: Path) -> None:
