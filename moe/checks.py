@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -66,7 +66,7 @@ SWITCHED = ("flip", "whitening", "dirac", "bf16")  # keys of a network or recipe
 OURS = re.compile(r"moe\.nets\.(vgg|fast_vgg|cond_vgg|gates)\.")
 OF_NETWORKS = (
     *("width", "depth", "dropout", "blocks", "hidden", "conv_dropout"),
-    *("widths", "convs", "whitening", "dirac", "scale"),
+    *("widths", "convs", "whitening", "dirac", "scale", "kernels"),
 )
 GATE = {field.name for field in fields(Gate)} - {"net"}  # what stands beside a gate's own arguments
 OPTIONAL = ("averaging", "clip", "patience", "decay", "early_epochs", "widths", "convs", "cascade", "root", "classes")
@@ -111,6 +111,7 @@ RULES: dict[str, Rule] = {
         "a list of whole numbers above 0",
     ),
     "convs": POSITIVE_INT,
+    "kernels": FEW,
     "scale": POSITIVE,
     "every": POSITIVE_INT,
     "step": (lambda v: _number(v) and 0 < v <= 1, "a number above 0, up to 1"),
@@ -136,10 +137,9 @@ def check(values: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key} must be text that a file can hold, not {value!r}")
         if key.startswith("taxonomy."):
             continue
-        last = key.rpartition(".")[2]
-        choices = CHOICES.get(key) or (CHOICES.get(last) if ".recipe." in key else None)
+        last, choices = key.rpartition(".")[2], _choices(key)
         if choices and value not in choices:
-            raise ConfigError(f"{key} must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}")
+            raise ConfigError(_no_choice(key, value, choices))
         test, meaning = _rule(key, values)
         wrong = (isinstance(value, bool) and last not in SWITCHED) or not test(value)
         if meaning and not (value is None and last in OPTIONAL) and wrong:
@@ -155,7 +155,9 @@ def of_another_type(key: str, values: Mapping[str, Any], switch: bool) -> str | 
     What is a `switch` is true or false.
     """
     meaning = SWITCH[1] if switch else _rule(key, values)[1]
-    given = dict(scalars(values))
+    given, choices = dict(scalars(values)), _choices(key)
+    if choices and key in given:
+        return _no_choice(key, given[key], choices)
     return _refusal(key, given[key], meaning) if meaning and key in given else None
 
 
@@ -165,9 +167,21 @@ def _rule(key: str, values: Mapping[str, Any]) -> Rule:
     return RULES.get(last if ruled else "", (lambda _: True, ""))
 
 
+def _choices(key: str) -> Sequence[str] | None:
+    return CHOICES.get(key) or (CHOICES.get(key.rpartition(".")[2]) if ".recipe." in key else None)
+
+
+def _no_choice(key: str, value: Any, choices: Sequence[str]) -> str:
+    return f"{key} must be one of {', '.join(choices)}, not {_written(value)}{nearest(str(value), choices)}"
+
+
 def _refusal(key: str, value: Any, meaning: str) -> str:
     null = ", or null," if key.rpartition(".")[2] in OPTIONAL else ","
-    return f"{key} must be {meaning}{null} not {value!r}"
+    return f"{key} must be {meaning}{null} not {_written(value)}"
+
+
+def _written(value: Any) -> str:
+    return "null" if value is None else repr(value)
 
 
 def _network_of(key: str, values: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -36,6 +36,9 @@ def check_combinations(values: Mapping[str, Any]) -> None:
         raise ConfigError("gate.calibrate needs images held out; with data.splits.protocol=notebook set it to false")
     if "auto" in gate["recipe"]["augment"].values():
         raise ConfigError("gate.recipe.augment must have numbers: auto goes by a network's size, which no gate has")
+    branches = values["taxonomy"]["branches"].values()
+    if values["rival"] == "pairs" and any(not isinstance(held, list) or len(held) != 2 for held in branches):
+        raise ConfigError("rival=pairs has a taxonomy of its own, of two classes a branch; leave taxonomy= out")
     if any(gate["recipe"]["augment"].values()) and gate["frozen"] == "stored":
         raise ConfigError("gate.recipe.augment needs the frozen networks on each changed image; set gate.frozen=live")
     if gate["recipe"].get("muon"):

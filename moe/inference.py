@@ -19,7 +19,7 @@ from moe.nets.mixture import Frozen, Mixed, Mixture
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """With 32-bit convolutions that are such: cuDNN would otherwise round what they take to TensorFloat-32."""
+    """fp32 convolutions in fp32: of itself cuDNN rounds what they take to TensorFloat-32, of 10 bits and not 23."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:

@@ -56,7 +56,8 @@ def config_error(error: Exception) -> ConfigError:
         if f"{group}={option}" in PLUGINS:
             return ConfigError(_no_such_plugin(f"{group}={option}"))
         meant = OTHERWISE.get(f"{group}={option}", option)
-        return ConfigError(f"{group}={option}: there is no such option{nearest(meant, options)}")
+        right = nearest(meant, options) or f"; there are {', '.join(options)}"
+        return ConfigError(f"{group}={option}: there is no such option{right}")
     if match := re.search(r"Unknown plugin class : '([^']+)'", first):
         said = next((option for option, (module, _) in PLUGINS.items() if match[1].startswith(module)), None)
         return ConfigError(_no_such_plugin(said) if said else f"{match[1]} is no plugin of Hydra that is installed")

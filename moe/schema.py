@@ -1,4 +1,8 @@
-"""A run's config as plain dataclasses: what `conf/` composes is turned into these by `moe.config`."""
+"""A run's config as plain dataclasses: what `conf/` composes is turned into these by `moe.config`.
+
+`conf/` has the defaults. Values here are of keys that came later: what runs did before there was a choice, whose
+results files do not have them.
+"""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any

@@ -43,8 +43,11 @@ def warn_of_few_steps(job: Job, stages: Sequence[Stage]) -> None:
         batches = -(-count // size)
         if batches < FEW_BATCHES and batches * epochs < min(FEW_STEPS, fewest.get(name, (FEW_STEPS, ""))[0]):
             said = f"{stage.name} takes {batches * epochs} steps only: {count} images, {size} a batch, {epochs} epochs"
-            smaller = max(1, count // FEW_BATCHES)
-            fewest[name] = (batches * epochs, f"{said}; {name}.recipe.batch_size={smaller} makes them more")
+            # And not by smaller batches: those of ten images ruin what learns at the rate of the recipe `fast`.
+            fewest[name] = (
+                batches * epochs,
+                f"{said}; {name}.recipe.epochs={-(-FEW_STEPS // batches)} makes them more",
+            )
     for _, said in fewest.values():
         log.warning(said)
 

@@ -49,3 +49,5 @@ def test_rules_for_arguments_are_of_the_networks_that_are_shipped() -> None:
     }
     assert sentence("net@base.net=simple_vgg", "base.net.dropout=null").startswith("base.net.dropout must be a number")
     assert sentence("gate=conv", "gate.depth=0") == "gate.depth must be a whole number from 1 to 100, not 0"
+    cond = ("net@base.net=cond_vgg", "base.net.kernels=100000")
+    assert sentence(*cond) == "base.net.kernels must be a whole number from 1 to 100, not 100000"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from moe import command, command_line
-from moe.errors import signal_name
+from moe.errors import ConfigError, signal_name
 
 PROGRAM = """
 import sys, time
@@ -83,6 +83,13 @@ def test_what_a_shell_in_the_background_ignores_stays_ignored() -> None:
 )
 def test_overrides_stand_before_flags_and_each_flag_keeps_its_value(given: str, expected: str) -> None:
     assert command_line.ordered(given.split()) == expected.split()
+
+
+@pytest.mark.parametrize("given", ["hydra.job.chdir=true", "hydra.job={chdir:true}"])
+def test_no_job_has_a_store_of_its_own_in_its_folder(given: str) -> None:
+    with pytest.raises(ConfigError, match=r"^hydra\.job\.chdir=true is not allowed: store and data are found from "):
+        command_line.check([given])
+    command_line.check(["hydra.job.chdir=false"])
 
 
 def test_a_signal_is_named_where_it_has_a_name() -> None:

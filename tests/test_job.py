@@ -40,8 +40,8 @@ def test_few_images_by_large_batches_are_told(caplog: pytest.LogCaptureFixture) 
     warn_of_few_steps(few, planned(few))
     # The specialists take 80 and 120 steps by batches of 16: only the first is told.
     assert caplog.messages == [
-        "base takes 10 steps only: 80 images, 1000 a batch, 10 epochs; base.recipe.batch_size=8 makes them more",
-        "artificial takes 80 steps only: 32 images, 16 a batch, 40 epochs; expert.recipe.batch_size=3 makes them more",
+        "base takes 10 steps only: 80 images, 1000 a batch, 10 epochs; base.recipe.epochs=100 makes them more",
+        "artificial takes 80 steps only: 32 images, 16 a batch, 40 epochs; expert.recipe.epochs=50 makes them more",
     ]
 
 

@@ -34,6 +34,7 @@ from tests.configs import sentence
         ),
         ("+base.recipe.epoch=1", "base.recipe.epoch: there is no such key; did you mean base.recipe.epochs?"),
         ("trainer=cuda", "trainer=cuda: there is no such option; did you mean gpu?"),
+        ("logger=tensorboard", "logger=tensorboard: there is no such option; there are csv, none, wandb"),
     ],
 )
 def test_a_misspelt_override_is_answered_with_the_nearest(override: str, expected: str) -> None:

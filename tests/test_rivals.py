@@ -84,3 +84,10 @@ def test_members_that_are_the_base_taught_on_learn_by_the_specialists_recipe() -
         assert refusal(members(init="base", **wrong)).startswith(said)
     for right in ({"match": "members"}, {"members": 2}):
         checks.check(members(init="base", **right))
+
+
+def test_pairs_have_a_taxonomy_of_their_own() -> None:
+    said = "rival=pairs has a taxonomy of its own, of two classes a branch; leave taxonomy= out"
+    assert sentence("experiment=verdict", "rival=pairs", "taxonomy=cifar10") == said
+    pairs = "taxonomy.branches={a:[airplane,ship],b:[automobile,truck],c:[bird,frog],d:[cat,dog],e:[deer,horse]}"
+    assert composed("experiment=verdict", "rival=pairs", pairs).rival == "pairs"

@@ -18,8 +18,10 @@ WEIGHTS = ("joint", "per_class", "per_expert")
 def shares(weights: Tensor, experts: Tensor) -> Tensor:
     """Each expert's part (B, E) in the mixture, of weights (B, K, E) and probabilities (B, E, K); sums to one.
 
-    The part of the mixture's probability that comes from the expert: 1/E each for uniform weights, the weight
-    itself where there is one for all classes. Weights for classes that an expert has no output for count nothing.
+    The part of the mixture's probability that comes from the expert: of experts whose probabilities sum to one 1/E
+    each for uniform weights, and the weight itself where there is one for all classes; an expert that gives some of its
+    own to classes that are not among these (`expert.outputs=rest`) has less. Weights for classes that an expert has no
+    output for count nothing.
     """
     mass = (weights * experts.transpose(1, 2)).sum(dim=1)
     return mass / mass.sum(dim=1, keepdim=True).clamp_min(torch.finfo(mass.dtype).tiny)
