@@ -34,6 +34,8 @@ from tests.configs import sentence
         ),
         ("+base.recipe.epoch=1", "base.recipe.epoch: there is no such key; did you mean base.recipe.epochs?"),
         ("trainer=cuda", "trainer=cuda: there is no such option; did you mean gpu?"),
+        ("mixture.routing=null", "mixture.routing must be one of hard, soft, none, not null; did you mean none?"),
+        ("base.recipe.schedule=null", "base.recipe.schedule must be one of constant, cosine, linear, not null"),
         ("logger=tensorboard", "logger=tensorboard: there is no such option; there are csv, none, wandb"),
     ],
 )
