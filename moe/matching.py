@@ -29,7 +29,7 @@ MOST = 64  # so many times as wide at most
 
 
 def matched(job: Job) -> Config:
-    """The job's config with a base as dear as `base.match` asks, itself where that is `none`.
+    """The job's config with a base that costs what `base.match` asks, itself where that is `none`.
 
     What the mixture costs is reckoned before anything is trained: an image from its networks' shapes, as the mean over
     those to learn from of what is on their class's way, with no cascade; its training as if each network but the gates,

@@ -106,7 +106,7 @@ class Classifier(Network):
 
 @dataclass
 class Base(Classifier):
-    """The base; with `target=base` it may be several members, and as dear as the mixture."""
+    """The base; with `target=base` it may be several members, and cost what the mixture does."""
 
     members: int = 1
     init: str = "scratch"

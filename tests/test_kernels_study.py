@@ -90,7 +90,7 @@ def test_what_the_readme_says_of_each_width() -> None:
     apart = estimate(TABLE["differences"](wide))
     assert apart.sign == 0
     assert (
-        f"at 32, 128 and 128 they are {-100 * apart.mean:.2f} behind, which is not told from zero "
+        f"at 32, 128 and 128 they are {-100 * apart.mean:.2f} behind, which is not distinguishable from zero "
         f"({100 * apart.ci95[0]:+.2f} to {100 * apart.ci95[1]:+.2f})."
     ) in said
     ends = "[{:+.2f}, {:+.2f}]".format(*(100 * end for end in apart.ci95))
@@ -106,7 +106,10 @@ def test_what_the_readme_says_of_each_width() -> None:
         f"though it asks {one.mean('routed') / 1e6:.0f} MFLOP an image for their {mixed.mean('routed') / 1e6:.0f}."
     ) in top
     assert f"mixed kernels are {listed(ahead[:-1])} points ahead, each beyond Holm's correction." in said
-    assert f"they are {listed([100 * one.mean for one in on_val])} ahead, which over five seeds is not told" in said
+    assert (
+        f"they are {listed([100 * one.mean for one in on_val])} ahead, which over five seeds is not distinguishable"
+        in said
+    )
     assert (
         f"learning took {listed(longer)} times as long, from the least width to the greatest, the first three by"
         in said
@@ -131,7 +134,10 @@ def test_what_the_readmes_say_of_gating() -> None:
     assert f"Mixed for each image kernels are {first} and {second} points above the same mixed alike" in said
     assert f"mixed alike for all images it is {first} to {second} points worse" in top
     assert (
-        "on `val` {:.2f} and {:.2f}, the latter not told from zero.".format(*(100 * one.mean for one in on_val)) in said
+        "on `val` {:.2f} and {:.2f}, the latter not distinguishable from zero.".format(
+            *(100 * one.mean for one in on_val)
+        )
+        in said
     )
     assert "Mixed alike they are {:.2f} and {:.2f} below one".format(*(-100 * one.mean for one in below)) in said
     assert [one.sign for one in on_val] == [1, 0] and [one.sign for one in below] == [0, -1]

@@ -1,4 +1,4 @@
-"""A base as dear as the mixture, with the operations worked out by hand."""
+"""A base that costs what the mixture does, with the operations worked out by hand."""
 
 import functools
 from dataclasses import replace

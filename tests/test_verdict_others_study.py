@@ -14,10 +14,10 @@ def test_what_was_tried_on_one_seed() -> None:
     held = {one.other: one for one in verdict.contests(verdict.rivals([*runs, *beside])) if one.one == "hard"}
     assert all(held[name].seeds == (10,) for name in ("router", "scratch", "rest", "pairs"))
     for sentence in (
-        f"a router network of its own is worth {points(held['router'], 1)} (one seed, not told from zero) for a "
-        "quarter more to run and half as much again to train",
+        f"a router network of its own is worth {points(held['router'], 1)} (one seed, not distinguishable from zero) "
+        "for a quarter more to run and half as much again to train",
         f"beginning from nothing {points(held['scratch'], 1)} (one seed), seeing the others' classes, too, "
-        f"{points(held['rest'], 1)} (one seed, not told from zero)",
+        f"{points(held['rest'], 1)} (one seed, not distinguishable from zero)",
         f"these lose {points(held['pairs'], 1)} (one seed)",
     ):
         assert sentence in SAID, sentence
@@ -43,7 +43,7 @@ def test_what_narrower_networks_say() -> None:
         f"gains more on its base here, {points(held['hard', 'base'], 1)} points, and is ahead of `longer`, too, by "
         f"{points(held['hard', 'longer'])} {between(held['hard', 'longer'].difference)}; but `wider` is "
         f"{points(held['hard', 'wider'])} ahead of it. Its gates are {points(held['hard', 'routed uniform'])} ahead of "
-        f"the plain average of base and specialist, and not told from the routed specialists, "
+        f"the plain average of base and specialist, and not distinguishable from the routed specialists, "
         f"{points(held['hard', 'routed specialists'])} behind them.",
     ):
         assert sentence in SAID, sentence

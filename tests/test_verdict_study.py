@@ -67,7 +67,7 @@ def test_what_the_readme_at_the_top_says_of_specialists() -> None:
         f"they are {100 * cascades[0]:.2f} to {100 * cascades[1]:.2f} ahead of cascades of bases",
         f"they are {points(hard['longer'])} ahead of it {plus(hard['longer'])}, with ten earlier seeds "
         f"{points(earlier['hard', 'longer'])} {plus(earlier['hard', 'longer'])}, on `val` {100 * on_val.mean:.2f}, not "
-        "told from zero.",
+        "distinguishable from zero.",
         f"one network with more channels is {points(hard['wider'])} ahead at the same count of operations "
         f"{between(hard['wider'].difference)}; it is quicker, too, for single images. In networks half as wide the "
         f"former is {points(narrow['hard', 'longer'])} behind them {between(narrow['hard', 'longer'].difference)} and "
@@ -134,7 +134,7 @@ def test_the_ten_sentences_are_ten_and_what_the_results_files_say() -> None:
             f"{regret['router']:.1f}",
             f"all but the base's last block are {hard['trunk']} behind",
             f"one gate over all experts is {hard['flat']} behind, not beyond Holm's correction",
-            f"by {points(held['kernels', 'wider'])} points, if operations are what is dear",
+            f"by {points(held['kernels', 'wider'])} points, if cost is operations and not time",
         ),
         strict=True,
     ):
@@ -185,15 +185,15 @@ def test_what_the_ten_sentences_rest_on() -> None:
         f"is right is {regret['experts']:.1f} of the {sum(regret.values()):.1f} points of error, then comes the router "
         f"({regret['router']:.1f}), then an expert that was outvoted ({regret['outvoted']:.1f}). A perfect router "
         f"would be worth {100 * perfect:.1f} points only",
-        f"(`soft`) {points(hard['soft'])}, not told from zero, for half as much again (with the earlier seeds "
-        f"{points(earlier['hard', 'soft'])}, beyond the correction).",
+        f"(`soft`) {points(hard['soft'])}, not distinguishable from zero, for half as much again (with the earlier "
+        f"seeds {points(earlier['hard', 'soft'])}, beyond the correction).",
         f"Sharing all but the base's last block loses {points(hard['trunk'])} points",
         f"a start as a second base gains {points(hard['member'])}, not beyond Holm's correction",
         f"(`flat`) is {points(hard['flat'])} below the mixture, not beyond Holm's correction",
         f"have {100 * free['oracle_router']:.2f} %, {100 * (free['oracle_router'] - wider):.1f} more than `wider` "
         f"{between(perfectly)}.",
         f"of `wider` by {points(kernels)}, of `tuned` by {points(held['kernels', 'tuned'])}, of `ensemble` by "
-        f"{points(held['kernels', 'ensemble'])} and of `longer`, as dear to train and half as dear to run, by "
+        f"{points(held['kernels', 'ensemble'])} and of `longer`, as costly to train and half as costly to run, by "
         f"{points(held['kernels', 'longer'])}, each beyond Holm's correction",
         f"Ten earlier seeds have `kernels` {points(before)} ahead of `wider` {between(before.difference)}, on `val` "
         f"{100 * before.on_val.mean:.2f}",
@@ -203,8 +203,8 @@ def test_what_the_ten_sentences_rest_on() -> None:
         assert sentence in said, sentence
     thresholds = " ".join((STUDY.parent / "thresholds" / "README.md").read_text().split())
     slower = held["cascaded", "longer"]
-    assert f"is not told from the cascaded mixture ({points(slower)} behind {minus(slower)})" in thresholds
-    # What is told from zero over the seeds is so with other images, too.
+    assert f"is not distinguishable from the cascaded mixture ({points(slower)} behind {minus(slower)})" in thresholds
+    # What is distinguishable from zero over the seeds is so with other images, too.
     for each in (held, compared(TABLE["NARROW"])):
         assert all(one.over_both.sign == one.sign for one in each.values() if one.sign)
     assert [earlier["hard", "routed specialists"].sign, held["cascaded", "longer"].sign] == [0, 0]

@@ -16,6 +16,11 @@ def test_what_the_readme_at_the_top_says_of_wide_networks() -> None:
         f"bases {minus(ensemble.over_both)}, which costs the same to run, and {points(wider)} behind one wider network "
         f"{minus(wider.over_both)}; these two cost half as much again to train"
     ) in said
+    alone = held["hard", "routed specialists"]
+    assert (
+        f"Its gates are {points(alone)} above the specialist alone to which the router sends an image "
+        f"{plus(alone.over_both)}."
+    ) in said
     assert {held["hard", other].sign for other in ("base", "ensemble", "longer", "wider")} == {0}
     more = [found.first.training_flops for found in (rivals[name] for name in ("ensemble", "cascade", "wider"))]
     own = rivals["hard"].first.training_flops

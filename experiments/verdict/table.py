@@ -39,7 +39,7 @@ FIRST = {
     "ensemble": "two bases averaged",
     "base": "the base alone",
 }
-VIEWS = {"none": "one view", "flip": "two views", "flip_shift": "six views"}
+VIEWS = {"none": "one view", "flip": "two test-time views", "flip_shift": "six test-time views"}
 NOT_RUN = "**This has not run yet**: there are no results files, and so there is no table."
 
 
@@ -118,7 +118,7 @@ def first(folder: Path) -> str:
     said = (
         f"CIFAR-10, mean of {' to '.join(map(str, counts))} seeds with 95% interval, on {'; '.join(machines(runs))}. "
         f"The base has {', '.join(map(str, widths[:-1]))} and {widths[-1]} channels and learns for "
-        f"{base['base.recipe.epochs']} epochs; networks are asked of {VIEWS[base['base.views']]} of each image; a "
+        f"{base['base.recipe.epochs']} epochs; each image is evaluated in {VIEWS[base['base.views']]}; a "
         "multiplication and an addition are two operations."
     )
     if latency and took:
@@ -169,7 +169,7 @@ def summary(folder: Path) -> str:
 
 
 def _beside(one: Contest | None) -> tuple[str, str]:
-    """The difference, in bold where it is told from zero, and its corrected p."""
+    """The difference, in bold where it is distinguishable from zero, and its corrected p."""
     if one is None:
         return "", ""
     return told(one.difference, one.corrected), "" if one.corrected is None else f"{one.corrected:.2g}"
