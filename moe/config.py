@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import is_dataclass, replace
-from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -23,12 +22,8 @@ from omegaconf.errors import OmegaConfBaseException, ValidationError
 from moe import checks
 from moe.errors import ConfigError, DataError, UserError
 from moe.overrides import AS_BASE, as_base, config_error, misplaced
+from moe.package import CONF, CONFIG_NAME
 from moe.schema import Config, Gate, Paths, Plain
-
-PACKAGE = Path(__file__).parent
-# An installed package carries conf/ inside itself; a checkout has it beside the package.
-CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
-CONFIG_NAME = "config"  # with which file in there all begins
 
 
 @contextmanager

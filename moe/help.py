@@ -10,7 +10,8 @@ from string import Template
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from moe.config import CONF, CONFIG_NAME, hydra_errors
+from moe.config import hydra_errors
+from moe.package import CONF, CONFIG_NAME
 
 FLAGS = ("--help", "-h")
 

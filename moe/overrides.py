@@ -4,7 +4,6 @@ import difflib
 import re
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException, OverrideParseException
@@ -13,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from moe import checks, trainer_checks
 from moe.errors import ConfigError, nearest
+from moe.package import CONF
 
 # Options whose plugin is a package of its own, and what the plugin calls itself.
 PLUGINS = {
@@ -182,11 +182,9 @@ def _options(text: str) -> list[str]:
 
 
 def _known_keys() -> list[str]:
-    conf = Path(__file__).parent
-    conf = conf / "conf" if (conf / "conf").is_dir() else conf.parent / "conf"
     keys: set[str] = set()
-    for path in conf.rglob("*.yaml"):
-        group = path.relative_to(conf).parts[:-1]
+    for path in CONF.rglob("*.yaml"):
+        group = path.relative_to(CONF).parts[:-1]
         if group and group[0] in ("experiment", "hydra", "rival", "sweep"):
             continue
         content = OmegaConf.to_container(OmegaConf.load(path))

@@ -21,9 +21,10 @@ from omegaconf import DictConfig
 
 from hydra_plugins import moe_sweeps
 from moe import command, command_line, help
-from moe.config import CONF, CONFIG_NAME, hydra_errors, parse
+from moe.config import hydra_errors, parse
 from moe.data.sources import class_names
 from moe.errors import ConfigError, DataError
+from moe.package import CONF, CONFIG_NAME
 from moe.results.files import RESULTS
 from moe.schema import Config, Plain
 from moe.sizes import resolved

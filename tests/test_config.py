@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from moe import checks
-from moe.config import CONF, compose, from_plain
+from moe.config import compose, from_plain
+from moe.package import CONF
 from tests.configs import changed, composed, sentence
 
 SIMPLE, FAT, TINY = [[32, 32], [64, 64]], [[32, 32], [64, 64], [128, 128, 128]], [[16], [32]]

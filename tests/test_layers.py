@@ -13,7 +13,7 @@ PACKAGE = Path(moe.__file__).parent
 # From the lowest to the highest. A package stands for all its modules but those listed by themselves; what is
 # imported for type checking only, or late inside a function, counts as well.
 LAYERS: list[list[str]] = [
-    ["moe.errors", "moe.schema", "moe.cpus", "moe.memory"],
+    ["moe.errors", "moe.schema", "moe.package", "moe.cpus", "moe.memory"],
     ["moe.combinations", "moe.targets", "moe.trainer_checks"],
     ["moe.taxonomy", "moe.checks", "moe.store", "moe.command"],
     ["moe.overrides", "moe.command_line"],

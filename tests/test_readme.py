@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import moe
-from moe.config import CONF, PACKAGE
+from moe.package import CONF, PACKAGE
 from tests.commands import Commands
 
 ROOT = Path(__file__).parent.parent

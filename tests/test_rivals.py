@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from moe import checks
-from moe.config import CONF
+from moe.package import CONF
 from moe.schema import Plain
 from tests.configs import changed, composed, refusal, sentence
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from moe.config import CONF, CONFIG_NAME
 from moe.errors import signal_name
+from moe.package import CONF, CONFIG_NAME
 from moe.results.files import RESULTS
 from moe.sweep import gpus
 from moe.sweep.record import SILENT, planned, read_failure, taken, write_failure

@@ -7,8 +7,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from moe.config import CONFIG_NAME
 from moe.errors import ConfigError
+from moe.package import CONFIG_NAME
 
 LONGEST, LONGEST_VALUE = 60, 12
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from moe.checks import scalars
 from moe.comparison import Row, differing
-from moe.config import CONF
+from moe.package import CONF
 
 # What decides a base's weights, of the same seed and images; and what base.match makes of a base but more of them.
 NETWORK = ("base.net.", "base.recipe.", "trainer.precision", "data.splits.", "data.mean", "data.std")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from moe.comparison import Row, revisions, uncounted
-from moe.config import CONF
+from moe.package import CONF
 from moe.verdict.alike import other_bases, unlike
 from moe.verdict.contest import EQUAL, Contest
 from moe.verdict.contests import CASCADED, same

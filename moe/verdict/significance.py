@@ -22,7 +22,7 @@ def paired_t(differences: Sequence[float]) -> float:
     from scipy.special import stdtr  # late, and not scipy.stats, whose import is slow
 
     spread = stdev(differences)
-    if spread < 1e-12:
+    if spread < AGREE:
         return 1.0
     t = fmean(differences) / (spread / math.sqrt(len(differences)))
     return 2 * float(stdtr(len(differences) - 1, -abs(t)))

@@ -7,12 +7,13 @@ import torch
 import yaml
 from torch import nn
 
-from moe.config import CONF, compose
+from moe.config import compose
 from moe.errors import ConfigError
 from moe.nets.build import build_gate, build_network, head_names
 from moe.nets.gates import ConvGate, MLPGate
 from moe.nets.initial import start_from_
 from moe.nets.vgg import VGG
+from moe.package import CONF
 
 VGG_NET = {"_target_": "moe.nets.vgg.VGG", "blocks": [[2]], "hidden": 3}
 

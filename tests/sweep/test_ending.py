@@ -13,8 +13,8 @@ from hydra import compose, initialize_config_dir
 
 from hydra_plugins import moe_sweeps
 from moe import compare
-from moe.config import CONF
 from moe.errors import StoreError
+from moe.package import CONF
 from moe.report import comparison
 from moe.sweep import ending
 from moe.sweep.callback import SweepCallback, begun

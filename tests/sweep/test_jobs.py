@@ -12,8 +12,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from moe.config import CONF
 from moe.errors import ConfigError
+from moe.package import CONF
 from moe.sweep import gpus
 from moe.sweep.jobs import Command, _why, hydra_flags, quoted, run
 from moe.sweep.record import Sweep, alone, read_failure, sweep_of, within
