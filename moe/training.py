@@ -44,10 +44,8 @@ def warn_of_few_steps(job: Job, stages: Sequence[Stage]) -> None:
         if batches < FEW_BATCHES and batches * epochs < min(FEW_STEPS, fewest.get(name, (FEW_STEPS, ""))[0]):
             said = f"{stage.name} takes {batches * epochs} steps only: {count} images, {size} a batch, {epochs} epochs"
             # And not by smaller batches: those of ten images ruin what learns at the rate of the recipe `fast`.
-            fewest[name] = (
-                batches * epochs,
-                f"{said}; {name}.recipe.epochs={-(-FEW_STEPS // batches)} makes them more",
-            )
+            more = -(-FEW_STEPS // batches)
+            fewest[name] = (batches * epochs, f"{said}; {name}.recipe.epochs={more} makes them more")
     for _, said in fewest.values():
         log.warning(said)
 

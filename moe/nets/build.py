@@ -40,6 +40,8 @@ def _build(net: Mapping[str, Any], key: str, **given: Any) -> nn.Module:
     builder = _builder(target, f"{key}._target_")
     if target.startswith("torchvision."):
         given.pop("in_shape", None)  # torchvision's networks take any size of image
+        if net.get("weights") is not None:
+            raise ConfigError(f"{key}.weights: trained weights say ImageNet's classes; networks here begin anew")
     arguments = {name: value for name, value in net.items() if name != "_target_"}
     try:
         built: nn.Module = builder(**given, **arguments)

@@ -114,6 +114,10 @@ def test_a_module_added_to_nets_is_built_by_its_name(monkeypatch: pytest.MonkeyP
             {"_target_": "torchvision.models.vgg11_bn", "hidden": 3},
             "base.net: torchvision.models.vgg11_bn cannot be built: .*unexpected keyword argument 'hidden'",
         ),
+        (
+            {"_target_": "torchvision.models.resnet18", "weights": "DEFAULT"},
+            "base.net.weights: trained weights say ImageNet's classes; networks here begin anew",
+        ),
         ({**VGG_NET, "blocks": [2]}, "base.net: moe.nets.vgg.VGG cannot be built: 'int' object is not iterable"),
         ({**VGG_NET, "blocks": [[2]] * 3}, "base.net: .* cannot be built: images of 4x4 are too small for 3 blocks"),
         ({**VGG_NET, "blocks": [[-2]]}, "base.net: moe.nets.vgg.VGG cannot be built: "),
