@@ -24,7 +24,7 @@ PLOT = "plot.svg"
 # What the plot shows: whether it is against the gate's width.
 TITLES = {True: "Test accuracy against the gate's width", False: "Each gate's difference to the uniform average"}
 # What gates learn from, by `gate.fit_on`.
-LEARNS = {"gate": "held out", "train": "the experts' own", "folds": "out of fold"}
+LEARNS = {"gate": "held out", "train": "experts' own", "folds": "out of fold"}
 
 
 def kind(row: Row) -> str:

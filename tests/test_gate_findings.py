@@ -145,6 +145,7 @@ def test_images_to_learn_from() -> None:
     found = {key: estimate(values) for key, values in apart.items()}
     assert {row.n for row in made.values()} == {4} and len(found) == 6
     assert sum(one is not None and one.sign == 1 for one in found.values()) == 2
+    assert all(one is not None and one.mean > 0 for one in found.values())
     assert min(holm([paired_t(values) for values in apart.values()])) > 0.05
     more = {key: one.mean for key, one in found.items() if one}
     own = {key: above(made[key]).mean - above(made[key[0], "gate"]).mean for key in more}
