@@ -1,7 +1,9 @@
 """The benchmarks' tables, and what is clocked in the bare loop that gates are held against."""
 
 import json
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -196,3 +198,10 @@ def test_a_benchmark_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch, t
     ):
         path.write_text(json.dumps(written))
         assert gone_on(anew, path, commands) == (written if kept else anew)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="would measure it")
+def test_without_a_gpu_nothing_is_measured_for_one() -> None:
+    environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(STUDY.parents[1])}
+    ended = subprocess.run(["sh", str(STUDY / "gpu.sh")], capture_output=True, text=True, env=environment)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "there is no GPU\n")
