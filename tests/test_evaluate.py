@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from moe.inference import Predictions
 from moe.results.bits import pack, unpack
 from moe.results.predictions import read_predictions, write_predictions
 from tests.evaluated import command, part_of, recorded
@@ -80,6 +81,29 @@ def test_a_changed_record_is_told(run: Path, tmp_path: Path, capsys: pytest.Capt
     assert err.startswith(
         f"moe: 1 of 359 test images are not classified as {copy} recorded: accuracy {accuracy}, recorded {accuracy} on "
     )
+
+
+@pytest.mark.parametrize(("apart", "told"), [(5e-5, False), (5e-4, True)])
+def test_another_class_is_no_other_outcome_where_rounding_decides(
+    apart: float, told: bool, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    predictions, labels = read_predictions(copy)
+    assert isinstance(predictions, Predictions)
+    # One image's second class was as probable as its first; another's ways were, and so its class is another branch's.
+    first, second = predictions.probabilities[3].topk(2).indices
+    middle = predictions.probabilities[3, [first, second]].mean()
+    predictions.probabilities[3, first], predictions.probabilities[3, second] = middle, middle + apart
+    predictions.probabilities[5] = predictions.probabilities[5].roll(5)
+    predictions.leaves[5] = torch.tensor([0.5, 0.5 + apart])
+    write_predictions(copy, predictions, labels)
+    code, out, err = command(capsys, copy)
+    if told:
+        assert code == 1 and err.startswith("moe: 2 of 359 test images are not classified as")
+    else:
+        said = f"{OWN.removesuffix('.')}; 2 images get another class, of two that are as probable but for rounding.\n"
+        assert (code, err) == (0, "") and out.endswith(said)
 
 
 def test_without_its_predictions_it_says_what_could_be_compared(
