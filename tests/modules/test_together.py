@@ -131,8 +131,8 @@ def test_what_keeps_gates_apart() -> None:
 def test_a_checkpoint_has_gates_in_one_order_however_jobs_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     # Stacked in the order of the jobs, gate.width=16,32 killed and gate.width=32,16 given would swap the two's weights.
     for asked in (["gates-b", "gates-a"], ["gates-a", "gates-b"]):
-        monkeypatch.setattr(jobs, "_company", lambda job, stage, asked=asked: ((key, key) for key in asked))
-        assert list(jobs._members(None, None).items()) == [("gates-a", "gates-a"), ("gates-b", "gates-b")]  # type: ignore[arg-type]
+        monkeypatch.setattr(jobs, "_company", lambda job, stage, entries, asked=asked: ((key, key) for key in asked))
+        assert list(jobs._members(None, None, {}).items()) == [("gates-a", "gates-a"), ("gates-b", "gates-b")]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
