@@ -36,8 +36,7 @@ def check_combinations(values: Mapping[str, Any]) -> None:
         raise ConfigError("gate.calibrate needs images held out; with data.splits.protocol=notebook set it to false")
     if "auto" in gate["recipe"]["augment"].values():
         raise ConfigError("gate.recipe.augment must have numbers: auto goes by a network's size, which no gate has")
-    branches = values["taxonomy"]["branches"].values()
-    if values["rival"] == "pairs" and any(not isinstance(held, list) or len(held) != 2 for held in branches):
+    if values["rival"] == "pairs" and not _are_pairs(values["taxonomy"]["branches"]):
         raise ConfigError("rival=pairs has a taxonomy of its own, of two classes a branch; leave taxonomy= out")
     if any(gate["recipe"]["augment"].values()) and gate["frozen"] == "stored":
         raise ConfigError("gate.recipe.augment needs the frozen networks on each changed image; set gate.frozen=live")
@@ -56,6 +55,12 @@ def check_combinations(values: Mapping[str, Any]) -> None:
     for key in ("mean", "std"):
         if not values["data"][key] or (key == "std" and min(values["data"][key]) <= 0):
             raise ConfigError(f"data.{key} must be a list of numbers, one or one a channel (std above 0)")
+
+
+def _are_pairs(branches: Any) -> bool:
+    return isinstance(branches, Mapping) and all(
+        isinstance(held, list) and len(held) == 2 for held in branches.values()
+    )
 
 
 def _check_members(values: Mapping[str, Any]) -> None:

@@ -73,8 +73,8 @@ def _check(key: str, value: Any, argument: str) -> None:
     parts = key.split(".")
     if key in FOLDERS and value == "":
         raise ConfigError(f"{key} must be a folder's path, not ''")
-    if key == "hydra.job.chdir" and value:
-        raise ConfigError(f"{key}=true is not allowed: store and data are found from the folder that the command is in")
+    if key == "hydra.job.chdir" and value is not False:
+        raise ConfigError(f"{key} must be false: store and data are found from the folder that the command is given in")
     if key in NETWORKS:
         check_network(value, key)
     elif key in OPTIMIZERS:

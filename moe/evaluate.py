@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 # Of `data`, what says where the images are; how they become a network's input is the run's own.
 GIVEN = ("name", "source", "root", "download", "classes", "fingerprint")
-# Another device, or another number of threads, sums in another order: by less than this probabilities may differ.
-ROUNDING = 1e-4
 ALLOWED = f"data=GROUP, data.{{{','.join(GIVEN)}}}, paths.data and trainer.accelerator"
 
 
@@ -75,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m moe.evaluate",
         description="Test a finished run again: on its own test images, or on those of other data with its classes.",
-        epilog="On the run's own data the exit code is 1 where any image is classified otherwise than recorded.",
+        epilog="On the run's own data the exit code is 1 where any image is classified otherwise than recorded, "
+        "unless rounding decides between its classes.",
     )
     parser.add_argument(
         "run", metavar="RUN", type=Path, nargs="?", help="the folder of a finished run of a mixture or a base"
@@ -187,9 +186,9 @@ def _check_same_outcome(
     """
     now, recorded = tested["test"]["accuracy"], finished.results["test"]["accuracy"]
     count = len(predictions.probabilities)
-    otherwise, ties, said = _otherwise(run, finished, tested, predictions)
-    otherwise = max(otherwise, round(abs(now - recorded) * count) - ties)
-    if otherwise or (now != recorded and not ties):
+    otherwise, near, said = _otherwise(run, finished, tested, predictions)
+    otherwise = max(otherwise, round(abs(now - recorded) * count) - near)
+    if otherwise or (now != recorded and not near):
         from moe.training import machine
 
         raise UserError(
@@ -197,9 +196,8 @@ def _check_same_outcome(
             f"{100 * now:.2f}%, recorded {100 * recorded:.2f}% on {finished.results['machine']}; "
             f"this is {machine(device)}"
         )
-    if ties:
-        what = "1 image gets" if ties == 1 else f"{ties} images get"
-        said += f"; {what} another class, of two that are as probable but for rounding"
+    if near:
+        said += f" but for {near}, whose class rounding decides"
     return f"equals the recorded one{said}" if now == recorded else f"is {now:.2%}, recorded {recorded:.2%}{said}"
 
 
@@ -211,15 +209,15 @@ def _otherwise(
     By the recorded predictions or, without them, by which images were right; of old runs even that is not known.
     """
     from moe.results.bits import unpack
-    from moe.results.predictions import read_predictions
+    from moe.results.predictions import read_predictions, rounding_decides
 
     before = finished.results["test"].get("right")
     try:
         recorded, _ = read_predictions(run)
         ours, theirs = (said.probabilities.argmax(dim=1) for said in (recorded, predictions))
         if ours.shape == theirs.shape:
-            tied = _ties(recorded, finished)
-            return int((ours != theirs)[~tied].sum()), int((ours != theirs)[tied].sum()), ", image by image"
+            near = rounding_decides(recorded, predictions, finished.tree, finished.config.mixture)
+            return int((ours != theirs)[~near].sum()), int((ours != theirs)[near].sum()), ", image by image"
         fault = f"{run}: its predictions are of {len(ours)} images"
     except StoreError as error:
         fault = str(error)
@@ -229,19 +227,6 @@ def _otherwise(
     right = [unpack(text, count) for text in (before, tested["test"]["right"])]
     said = f", and the same images are right; their classes are not known: {fault}"
     return int((right[0] != right[1]).sum()), 0, said
-
-
-def _ties(recorded: "Predictions | Averaged", finished: "Finished") -> "torch.Tensor":
-    """Whether (N,) rounding may give an image another class: its first two classes, or ways, are as probable."""
-    import torch
-
-    from moe.inference import Predictions
-
-    said = [recorded.probabilities]
-    if isinstance(recorded, Predictions) and finished.config.mixture.routing == "hard":
-        said.append(recorded.leaves)
-    first_two = [probabilities.topk(2, dim=1).values for probabilities in said]
-    return torch.stack([two[:, 0] - two[:, 1] < ROUNDING for two in first_two]).any(dim=0)
 
 
 if __name__ == "__main__":

@@ -230,7 +230,11 @@ def _entries(run: str | Path, stages: Plain, names: Iterable[str], config: Confi
         found_there = {name: Store(root).get(key) for name, key in keys.items()}
         lacking[root] = [keys[name] for name, entry in found_there.items() if entry is None]
         if not lacking[root]:
-            return {name: entry for name, entry in found_there.items() if entry is not None}
+            found = {name: entry for name, entry in found_there.items() if entry is not None}
+            for entry in found.values():
+                if entry.outdated(found.values()):
+                    raise StoreError(f"{entry.path} learnt from weights that are gone; train {run} again")
+            return found
     fewest = min(lacking.values(), key=len)
     raise StoreError(
         f"{run}: its networks {', '.join(fewest)} are not in {', nor in '.join(map(str, lacking))}; "

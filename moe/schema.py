@@ -1,7 +1,7 @@
 """A run's config as plain dataclasses: what `conf/` composes is turned into these by `moe.config`.
 
-`conf/` has the defaults. Values here are of keys that came later: what runs did before there was a choice, whose
-results files do not have them.
+`conf/` has the defaults. A value here is of a key that came later: results files of before do not have it, and this is
+what their runs did.
 """
 
 from dataclasses import asdict, dataclass, field

@@ -19,7 +19,6 @@ from moe.data.batches import sizes
 from moe.errors import ConfigError, NonFiniteError, StoreError
 from moe.job import Job, count_images, datamodule, module, planned, recipe
 from moe.modules.callbacks import log_again
-from moe.modules.checkpoint import Checkpoints
 from moe.modules.ensemble import GatedEnsemble
 from moe.modules.together import GatesTogether, fit_together, obstacle
 from moe.nets.mixture import Mixture
@@ -46,7 +45,8 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Stage,
     Raises NonFiniteError where the gates were trained with others and failed.
     """
     new = False
-    _put_aside_outdated(job, as_stored(job, stage), entries)
+    if stage.kind == "gates" and company.members():
+        _put_aside_outdated(job, as_stored(job, stage), entries)
     if stage.kind == "gates" and company.members() and job.store.get(stage.key) is None:
         if stage.key not in _trained and stage.key not in _together(job, entries):
             _train_company(job, stage, entries)
@@ -96,10 +96,14 @@ def _together(job: Job, entries: Mapping[str, Entry]) -> dict[str, Plain]:
                 if entry is not None:
                     _known[key] = entry
         gates = _known.get(key)
-        if gates is None or training.outdated(gates, entries):
+        if gates is not None and gates.outdated(entries.values()):
+            del _known[key]  # another process may have trained them anew meanwhile
+            gates = job.store.get(key)
+        if gates is None or gates.outdated(entries.values()):
             continue
         inputs = dict(gates.record["inputs"])
         if inputs.pop("together", {}).get("code") == code:
+            _known[key] = gates
             found[f"gates-{digest(inputs)[:16]}"] = dict(gates.record["inputs"])
     return found
 
@@ -131,7 +135,7 @@ def _train_company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None
             random.append(torch.get_rng_state())
         recipe = job.config.gate.recipe
         together = GatesTogether(stage.name, mixtures, random, stage.seed, asdict(recipe))
-        checkpoints = Checkpoints(job.store.checkpoints, key_of_all, job.config.checkpoint_seconds)
+        checkpoints = training.checkpoints(job, stage, entries, key_of_all)
         found, earlier = fit_together(together, data, recipe, job.config.trainer, job.folder, checkpoints)
         seconds = (earlier + time.perf_counter() - start) / len(keys)
         for (key, (_, own)), fitted in zip(members.items(), found, strict=True):
@@ -202,6 +206,6 @@ def _company(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Iterator[t
             continue  # that job itself will say so
         alike = all(stackable(pair) for pair in zip(own, gates, strict=True))
         alone = job.store.get(other.key)
-        there = other.key in known or (alone is not None and not training.outdated(alone, entries))
+        there = other.key in known or (alone is not None and not alone.outdated(entries.values()))
         if alike and (not there or other.key == stage.key) and other.key not in _trained:
             yield other.key, (config, other)

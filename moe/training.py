@@ -16,14 +16,14 @@ from torch import Tensor
 
 from moe import assembly, command, memory
 from moe.data.module import ImageDataModule
-from moe.errors import DeviceMemoryError, NonFiniteError
+from moe.errors import DeviceMemoryError, NonFiniteError, StoreError
 from moe.job import Job, count_images, datamodule, module, recipe
 from moe.modules.checkpoint import Checkpoints
 from moe.modules.fit import Fitted, fit
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
 from moe.provenance import git_revision, in_words
-from moe.stages import Stage, section
+from moe.stages import Stage, digest, section
 from moe.store import Entry
 
 log = logging.getLogger(__name__)
@@ -80,13 +80,12 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry,
     Raises StoreError where one of these is damaged, NonFiniteError where a loss or gradient was NaN, RankError where
     one of several processes ended.
     """
-    put_aside_outdated(job, stage, entries)
-    entry = job.store.get(stage.key)
+    entry = _stored(job, stage, entries)
     if entry is not None:
         log.info("%s: reused %s", stage.name, stage.key)
         return entry, True
     with job.store.lock(stage.key, stage.name):
-        entry = job.store.get(stage.key)  # another process may have trained it while this one waited
+        entry = _stored(job, stage, entries)  # another process may have trained it while this one waited
         if entry is not None:
             log.info("%s: reused %s", stage.name, stage.key)
             return entry, True
@@ -110,7 +109,7 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry,
         else:
             log.info("%s: there was nothing to learn", stage.name)
         entry = job.store.publish(stage.key, record, fitted.weights)
-        _checkpoints(job, stage).drop()
+        _checkpoints(job, stage, entries).drop()
         collect(job.device)
         return entry, False
 
@@ -121,28 +120,41 @@ def learnt_from(stage: Stage, entries: Mapping[str, Entry]) -> dict[str, str]:
     return {entry.key: entry.record["sha256"] for entry in entries.values() if entry.key in needs}
 
 
-def outdated(entry: Entry, entries: Mapping[str, Entry]) -> bool:
-    """Whether an entry learnt from other weights than those of `entries`: they were trained anew since.
-
-    The same key comes to other weights where sums are rounded otherwise: by another processor, by another number of
-    threads. Entries of earlier versions do not say what they learnt from.
-    """
-    then = entry.record.get("learnt_from", {})
-    return any(then.get(one.key, one.record["sha256"]) != one.record["sha256"] for one in entries.values())
-
-
 def put_aside_outdated(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> None:
-    """Put the stage's entry aside where it learnt from networks that were trained anew since."""
+    """Put the stage's entry aside where it learnt from networks that were trained anew since.
+
+    Raises StoreError where it is `entries` that are of before.
+    """
 
     def unfit() -> bool:
-        entry = job.store.get(stage.key)
-        return entry is not None and outdated(entry, entries)
+        try:
+            entry = job.store.get(stage.key)
+        except StoreError:
+            return False  # whoever reads it next will say so
+        if entry is None or not entry.outdated(entries.values()):
+            return False
+        for one in entries.values():
+            now = job.store.get(one.key)
+            if now is None or now.record["sha256"] != one.record["sha256"]:
+                raise StoreError(f"{one.path} was trained anew while this ran; give the command again")
+        return True
 
     job.store.put_aside(stage.key, "learnt from networks that were trained anew since", unfit)
 
 
-def _checkpoints(job: Job, stage: Stage) -> Checkpoints:
-    return Checkpoints(job.store.checkpoints, stage.key, job.config.checkpoint_seconds)
+def _stored(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Entry | None:
+    put_aside_outdated(job, stage, entries)
+    return job.store.get(stage.key)
+
+
+def checkpoints(job: Job, stage: Stage, entries: Mapping[str, Entry], key: str) -> Checkpoints:
+    """Those of a stage, or of what trains it under another key."""
+    reads = learnt_from(stage, entries)
+    return Checkpoints(job.store.checkpoints, key, job.config.checkpoint_seconds, digest(reads)[:16] if reads else "")
+
+
+def _checkpoints(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Checkpoints:
+    return checkpoints(job, stage, entries, stage.key)
 
 
 def machine(device: torch.device) -> str:
@@ -209,7 +221,7 @@ def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
                 torch.cuda.empty_cache()  # the first process of the team is another, on this GPU
             fitted = job.team.fit(stage.name, stage.key, job.config.plain(), logger, job.folder)
         else:
-            places = (job.folder, None, _checkpoints(job, stage))
+            places = (job.folder, None, _checkpoints(job, stage, entries))
             fitted = fit(stage.name, learner, data, recipe(job, stage), job.config.trainer, logger, *places)
     except NonFiniteError as error:
         error.args = (f"{error}. {remedy(stage)}",)
@@ -226,7 +238,7 @@ def fit_at(place: Place, job: Job, stage: Stage, entries: Mapping[str, Entry]) -
     trainer = job.config.trainer
     if place.rank > 0:
         trainer = {**trainer, "enable_progress_bar": False}
-    checkpoints, learns = _checkpoints(job, stage), recipe(job, stage)
-    fitted = fit(stage.name, learner, data, learns, trainer, job.logger(stage), job.folder, place, checkpoints)
+    kept, learns = _checkpoints(job, stage, entries), recipe(job, stage)
+    fitted = fit(stage.name, learner, data, learns, trainer, job.logger(stage), job.folder, place, kept)
     # Frozen networks beside what learnt may be one and the same in part, which no file of weights can say.
     return replace(fitted, weights={name: w for name, w in fitted.weights.items() if name.startswith(prefix)})

@@ -85,9 +85,9 @@ def test_overrides_stand_before_flags_and_each_flag_keeps_its_value(given: str, 
     assert command_line.ordered(given.split()) == expected.split()
 
 
-@pytest.mark.parametrize("given", ["hydra.job.chdir=true", "hydra.job={chdir:true}"])
+@pytest.mark.parametrize("given", ["hydra.job.chdir=true", "hydra.job={chdir:true}", "hydra.job.chdir=on"])
 def test_no_job_has_a_store_of_its_own_in_its_folder(given: str) -> None:
-    with pytest.raises(ConfigError, match=r"^hydra\.job\.chdir=true is not allowed: store and data are found from "):
+    with pytest.raises(ConfigError, match=r"^hydra\.job\.chdir must be false: store and data are found from "):
         command_line.check([given])
     command_line.check(["hydra.job.chdir=false"])
 

@@ -91,3 +91,6 @@ def test_pairs_have_a_taxonomy_of_their_own() -> None:
     assert sentence("experiment=verdict", "rival=pairs", "taxonomy=cifar10") == said
     pairs = "taxonomy.branches={a:[airplane,ship],b:[automobile,truck],c:[bird,frog],d:[cat,dog],e:[deer,horse]}"
     assert composed("experiment=verdict", "rival=pairs", pairs).rival == "pairs"
+    # What is no mapping at all is refused where the tree is made.
+    assert sentence("experiment=verdict", "rival=pairs", "taxonomy.branches=[a,b]") == said
+    assert composed("experiment=verdict", "taxonomy.branches=[a,b]").taxonomy.branches == ["a", "b"]

@@ -116,8 +116,11 @@ def test_prune_by_age_and_kind(small: Store, capsys: pytest.CaptureFixture[str])
     of_old, of_new = "outputs-00000000000000cc", "outputs-00000000000000dd"
     publish(small, old)
     publish(small, gates, "gates")
-    publish(small, of_old, "outputs", inputs={"network": old, "split": "val"})
-    publish(small, of_new, "outputs", inputs={"network": KEY, "split": "val"})
+    for key, network in ((of_old, old), (of_new, KEY)):
+        entry = small.get(network)
+        assert entry is not None
+        said = {"network": network, "weights": entry.record["sha256"], "split": "val"}
+        publish(small, key, "outputs", inputs=said)
     for key in (old, gates):
         age(small, key, 31)
 
@@ -134,6 +137,11 @@ def test_prune_by_age_and_kind(small: Store, capsys: pytest.CaptureFixture[str])
     assert named("--kind", "outputs") == {of_old, of_new}
     assert named("--older", "30", "--kind", "gates", "--kind", "base") == {old, gates, of_old}
     assert len(small.present()) == 5
+    # Outputs of other weights are read by nobody; those of earlier versions do not say of which they are.
+    earlier, other = "outputs-00000000000000ee", "outputs-00000000000000ff"
+    publish(small, earlier, "outputs", inputs={"network": KEY, "split": "val"})
+    publish(small, other, "outputs", inputs={"network": KEY, "weights": "0" * 64, "split": "val"})
+    assert named() == {earlier, other}
 
 
 def test_prune_leaves_what_another_process_is_at_work_on(small: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -168,11 +168,11 @@ def test_what_the_ten_sentences_rest_on() -> None:
         f"`kernels` is {points(kernels)} ahead of `wider` {between(kernels.difference)}, for the same",
         f"({100 * found['longer'].test.mean:.2f} and {100 * found['hard'].test.mean:.2f}, which is "
         f"{points(hard['longer'])} less {plus(hard['longer'].difference)})",
-        f"On top of the base alone they gain {points(hard['base'])} points, nearly three times",
+        f"On top of the base alone specialists gain {points(hard['base'])} points, nearly three times",
         f"adds {100 * taught.mean:.2f} {between(taught)} at no cost to run: that copy, the second of `tuned`, has "
         f"{100 * fmean(copy.values()):.2f} %, and the mixture is {100 * beyond.mean:.2f} ahead of it "
         f"{between(beyond)}.",
-        f"{points(held['cascaded', 'base'])} of the {points(hard['base'])} points are left; at that cost it is "
+        f"{points(held['cascaded', 'base'])} of the {points(hard['base'])} points are left; at that cost `cascaded` is "
         f"{points(held['cascaded', 'cascade'])} ahead of a cascade of two bases and "
         f"{points(held['cascaded', 'tuned_cascade'])} ahead of one of the base and itself",
         f"Gates are {points(hard['routed uniform'])} points above the uniform average of base and specialist, "

@@ -10,7 +10,7 @@ measure() {
 }
 ${PYTHON:-python} -c 'import sys, torch; sys.exit(None if torch.cuda.is_available() else "there is no GPU")'
 measure whole m s l "$@"
-measure throughput "$@"
+measure throughput --go-on "$@"
 measure steps
 measure together
 measure overhead

@@ -1,6 +1,6 @@
 """What training, evaluation and start-up cost beside what the machine can do.
 
-    python experiments/benchmarks/throughput.py [--short] [data.root=DIR ...]
+    python experiments/benchmarks/throughput.py [--short] [--go-on] [data.root=DIR ...]
 
 On random images of CIFAR-10's shape, on the device that `moe.train` would take, writes throughput.json beside this
 file, or on a GPU throughput_gpu.json. Both sides of a ratio take turns in one process; medians, and the least and
@@ -14,8 +14,8 @@ greatest ratio of a turn:
 - start-up: seconds from the command to the first training step, with all data cached, of digits and, where KEY=VALUE
   name its folder, of CIFAR-10
 
-Where it was stopped, the same revision on the same machine goes on. `--short` is for seeing that it works: few steps of
-small batches.
+With `--go-on` only what the same revision has not measured on the same machine. `--short` is for seeing that it works:
+few steps of small batches.
 """
 
 import json
@@ -24,7 +24,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -199,16 +199,16 @@ def start_up(overrides: list[str], folder: Path, turns: int) -> list[float]:
     ]
 
 
-def gone_on(found: dict[str, Any], path: Path, commands: Collection[str]) -> dict[str, Any]:
-    """What was measured alike before it was stopped; nothing yet where that was all, or something else."""
+def gone_on(found: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What the same code had measured on the same machine; nothing yet where the code was another, or is not known."""
     before = json.loads(path.read_text()) if path.exists() else {}
     alike = all(before.get(key) == found[key] for key in ("machine", "git", "short", "turns"))
-    return before if alike and not set(commands) <= set(before["start-up"]) else found
+    return before if alike and found["git"] and not found["git"].endswith("-dirty") else found
 
 
 def main() -> None:
     memory.keep_freed()  # as every command does
-    given = [argument for argument in sys.argv[1:] if argument != "--short"]
+    given = [argument for argument in sys.argv[1:] if argument not in ("--short", "--go-on")]
     extent = SHORT if "--short" in sys.argv else WHOLE
     found: dict[str, Any] = {
         "machine": machine(DEVICE),
@@ -221,7 +221,8 @@ def main() -> None:
         "start-up": {},
     }
     commands = {"digits": ["experiment=demo"], **({"cifar10": given} if given else {})}
-    found = gone_on(found, file_of(__file__), commands)
+    if "--go-on" in sys.argv:
+        found = gone_on(found, file_of(__file__))
     with tempfile.TemporaryDirectory() as temporary:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = f"{temporary}/compiled"  # what was compiled before is compiled anew
         for name, overrides in NETWORKS.items():
@@ -232,6 +233,8 @@ def main() -> None:
             print(name, json.dumps(found["training"][name], indent=1), flush=True)
             file_of(__file__).write_text(json.dumps(found, indent=1) + "\n")
         for name, command in commands.items():
+            if name in found["start-up"]:
+                continue
             spent = start_up(command, Path(temporary) / name, extent.turns)
             found["start-up"][name] = {"median": statistics.median(spent), "least": min(spent), "greatest": max(spent)}
     file_of(__file__).write_text(json.dumps(found, indent=1) + "\n")

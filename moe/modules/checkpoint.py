@@ -29,15 +29,19 @@ KEPT = 2  # the newest, and one before it should the newest be damaged
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where the checkpoints of the stage `key` lie, and the least `seconds` between two of them."""
+    """Where the checkpoints of the stage `key` lie, and the least `seconds` between two of them.
+
+    `learns_from` tells the weights that the stage reads from others under the same keys, from which none goes on.
+    """
 
     folder: Path
     key: str
     seconds: float
+    learns_from: str = ""
 
     def path(self, epochs: int) -> Path:
         """The file for what so many epochs have trained."""
-        return self.folder / f"{self.key}-{epochs:06d}.ckpt"
+        return self.folder / f"{self.key}-{epochs:06d}{self._suffix}"
 
     def newest(self) -> Path | None:
         """The newest that is as it was written, or None; warns of each that is not."""
@@ -52,13 +56,17 @@ class Checkpoints:
 
     def drop(self, kept: int = 0) -> None:
         """Remove all but the newest so many, and what writes that were cut off have left."""
-        for path in self._present()[: -kept or None]:
+        for path in self._present()[:-kept] if kept else self.folder.glob(f"{self.key}-*.ckpt"):
             path.unlink(missing_ok=True)
         for path in self.folder.glob(f".{self.key}-*"):
             path.unlink(missing_ok=True)
 
     def _present(self) -> list[Path]:
-        return sorted(self.folder.glob(f"{self.key}-*.ckpt"))
+        return sorted(self.folder.glob(f"{self.key}-*{self._suffix}"))
+
+    @property
+    def _suffix(self) -> str:
+        return f".{self.learns_from}.ckpt" if self.learns_from else ".ckpt"
 
 
 class VerifiedCheckpointIO(CheckpointIO):

@@ -162,7 +162,7 @@ def run(lightning: Trainer, module: RecipeModule, data: ImageDataModule, checkpo
         why = str(error).partition("\n")[0]
         raise ConfigError(f"torch.compile failed: {why}; set recipe.compile of this network to null") from None
     except RuntimeError as error:
-        if CUBLAS in str(error):  # which is looked at once a process, where it was not asked for before
+        if CUBLAS in str(error):  # torch looks at it once a process; Lightning sets it, but maybe later than that
             raise ConfigError(
                 f"trainer.deterministic=true: export {CUBLAS}=:4096:8 before the command, since a job before this one "
                 "began without it"

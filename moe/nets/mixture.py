@@ -19,8 +19,8 @@ class Frozen:
     """What the frozen networks say of a batch of images."""
 
     experts: Tensor  # (B, E, K) probabilities; zero for experts that were not run
-    # (B, L) the product of the routers' probabilities down to each leaf; under hard routing, where only the networks on
-    # an image's way ran, zero but for the leaf that it reached
+    # (B, L) the product of the routers' probabilities down to each leaf; where only the networks on an image's way ran,
+    # zero but for the leaf that it reached
     leaves: Tensor
     route: Tensor  # (B,) the leaf that hard routing finds; -1 without routing
 

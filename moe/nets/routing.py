@@ -3,7 +3,6 @@
 Legend: B batch, K classes, L leaves, D children of a node.
 """
 
-import functools
 from collections.abc import Sequence
 
 import torch
@@ -19,20 +18,14 @@ def true_leaf(tree: Tree, labels: Tensor) -> Tensor:
 
 def route_by_base(base: Tensor, node: Node) -> Tensor:
     """A router (B, D) for nothing: the base's probabilities (B, K) summed over each child's classes, normalised."""
-    sums = torch.stack([base[:, _index(child.labels, base.device)].sum(dim=1) for child in node.children], dim=1)
+    columns = base.unbind(dim=1)  # and no index of labels, which would be brought to the device, and waited for
+    sums = torch.stack([torch.stack([columns[k] for k in c.labels], dim=1).sum(dim=1) for c in node.children], dim=1)
     return sums / sums.sum(dim=1, keepdim=True).clamp_min(torch.finfo(sums.dtype).tiny)
 
 
 def places(mask: Tensor) -> Tensor:
     """The places (N,) where a mask (B,) is true, found once: a GPU is waited for whenever a mask picks."""
     return mask.nonzero().squeeze(1)
-
-
-@functools.lru_cache
-def _index(labels: tuple[int, ...], device: torch.device) -> Tensor:
-    """Labels as an index on the device: kept, since one that is brought there at each batch is waited for."""
-    with torch.inference_mode(False):
-        return torch.tensor(labels, device=device)
 
 
 def leaf_probabilities(routers: Sequence[Tensor], tree: Tree) -> Tensor:

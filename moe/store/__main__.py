@@ -163,11 +163,14 @@ def _doomed(store: Store, older: float | None, kinds: Sequence[str] | None) -> d
         aged = older is None or time.time() - entry.record["created"] > older * DAY
         if wanted and aged and (kinds is not None or older is not None):
             reasons[entry.path] = f"{entry.record['kind']}, {_age(entry)} old"
-    kept = {entry.key for entry in sound if entry.path not in reasons}
-    for entry in sound:
-        network = entry.record.get("inputs", {}).get("network")
-        if entry.record["kind"] == "outputs" and network not in kept:
+    kept = {entry.key: entry.record["sha256"] for entry in sound if entry.path not in reasons}
+    for entry in (entry for entry in sound if entry.record["kind"] == "outputs"):
+        inputs = entry.record.get("inputs", {})
+        network = inputs.get("network")
+        if network not in kept:
             reasons.setdefault(entry.path, f"outputs of {network}, which is not there or goes too")
+        elif inputs.get("weights") != kept[network]:
+            reasons.setdefault(entry.path, f"outputs of {network}, and not of the weights that it has")
     if older is not None and kinds is None:
         ended = [path for path in store.unfinished() if time.time() - path.stat().st_mtime > older * DAY]
         reasons |= dict.fromkeys(ended, "a checkpoint of training that was ended")

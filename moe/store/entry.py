@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,15 @@ class Entry:
             return load(content)
         except (SafetensorError, KeyError, TypeError, ValueError):  # a file of another kind, by its own checksum
             raise StoreError(f"{self.path / TENSORS} is no file of safetensors; {remedy(self.path)}") from None
+
+    def outdated(self, entries: "Iterable[Entry]") -> bool:
+        """Whether it learnt from other weights than those of `entries`: they were trained anew since.
+
+        The same key comes to other weights where sums are rounded otherwise: by another processor, by another number of
+        threads. Entries of earlier versions do not say what they learnt from.
+        """
+        then = self.record.get("learnt_from", {})
+        return any(then.get(one.key, one.record["sha256"]) != one.record["sha256"] for one in entries)
 
     def verify(self) -> None:
         """Raise StoreError, naming the entry and the remedy, where its tensors are damaged or gone."""

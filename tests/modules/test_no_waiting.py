@@ -28,6 +28,7 @@ from moe.modules.recipe import optimizer_of
 from moe.modules.step_loss import StepLoss
 from moe.nets import mixture, stacked
 from moe.nets.mixture import Frozen
+from moe.nets.routing import route_by_base
 from moe.nets.stacked import StackedMixture
 from moe.schema import Augment
 
@@ -211,6 +212,7 @@ def test_a_step_of_gates_waits_for_nothing(
     assert all(parameter.grad is not None for parameter in module.parameters())
 
 
+# The images of each of two branches, and with a cascade before that those that stay and those that go on.
 @pytest.mark.parametrize(("cascade", "waits"), [(None, 2), (0.9, 4)])
 def test_routing_waits_once_for_each_way_that_an_image_can_go(cascade: float | None, waits: int) -> None:
     made = ensemble("ConstantGate", "hard", cascade, torch.device("cpu")).eval().mixture
@@ -224,6 +226,8 @@ def test_routing_waits_once_for_each_way_that_an_image_can_go(cascade: float | N
     with Picks() as picks:
         made.combine(images, said)
     assert picks.count == 2  # one for each leaf
+    root = made.tree.root
+    assert brought(lambda: route_by_base(torch.empty(B, K, device=META), root)) == []
 
 
 @pytest.mark.parametrize("routing", ["hard", "soft", "none"])
