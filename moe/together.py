@@ -44,10 +44,10 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Stage,
 
     Raises NonFiniteError where the gates were trained with others and failed.
     """
-    new = False
-    if stage.kind == "gates" and company.members():
+    new, in_company = False, stage.kind == "gates" and bool(company.members())
+    if in_company:
         _put_aside_outdated(job, as_stored(job, stage), entries)
-    if stage.kind == "gates" and company.members() and job.store.get(stage.key) is None:
+    if in_company and job.store.get(stage.key) is None:
         if stage.key not in _trained and stage.key not in _together(job, entries):
             _train_company(job, stage, entries)
         error = _trained.get(stage.key)
@@ -89,21 +89,15 @@ def _together(job: Job, entries: Mapping[str, Entry]) -> dict[str, Plain]:
     Those that learnt from other weights than those of `entries` are left out.
     """
     found, code = {}, _code()
-    for key in job.store.present():
-        if key not in _known and key.startswith("gates-"):
-            with suppress(StoreError):  # a damaged one is that job's own trouble, which will say so
-                entry = job.store.get(key)
-                if entry is not None:
-                    _known[key] = entry
+    for key in (key for key in job.store.present() if key.startswith("gates-")):
         gates = _known.get(key)
-        if gates is not None and gates.outdated(entries.values()):
-            del _known[key]  # another process may have trained them anew meanwhile
-            gates = job.store.get(key)
+        if gates is None or gates.outdated(entries.values()):  # another process may have trained them anew meanwhile
+            with suppress(StoreError):  # a damaged one is that job's own trouble, which will say so
+                gates = job.store.get(key)
         if gates is None or gates.outdated(entries.values()):
             continue
-        inputs = dict(gates.record["inputs"])
+        _known[key], inputs = gates, dict(gates.record["inputs"])
         if inputs.pop("together", {}).get("code") == code:
-            _known[key] = gates
             found[f"gates-{digest(inputs)[:16]}"] = dict(gates.record["inputs"])
     return found
 

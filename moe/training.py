@@ -109,7 +109,7 @@ def obtain(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> tuple[Entry,
         else:
             log.info("%s: there was nothing to learn", stage.name)
         entry = job.store.publish(stage.key, record, fitted.weights)
-        _checkpoints(job, stage, entries).drop()
+        checkpoints(job, stage, entries).drop()
         collect(job.device)
         return entry, False
 
@@ -147,14 +147,10 @@ def _stored(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Entry | Non
     return job.store.get(stage.key)
 
 
-def checkpoints(job: Job, stage: Stage, entries: Mapping[str, Entry], key: str) -> Checkpoints:
-    """Those of a stage, or of what trains it under another key."""
-    reads = learnt_from(stage, entries)
-    return Checkpoints(job.store.checkpoints, key, job.config.checkpoint_seconds, digest(reads)[:16] if reads else "")
-
-
-def _checkpoints(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Checkpoints:
-    return checkpoints(job, stage, entries, stage.key)
+def checkpoints(job: Job, stage: Stage, entries: Mapping[str, Entry], key: str | None = None) -> Checkpoints:
+    """Those of a stage, or of what trains it with others under a `key` of all."""
+    reads, seconds = learnt_from(stage, entries), job.config.checkpoint_seconds
+    return Checkpoints(job.store.checkpoints, key or stage.key, seconds, digest(reads)[:16] if reads else "")
 
 
 def machine(device: torch.device) -> str:
@@ -221,7 +217,7 @@ def _train(job: Job, stage: Stage, entries: Mapping[str, Entry]) -> Fitted:
                 torch.cuda.empty_cache()  # the first process of the team is another, on this GPU
             fitted = job.team.fit(stage.name, stage.key, job.config.plain(), logger, job.folder)
         else:
-            places = (job.folder, None, _checkpoints(job, stage, entries))
+            places = (job.folder, None, checkpoints(job, stage, entries))
             fitted = fit(stage.name, learner, data, recipe(job, stage), job.config.trainer, logger, *places)
     except NonFiniteError as error:
         error.args = (f"{error}. {remedy(stage)}",)
@@ -238,7 +234,7 @@ def fit_at(place: Place, job: Job, stage: Stage, entries: Mapping[str, Entry]) -
     trainer = job.config.trainer
     if place.rank > 0:
         trainer = {**trainer, "enable_progress_bar": False}
-    kept, learns = _checkpoints(job, stage, entries), recipe(job, stage)
+    kept, learns = checkpoints(job, stage, entries), recipe(job, stage)
     fitted = fit(stage.name, learner, data, learns, trainer, job.logger(stage), job.folder, place, kept)
     # Frozen networks beside what learnt may be one and the same in part, which no file of weights can say.
     return replace(fitted, weights={name: w for name, w in fitted.weights.items() if name.startswith(prefix)})
