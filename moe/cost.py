@@ -81,7 +81,7 @@ def _gates_of_kernels(members: Members) -> Iterator[nn.Parameter]:
 
 
 def mixture_flops(mixture: Mixture, in_shape: tuple[int, int, int], tree: Tree) -> Flops:
-    """What each network of a mixture costs for an image of `in_shape`, (C, H, W), on the device that it is on."""
+    """What each network of a mixture costs for an image of `in_shape`, (C, H, W); it is on torch's default device."""
     mixture.eval()
     image = torch.rand(1, *in_shape)
     experts, trunks = [flops(expert, image) for expert in mixture.experts], []

@@ -1,6 +1,6 @@
 """A run's command as its stages see it: what each learns from, and the module that learns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -93,6 +93,19 @@ def planned(job: Job) -> list[Stage]:
         precision,
         lambda stage: count_images(job, stage),
     )
+
+
+def reusable(job: Job, stages: Sequence[Stage]) -> dict[str, Entry]:
+    """The store's entries, by the stages' names, that need no training as far as can be said before any."""
+    there: dict[str, Entry] = {}
+    anew = set[str]()  # the keys of those that learnt, themselves or what they read, from weights that are gone
+    for stage in stages:
+        sound = job.store.sound(stage.key)
+        if sound is not None and (sound.outdated(there.values()) or anew & set(stage.inputs.get("needs", ()))):
+            anew.add(stage.key)
+        elif sound is not None:
+            there[stage.name] = sound
+    return there
 
 
 def count_images(job: Job, stage: Stage) -> int:

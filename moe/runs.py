@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -176,7 +176,7 @@ def load(run: str | Path) -> Finished:
         raise StoreError(f"{run} trained {config.target} alone; give a run with target=gates or target=base")
     needed = assembly.needed(config, tree)
     with _of_this_version(run):
-        _check(found, needed)
+        results.check_tested(found, needed)
     # What specialists began as and what spoke of folds is not asked again. All stages of a run of bases are bases.
     entries = _entries(run, found["stages"], needed if config.target == "gates" else found["stages"], config)
     opened = (config, tree, Pixels(tuple(config.data.mean), tuple(config.data.std)), found)
@@ -184,32 +184,6 @@ def load(run: str | Path) -> Finished:
         return Ensemble(*opened, assembly.mixture(config, tree, entries))
     temperatures = [found["stages"][name].get("temperature", 1.0) for name in entries]
     return Bases(*opened, assembly.members(config, entries, temperatures))
-
-
-def _check(found: Plain, needed: Collection[str]) -> None:
-    """Raise TypeError or KeyError, which say what is missing, where results lack what is read of them later.
-
-    Among these are the stages `needed`.
-    """
-    for name, kind in (("experiment", str), ("target", str), ("seed", int), ("key", str), ("machine", str)):
-        if not isinstance(found[name], kind):
-            raise TypeError(f"its {name}")
-    test = found["test"]
-    if not isinstance(test, dict) or not isinstance(test.get("accuracy"), float):
-        raise TypeError("a test accuracy")
-    if not isinstance(test.get("right", ""), str):
-        raise TypeError("test.right as text")
-    if not all(isinstance(found["data"][name], str) for name in ("fingerprint", "protocol")):
-        raise TypeError("data.fingerprint and data.protocol as text")
-    shape = found["data"]["shape"]
-    if not (isinstance(shape, list) and len(shape) == 3 and all(type(size) is int and size > 0 for size in shape)):
-        raise TypeError("the shape of its images")
-    for name in dict.fromkeys([*needed, *found["stages"]]):
-        stage = found["stages"][name]
-        if not isinstance(stage["key"], str):
-            raise TypeError(f"the key of {name}")
-        if not isinstance(stage.get("temperature", 1.0), float):
-            raise TypeError(f"the temperature of {name}")
 
 
 @contextmanager
@@ -222,7 +196,7 @@ def _of_this_version(run: str | Path) -> Iterator[None]:
 
 
 def _entries(run: str | Path, stages: Plain, names: Iterable[str], config: Config) -> dict[str, Entry]:
-    """The networks of a run's stages of these names, which `_check` has looked at."""
+    """The networks of a run's stages of these names, which `results.check_tested` has looked at."""
     keys = {name: stages[name]["key"] for name in names}
     moved = os.environ.get("MOE_STORE")  # where it has been moved to; or that of other runs
     lacking: dict[Path, list[str]] = {}

@@ -233,17 +233,11 @@ def _said(section: str) -> bool:
 
 
 def _say_plan(job: "Job", stages: "list[Stage]") -> None:
+    from moe.job import reusable
     from moe.training import warn_of_few_steps
 
-    width = max(len(stage.name) for stage in stages)
-    there: dict[str, Entry] = {}
-    anew = set[str]()  # the keys of those that learnt, themselves or what they read, from weights that are gone
+    width, there = max(len(stage.name) for stage in stages), reusable(job, stages)
     for stage in stages:
-        sound = job.store.sound(stage.key)
-        if sound is not None and (sound.outdated(there.values()) or anew & set(stage.inputs.get("needs", ()))):
-            anew.add(stage.key)
-        elif sound is not None:
-            there[stage.name] = sound
         log.info("%-*s  %s  %s", width, stage.name, "reuse" if stage.name in there else "train", stage.key)
     warn_of_few_steps(job, [stage for stage in stages if stage.name not in there])
 

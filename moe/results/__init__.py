@@ -4,7 +4,18 @@ Here is what reads and says results, without torch, so that comparing runs start
 have the rest.
 """
 
-from moe.results.files import RESULTS, SCHEMA, read, write
+from moe.results.files import RESULTS, SCHEMA, check_tested, read, write
 from moe.results.table import headline, sections, table, verdict_sentence, warning
 
-__all__ = ["RESULTS", "SCHEMA", "headline", "read", "sections", "table", "verdict_sentence", "warning", "write"]
+__all__ = [
+    "RESULTS",
+    "SCHEMA",
+    "check_tested",
+    "headline",
+    "read",
+    "sections",
+    "table",
+    "verdict_sentence",
+    "warning",
+    "write",
+]

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,32 @@ def read(path: Path) -> Plain:
     if schema != SCHEMA:
         raise StoreError(f"{file} has schema {schema!r}; this version of moe reads schema {SCHEMA}")
     return dict(results)
+
+
+def check_tested(found: Plain, needed: Collection[str]) -> None:
+    """Raise TypeError or KeyError, which say what is missing, where a run's results lack what testing it again reads.
+
+    Among these are the stages `needed`.
+    """
+    for name, kind in (("experiment", str), ("target", str), ("seed", int), ("key", str), ("machine", str)):
+        if not isinstance(found[name], kind):
+            raise TypeError(f"its {name}")
+    test = found["test"]
+    if not isinstance(test, dict) or not isinstance(test.get("accuracy"), float):
+        raise TypeError("a test accuracy")
+    if not isinstance(test.get("right", ""), str):
+        raise TypeError("test.right as text")
+    if not all(isinstance(found["data"][name], str) for name in ("fingerprint", "protocol")):
+        raise TypeError("data.fingerprint and data.protocol as text")
+    shape = found["data"]["shape"]
+    if not (isinstance(shape, list) and len(shape) == 3 and all(type(size) is int and size > 0 for size in shape)):
+        raise TypeError("the shape of its images")
+    for name in dict.fromkeys([*needed, *found["stages"]]):
+        stage = found["stages"][name]
+        if not isinstance(stage["key"], str):
+            raise TypeError(f"the key of {name}")
+        if not isinstance(stage.get("temperature", 1.0), float):
+            raise TypeError(f"the temperature of {name}")
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
