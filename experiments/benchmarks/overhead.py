@@ -16,21 +16,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, LightningDataModule, LightningModule
+from pytorch_lightning.profilers import PassThroughProfiler
 from together import BATCH, CLASSES, DEVICE, bare, config_of, data, ensemble
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 from turns import file_of, now, over
 
+from moe.data import batches
+from moe.data.module import ImageDataModule
 from moe.modules import fit as fitting
+from moe.modules import means
+from moe.modules.recipe import RecipeModule
+from moe.modules.unprofiled import Unprofiled
 from moe.provenance import git_revision
 from moe.training import machine
 
@@ -93,6 +101,20 @@ PUT_BACK: dict[str, Callable[[], list[Callback]]] = {
     "three metrics updated at every step": lambda: [Metrics()],
     "the gradients' norm at every step": lambda: [Normed()],
 }
+# What is Lightning's or PyTorch's own, in place of what the project has.
+AS_BEFORE: dict[str, Callable[[], list[AbstractContextManager[Any]]]] = {
+    "a generator made of each hook": lambda: [patch.object(Unprofiled, "profile", PassThroughProfiler.profile)],
+    "each hook's name taken for a network's part": lambda: [
+        patch.object(RecipeModule, "__setattr__", nn.Module.__setattr__)
+    ],
+    "clipping, and sending batches to the device, by Lightning": lambda: [
+        patch.object(RecipeModule, CLIPS, getattr(LightningModule, CLIPS)),
+        patch.object(ImageDataModule, SENDS, getattr(LightningDataModule, SENDS)),
+    ],
+    "the epoch's sums made at every step": lambda: [patch.object(means, "HELD", 1)],
+    "each batch picked by itself": lambda: [patch.object(batches, "PICKED", 1)],
+}
+CLIPS, SENDS = "configure_gradient_clipping", "transfer_batch_to_device"
 if find_spec("rich") is None:
     del PUT_BACK["a progress bar without a terminal"]
 if DEVICE.type == "cuda":  # where the library is there
@@ -111,6 +133,13 @@ def through_trainer(epochs: int, more: list[Callback], folder: Path) -> list[flo
     fitting.fit("gates", ensemble(config), data(config), config.gate.recipe, config.trainer, None, folder)
     fitting.make_trainer = make_trainer
     return clock.epochs
+
+
+def as_before(patches: list[AbstractContextManager[Any]], epochs: int, folder: Path) -> list[float]:
+    with ExitStack() as stack:
+        for each in patches:
+            stack.enter_context(each)
+        return through_trainer(epochs, [], folder)
 
 
 def in_bare_loop(epochs: int, tensors: Sequence[Tensor]) -> list[float]:
@@ -134,6 +163,7 @@ def main() -> None:
         sides: dict[str, Callable[[], list[float]]] = {
             name: lambda more=more: through_trainer(epochs, more(), Path(folder)) for name, more in PUT_BACK.items()
         }
+        sides |= {name: lambda own=own: as_before(own(), epochs, Path(folder)) for name, own in AS_BEFORE.items()}
         sides["bare loop"] = lambda: in_bare_loop(epochs, tensors)
         spent: dict[str, list[list[float]]] = {name: [] for name in sides}
         for turn in range(repetitions + 1):

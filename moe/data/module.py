@@ -113,6 +113,10 @@ class ImageDataModule(LightningDataModule):
         size = at_once(EVALUATED, examples.images.shape[-2:])
         return Batches(examples, self.pixels, size * world, rank=trainer.global_rank, world=world)
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """The batch as it is, since it was made there."""
+        return batch
+
     def _on_device(self, split: str) -> Examples:
         trainer: Any = self.trainer
         if split not in self._resident:

@@ -13,13 +13,11 @@ from moe.modules.recipe import RecipeModule
 class Classifier(RecipeModule):
     """A RecipeModule for `num_classes` classes that logs an epoch's means.
 
-    Its training step adds to `train_means` what is called `learning`, each summed over its images; its validation step
+    Its training step adds each batch to `train_means`, with its mean of what is called `learning`; its validation step
     updates `val_nll`, image by image, and `val_accuracy`.
     """
 
-    def __init__(
-        self, recipe: dict[str, Any], num_classes: int, learning: Sequence[str] = ("loss", "accuracy")
-    ) -> None:
+    def __init__(self, recipe: dict[str, Any], num_classes: int, learning: Sequence[str] = ("loss",)) -> None:
         super().__init__(recipe)
         # Micro: the part of images that are right, whatever the classes' sizes. Checking arguments would wait for
         # the device each step.
@@ -27,7 +25,7 @@ class Classifier(RecipeModule):
         # A loss that is NaN is to be seen, not left out of the mean. With this strategy torchmetrics 1.9 takes no
         # weights, so a loss is given image by image.
         self.val_nll = MeanMetric(nan_strategy="disable")
-        self.learning, self.train_means = tuple(learning), EpochMeans(len(learning))
+        self.learning, self.train_means = ("accuracy", *learning), EpochMeans(len(learning))
 
     def on_train_epoch_start(self) -> None:
         self.train_means.begin(self.device)

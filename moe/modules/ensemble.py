@@ -35,7 +35,7 @@ class GatedEnsemble(Classifier):
         routers: Sequence[nn.Module] = (),
         cascade: float | None = None,
     ) -> None:
-        super().__init__(recipe, len(classes), ("loss", "accuracy", "gate_entropy"))
+        super().__init__(recipe, len(classes), ("loss", "gate_entropy"))
         self.save_hyperparameters(ignore=["experts", "routers"])
         tree = parse(branches, classes)
         channels, height, width = in_shape
@@ -74,8 +74,7 @@ class GatedEnsemble(Classifier):
         mixed = self(images, *stored)
         loss = mixture_nll(mixed.probabilities, labels)
         if self.share:
-            count, right = len(labels), (mixed.probabilities.detach().argmax(dim=1) == labels).sum()
-            self.train_means.add(count, loss.detach() * count, right, mixed.entropy.detach() * count)
+            self.train_means.add(mixed.probabilities, labels, loss, mixed.entropy)
         if not loss.requires_grad:
             # The base spoke alone for the whole batch. A step all the same, by momentum alone: other processes may have
             # one to take.

@@ -27,6 +27,7 @@ from moe.modules.lookahead import Lookahead
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
 from moe.modules.step_loss import StepLoss
+from moe.modules.unprofiled import Unprofiled
 from moe.schema import Plain, Recipe
 
 # What of torch says that a CPU multiplies in bf16; not public, so it may go.
@@ -201,6 +202,7 @@ def make_trainer(
         given = {"strategy": place.strategy(), "sync_batchnorm": synchronised(trainer)}
     if trainer["accelerator"] == "auto" and not _on_gpu(trainer):
         given["accelerator"] = "cpu"  # of itself Lightning would take Apple's GPU, which nothing else of a run does
+    given["profiler"] = trainer.get("profiler") or Unprofiled()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="GPU available but not used")  # so it was meant

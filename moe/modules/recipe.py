@@ -29,6 +29,14 @@ class RecipeModule(LightningModule):
         self.recipe = recipe
         self.share = 1.0
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_current_fx_name":
+            # Lightning writes down which hook it is in, forty times a step; PyTorch would look each time whether that
+            # is a parameter, a buffer or a network.
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def on_train_start(self) -> None:
         # Lightning leaves every module in the mode that it finds it in. What is frozen has one of its own: see `train`.
         self.train()
@@ -40,6 +48,9 @@ class RecipeModule(LightningModule):
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         super().backward(loss if self.share == 1 else loss * self.share, *args, **kwargs)
+
+    def configure_gradient_clipping(self, *arguments: Any, **named: Any) -> None:
+        """Nothing: what looks whether gradients are finite clips them, too (`moe.modules.callbacks.FiniteGuard`)."""
 
     def configure_optimizers(self) -> Any:
         optimizer = optimizer_of(self, self.recipe)

@@ -185,18 +185,32 @@ def test_examples_move_with_all_that_goes_along() -> None:
     assert len(numbered(3)) == 3
 
 
+@pytest.mark.parametrize("picked", [1, 10, 1000])  # each batch of 5 by itself, two at once, all
 @pytest.mark.parametrize("shape", [(3, 5, 4), (1, 4, 4)])
 def test_images_normalised_once_are_those_normalised_batch_by_batch(
-    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, ...], picked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (13, *shape), dtype=torch.uint8, generator=generator)
     examples, pixels = Examples(images, torch.arange(13)), Pixels((0.4,), (0.2,))
     once = list(Batches(examples, pixels, 5, seed=1, augment=Augment(flip=True, shift=1, cutout=2)))
     monkeypatch.setattr("moe.data.batches.RESIDENT_BYTES", 0)
+    monkeypatch.setattr("moe.data.batches.PICKED", picked)
     each = list(Batches(examples, pixels, 5, seed=1, augment=Augment(flip=True, shift=1, cutout=2)))
     for one, other in zip(once, each, strict=True):
         assert torch.equal(one[0], other[0]) and one[0].stride() == other[0].stride()
+
+
+def test_small_batches_are_picked_together_as_many_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 23 images by 5 are 5, 5, 5, 5 and 3: two at once have 10, and a third would have made it 15 of 12.
+    made: list[int] = []
+    pick = Batches._images
+    monkeypatch.setattr(Batches, "_images", lambda self, index: made.append(len(index)) or pick(self, index))
+    monkeypatch.setattr("moe.data.batches.PICKED", 12)
+    assert order(batches(seed=None)) == list(range(23)) and made == [10, 10, 3]
+    made.clear()
+    monkeypatch.setattr("moe.data.batches.PICKED", 4)  # a batch is whole, however large
+    assert order(batches(seed=None)) == list(range(23)) and made == [5, 5, 5, 5, 3]
 
 
 @pytest.mark.parametrize(

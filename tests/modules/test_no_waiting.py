@@ -147,8 +147,10 @@ NETS = [
 ]
 
 
+@pytest.mark.parametrize("held", [1, 2**18])  # steps summed up by this step, and by a later one
 @pytest.mark.parametrize("net", NETS)
-def test_an_experts_step_waits_for_nothing(net: dict[str, Any]) -> None:
+def test_an_experts_step_waits_for_nothing(net: dict[str, Any], held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("moe.modules.means.HELD", held)
     config = composed()
     module = Expert(net, [3, 32, 32], K, asdict(config.base.recipe)).to(META).train()
     module.train_means.begin(META)

@@ -5,12 +5,14 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning.accelerators import CPUAccelerator, MPSAccelerator
+from pytorch_lightning.profilers import SimpleProfiler
 from quick import TRAINER
 
 from moe.errors import ConfigError
 from moe.inference import best_device
 from moe.modules.fit import make_trainer, precision_for
 from moe.modules.place import Place
+from moe.modules.unprofiled import Unprofiled
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,17 @@ def test_what_lightnings_trainer_does_not_take_is_a_config_error(key: str, value
 def test_what_torch_does_not_take_of_the_trainer_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match=r"^trainer: "):
         make_trainer({**TRAINER, "benchmark": "abc"})
+
+
+def test_hooks_are_profiled_where_that_is_asked_for() -> None:
+    assert isinstance(make_trainer({**TRAINER, "profiler": "simple"}).profiler, SimpleProfiler)
+    for trainer in (TRAINER, {**TRAINER, "profiler": None}):
+        profiler = make_trainer(trainer).profiler
+        assert isinstance(profiler, Unprofiled)
+        with profiler.profile("one"), profiler.profile("another within it"):
+            pass
+        with pytest.raises(ZeroDivisionError), profiler.profile("fails"):
+            raise ZeroDivisionError
 
 
 @pytest.fixture
