@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from importlib.util import find_spec
 from itertools import pairwise
@@ -33,10 +33,10 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 from turns import file_of, now, over
 
-from moe.data import batches
+from moe.data.batches import Batches
 from moe.data.module import ImageDataModule
 from moe.modules import fit as fitting
-from moe.modules import means
+from moe.modules.means import EpochMeans
 from moe.modules.recipe import RecipeModule
 from moe.modules.unprofiled import Unprofiled
 from moe.provenance import git_revision
@@ -94,6 +94,23 @@ class Normed(Callback):
         get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
 
 
+def added(self: Any, scores: Tensor, targets: Tensor, *means: Tensor) -> None:
+    """A batch added to an epoch's sums as it was before several were held."""
+    count, right = len(targets), (scores.detach().argmax(dim=1) == targets).sum()
+    self._sums += torch.stack([right, *(mean.detach() * count for mean in means)])
+    self._count += count
+
+
+def picked(self: Any) -> Iterator[tuple[Tensor, ...]]:
+    """Batches without augmentation, as they were made before several were picked at once."""
+    order = torch.arange(len(self.examples))
+    if self.seed is not None:
+        seed = self.seed * 1_000_003 + self.epoch()
+        order = torch.randperm(len(order), generator=torch.Generator().manual_seed(seed))
+    for index in torch.split(order.to(DEVICE), self._sizes):
+        yield self._images(index), self.examples.targets[index], *(tensor[index] for tensor in self.examples.along)
+
+
 PUT_BACK: dict[str, Callable[[], list[Callback]]] = {
     "as it is": lambda: [],
     "a progress bar without a terminal": lambda: [fitting.StageProgress(leave=False)],
@@ -101,7 +118,7 @@ PUT_BACK: dict[str, Callable[[], list[Callback]]] = {
     "three metrics updated at every step": lambda: [Metrics()],
     "the gradients' norm at every step": lambda: [Normed()],
 }
-# What is Lightning's or PyTorch's own, in place of what the project has.
+CLIPS, SENDS = "configure_gradient_clipping", "transfer_batch_to_device"
 AS_BEFORE: dict[str, Callable[[], list[AbstractContextManager[Any]]]] = {
     "a generator made of each hook": lambda: [patch.object(Unprofiled, "profile", PassThroughProfiler.profile)],
     "each hook's name taken for a network's part": lambda: [
@@ -111,10 +128,9 @@ AS_BEFORE: dict[str, Callable[[], list[AbstractContextManager[Any]]]] = {
         patch.object(RecipeModule, CLIPS, getattr(LightningModule, CLIPS)),
         patch.object(ImageDataModule, SENDS, getattr(LightningDataModule, SENDS)),
     ],
-    "the epoch's sums made at every step": lambda: [patch.object(means, "HELD", 1)],
-    "each batch picked by itself": lambda: [patch.object(batches, "PICKED", 1)],
+    "the epoch's sums made at every step": lambda: [patch.object(EpochMeans, "add", added)],
+    "each batch picked by itself": lambda: [patch.object(Batches, "__iter__", picked)],
 }
-CLIPS, SENDS = "configure_gradient_clipping", "transfer_batch_to_device"
 if find_spec("rich") is None:
     del PUT_BACK["a progress bar without a terminal"]
 if DEVICE.type == "cuda":  # where the library is there

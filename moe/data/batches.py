@@ -27,13 +27,12 @@ class Examples:
         return Examples(self.images.to(device), self.targets.to(device), along)
 
 
-# Images that take no more bytes than this in fp32 are normalised once and not batch by batch: a gate's few are.
+# Images that take no more bytes than this in fp32 are normalised once and not in every epoch: a gate's few are.
 RESIDENT_BYTES = 2**27
 
 
 EVALUATED = 500  # so many images of 32 x 32 go through a network at once in evaluation
-# So many are picked and made fp32 at once, to be dealt to small batches: fifty at a time take four times as long.
-PICKED = 1000
+PICKED = 1000  # so many are picked, and if need be normalised, at once, and then dealt to small batches
 
 
 def at_once(count: int, size: Sequence[int]) -> int:
@@ -153,7 +152,7 @@ class Batches:
                 yield images, *others
 
     def _own(self, whole: Tensor) -> Tensor:
-        """Which of a batch's images (B,) are this process's."""
+        """Which of a batch's images (B,) this process takes: its own, or while learning, without any, another's."""
         index = whole[self.rank :: self.world]
         # A network in training need not take a batch of nothing, and all processes must take every step.
         return whole[-1:] if not len(index) and self.seed is not None else index
@@ -167,12 +166,14 @@ class Batches:
 
 
 def _together(batches: Sequence[Tensor], most: int) -> Iterator[list[Tensor]]:
-    """Batches in their order, as many at once as have no more than so many images between them, or one."""
+    """Batches' indices (B,) in their order: those of as many batches as have `most` images between them, or of one."""
     some: list[Tensor] = []
+    count = 0
     for batch in batches:
-        if some and sum(map(len, some)) + len(batch) > most:
+        if some and count + len(batch) > most:
             yield some
-            some = []
+            some, count = [], 0
         some.append(batch)
+        count += len(batch)
     if some:
         yield some

@@ -13,11 +13,11 @@ from moe.modules.recipe import RecipeModule
 class Classifier(RecipeModule):
     """A RecipeModule for `num_classes` classes that logs an epoch's means.
 
-    Its training step adds each batch to `train_means`, with its mean of what is called `learning`; its validation step
+    Its training step adds each batch to `train_means`, with the batch's mean of each of `means`; its validation step
     updates `val_nll`, image by image, and `val_accuracy`.
     """
 
-    def __init__(self, recipe: dict[str, Any], num_classes: int, learning: Sequence[str] = ("loss",)) -> None:
+    def __init__(self, recipe: dict[str, Any], num_classes: int, means: Sequence[str] = ("loss",)) -> None:
         super().__init__(recipe)
         # Micro: the part of images that are right, whatever the classes' sizes. Checking arguments would wait for
         # the device each step.
@@ -25,13 +25,14 @@ class Classifier(RecipeModule):
         # A loss that is NaN is to be seen, not left out of the mean. With this strategy torchmetrics 1.9 takes no
         # weights, so a loss is given image by image.
         self.val_nll = MeanMetric(nan_strategy="disable")
-        self.learning, self.train_means = ("accuracy", *learning), EpochMeans(len(learning))
+        self.means, self.train_means = tuple(means), EpochMeans(len(means))
 
     def on_train_epoch_start(self) -> None:
         self.train_means.begin(self.device)
 
     def on_train_epoch_end(self) -> None:
-        for name, mean in zip(self.learning, self.train_means.means(self.trainer.strategy), strict=True):
+        found = self.train_means.means(self.trainer.strategy)
+        for name, mean in zip(("accuracy", *self.means), found, strict=True):
             self.log(f"train/{name}", mean)
 
     def on_validation_epoch_end(self) -> None:

@@ -202,7 +202,8 @@ def make_trainer(
         given = {"strategy": place.strategy(), "sync_batchnorm": synchronised(trainer)}
     if trainer["accelerator"] == "auto" and not _on_gpu(trainer):
         given["accelerator"] = "cpu"  # of itself Lightning would take Apple's GPU, which nothing else of a run does
-    given["profiler"] = trainer.get("profiler") or Unprofiled()
+    if trainer.get("profiler") is None:
+        given["profiler"] = Unprofiled()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="GPU available but not used")  # so it was meant

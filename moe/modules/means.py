@@ -4,7 +4,8 @@ import torch
 from pytorch_lightning.strategies import Strategy
 from torch import Tensor
 
-HELD = 2**18  # so many scores are held before they are summed up
+HELD = 2**18  # so many scores are held before they are summed up, of no more steps than
+HELD_STEPS = 1000
 
 
 class EpochMeans:
@@ -28,7 +29,7 @@ class EpochMeans:
         """Add a batch: what its images' classes are given (B, K), their targets (B,), its mean of each quantity ()."""
         self._held.append((scores.detach(), targets, *(mean.detach() for mean in means)))
         self._count += len(targets)
-        if len(self._held) * scores.numel() >= HELD:
+        if len(self._held) * scores.numel() >= HELD or len(self._held) == HELD_STEPS:
             self._sum_up()
 
     def means(self, strategy: Strategy) -> Tensor:
@@ -44,7 +45,7 @@ class EpochMeans:
             return
         scores, targets, *means = zip(*self._held, strict=True)
         right = (torch.cat(scores).argmax(dim=1) == torch.cat(targets)).sum()
-        counts = [len(batch) for batch in targets]
+        counts = [len(batch) for batch in targets]  # plain numbers: a tensor of them would be sent to the device
         sums = [torch.stack(torch._foreach_mul(mean, counts)).sum() for mean in means]
         self._sums += torch.stack([right, *sums])
         self._held = []

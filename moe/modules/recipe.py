@@ -31,7 +31,7 @@ class RecipeModule(LightningModule):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "_current_fx_name":
-            # Lightning writes down which hook it is in, forty times a step; PyTorch would look each time whether that
+            # Lightning writes down before and after each hook which it is in; PyTorch would look each time whether that
             # is a parameter, a buffer or a network.
             self.__dict__[name] = value
         else:
@@ -50,7 +50,7 @@ class RecipeModule(LightningModule):
         super().backward(loss if self.share == 1 else loss * self.share, *args, **kwargs)
 
     def configure_gradient_clipping(self, *arguments: Any, **named: Any) -> None:
-        """Nothing: what looks whether gradients are finite clips them, too (`moe.modules.callbacks.FiniteGuard`)."""
+        """Nothing: `FiniteGuard` clips by the recipe, or `GatesTogether` each gate by itself."""
 
     def configure_optimizers(self) -> Any:
         optimizer = optimizer_of(self, self.recipe)

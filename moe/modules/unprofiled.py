@@ -9,7 +9,7 @@ NOTHING: AbstractContextManager[Any] = nullcontext()
 
 
 class Unprofiled(PassThroughProfiler):
-    """Where nothing is profiled: Lightning's own makes a generator of each hook all the same, some forty a step."""
+    """Where nothing is profiled: Lightning's own makes a generator of each hook all the same, dozens a step."""
 
     def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
         return NOTHING

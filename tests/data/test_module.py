@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from moe.data.batches import Batches, Pixels
@@ -132,8 +133,10 @@ class Recorder(RecipeModule):
         self.weight = nn.Parameter(torch.zeros(()))
         self.trained: dict[int, list[list[int]]] = {}
         self.chosen: dict[int, list[list[int]]] = {}
+        self.given: list[tuple[Any, str | None]] = []
 
     def training_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
+        self.given.append((batch, self._current_fx_name))
         pixels = (batch[0].flatten() * 255).round().long().tolist()
         self.trained.setdefault(self.current_epoch, []).append(pixels)
         return self.weight
@@ -164,6 +167,16 @@ def test_each_epoch_has_the_batches_of_its_own_number_and_choices_keep_their_ord
         assert [len(batch) for batch in batches] == [4, 2]
         assert recorder.chosen[epoch] == [[9, 10], [11]]
     assert len({str(batches) for batches in recorder.trained.values()}) == 3
+
+
+def test_a_step_gets_the_batch_that_was_made_in_its_hook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    make = Batches.__iter__
+    monkeypatch.setattr(Batches, "__iter__", lambda self: iter([*map(lambda b: made.append(b) or b, make(self))]))
+    given = shown(module(by_position(range(4))), tmp_path).given
+    # Lightning would have made another tuple of what it sent to the device.
+    assert len(given) == 6 and all(any(batch is one for one in made) for batch, _ in given)
+    assert {hook for _, hook in given} == {"training_step"} and "_current_fx_name" in vars(LightningModule())
 
 
 def test_gates_learn_from_their_split_and_the_notebook_chooses_on_test(tmp_path: Path) -> None:

@@ -29,8 +29,10 @@ def test_batches_of_all_sizes_count_by_their_images(held: int, monkeypatch: pyte
         torch.testing.assert_close(means.means(ONE), torch.tensor([0.6, 0.6, 1.0]))
 
 
-def test_no_more_scores_are_held_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(means_module, "HELD", 36)  # three batches of 12
+@pytest.mark.parametrize(("scores", "steps"), [(36, 1000), (1000, 3)])  # three batches of 12 scores
+def test_no_more_is_held_than_there_is_room_for(scores: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(means_module, "HELD", scores)
+    monkeypatch.setattr(means_module, "HELD_STEPS", steps)
     means, held = EpochMeans(0), []
     means.begin(CPU)
     for _ in range(7):

@@ -205,6 +205,7 @@ def test_images_are_made_without_waiting(flip: bool | str) -> None:
 def test_a_step_of_gates_waits_for_nothing(
     monkeypatch: pytest.MonkeyPatch, gate: str, routing: str, cascade: float | None
 ) -> None:
+    monkeypatch.setattr("moe.modules.means.HELD", 1)  # with all that many steps have held summed up
     monkeypatch.setattr(mixture, "everywhere", lambda module, images: module.training)  # as on a GPU
     module = ensemble(gate, routing, cascade)
     module.train_means.begin(META)
