@@ -118,7 +118,7 @@ PUT_BACK: dict[str, Callable[[], list[Callback]]] = {
     "three metrics updated at every step": lambda: [Metrics()],
     "the gradients' norm at every step": lambda: [Normed()],
 }
-CLIPS, SENDS = "configure_gradient_clipping", "transfer_batch_to_device"
+CLIPS, SENDS, EVERY_EPOCH = "configure_gradient_clipping", "transfer_batch_to_device", "moe.data.batches.RESIDENT_BYTES"
 AS_BEFORE: dict[str, Callable[[], list[AbstractContextManager[Any]]]] = {
     "a generator made of each hook": lambda: [patch.object(Unprofiled, "profile", PassThroughProfiler.profile)],
     "each hook's name taken for a network's part": lambda: [
@@ -129,7 +129,8 @@ AS_BEFORE: dict[str, Callable[[], list[AbstractContextManager[Any]]]] = {
         patch.object(ImageDataModule, SENDS, getattr(LightningDataModule, SENDS)),
     ],
     "the epoch's sums made at every step": lambda: [patch.object(EpochMeans, "add", added)],
-    "each batch picked by itself": lambda: [patch.object(Batches, "__iter__", picked)],
+    "images normalised in every epoch, as many are": lambda: [patch(EVERY_EPOCH, 0)],
+    "the same, each batch picked by itself": lambda: [patch(EVERY_EPOCH, 0), patch.object(Batches, "__iter__", picked)],
 }
 if find_spec("rich") is None:
     del PUT_BACK["a progress bar without a terminal"]
