@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from importlib.util import find_spec
 from itertools import pairwise
@@ -33,7 +33,6 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 from turns import file_of, now, over
 
-from moe.data.batches import Batches
 from moe.data.module import ImageDataModule
 from moe.modules import fit as fitting
 from moe.modules.means import EpochMeans
@@ -101,16 +100,6 @@ def added(self: Any, scores: Tensor, targets: Tensor, *means: Tensor) -> None:
     self._count += count
 
 
-def picked(self: Any) -> Iterator[tuple[Tensor, ...]]:
-    """Batches without augmentation, as they were made before several were picked at once."""
-    order = torch.arange(len(self.examples))
-    if self.seed is not None:
-        seed = self.seed * 1_000_003 + self.epoch()
-        order = torch.randperm(len(order), generator=torch.Generator().manual_seed(seed))
-    for index in torch.split(order.to(DEVICE), self._sizes):
-        yield self._images(index), self.examples.targets[index], *(tensor[index] for tensor in self.examples.along)
-
-
 PUT_BACK: dict[str, Callable[[], list[Callback]]] = {
     "as it is": lambda: [],
     "a progress bar without a terminal": lambda: [fitting.StageProgress(leave=False)],
@@ -118,7 +107,7 @@ PUT_BACK: dict[str, Callable[[], list[Callback]]] = {
     "three metrics updated at every step": lambda: [Metrics()],
     "the gradients' norm at every step": lambda: [Normed()],
 }
-CLIPS, SENDS, EVERY_EPOCH = "configure_gradient_clipping", "transfer_batch_to_device", "moe.data.batches.RESIDENT_BYTES"
+CLIPS, SENDS = "configure_gradient_clipping", "transfer_batch_to_device"
 AS_BEFORE: dict[str, Callable[[], list[AbstractContextManager[Any]]]] = {
     "a generator made of each hook": lambda: [patch.object(Unprofiled, "profile", PassThroughProfiler.profile)],
     "each hook's name taken for a network's part": lambda: [
@@ -129,8 +118,6 @@ AS_BEFORE: dict[str, Callable[[], list[AbstractContextManager[Any]]]] = {
         patch.object(ImageDataModule, SENDS, getattr(LightningDataModule, SENDS)),
     ],
     "the epoch's sums made at every step": lambda: [patch.object(EpochMeans, "add", added)],
-    "images normalised in every epoch, as many are": lambda: [patch(EVERY_EPOCH, 0)],
-    "the same, each batch picked by itself": lambda: [patch(EVERY_EPOCH, 0), patch.object(Batches, "__iter__", picked)],
 }
 if find_spec("rich") is None:
     del PUT_BACK["a progress bar without a terminal"]
