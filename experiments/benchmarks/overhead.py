@@ -107,6 +107,7 @@ PUT_BACK: dict[str, Callable[[], list[Callback]]] = {
     "three metrics updated at every step": lambda: [Metrics()],
     "the gradients' norm at every step": lambda: [Normed()],
 }
+# Lightning's or PyTorch's own way, or what was there before, in place of what the project has.
 CLIPS, SENDS = "configure_gradient_clipping", "transfer_batch_to_device"
 AS_BEFORE: dict[str, Callable[[], list[AbstractContextManager[Any]]]] = {
     "a generator made of each hook": lambda: [patch.object(Unprofiled, "profile", PassThroughProfiler.profile)],
