@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,6 +12,10 @@ from typing import Any
 
 from moe import memory
 from moe.errors import UserError
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+# Asked of whoever started this process, before `hydra_raises` sets it.
+_traced = os.environ.get(FULL_ERROR) == "1"
 
 
 class Stopped(SystemExit):
@@ -56,11 +61,14 @@ def signals() -> Iterator[None]:
 def sentences(after: str = "") -> Iterator[None]:
     """Turn what a user can mend into one sentence on stderr and an exit: 1 or 2, 130 after Ctrl-C, 143 after SIGTERM.
 
-    `after` is how the sentence about a signal goes on.
+    `after` is how the sentence about a signal goes on. With HYDRA_FULL_ERROR=1 the traceback of what was wrong stands
+    before its sentence.
     """
     try:
         yield
     except UserError as error:
+        if _traced:
+            traceback.print_exception(error.__context__ or error)  # its sentence replaces what it was raised from
         _end(str(error), error.exit_code)
     except (Stopped, KeyboardInterrupt) as stopped:
         terminated = isinstance(stopped, Stopped) and stopped.code == 128 + signal.SIGTERM
@@ -92,12 +100,20 @@ def _end(sentence: str, code: int) -> None:
 @contextmanager
 def hydra_raises() -> Iterator[None]:
     """Let Hydra's errors reach the caller, in place of Hydra's own print and exit."""
-    before = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
     try:
         yield
     finally:
         if before is None:
-            del os.environ["HYDRA_FULL_ERROR"]
+            del os.environ[FULL_ERROR]
         else:
-            os.environ["HYDRA_FULL_ERROR"] = before
+            os.environ[FULL_ERROR] = before
+
+
+def own_environment() -> dict[str, str]:
+    """The variables of this process as they were given to it, for another."""
+    inherited = dict(os.environ)
+    if not _traced:
+        inherited.pop(FULL_ERROR, None)
+    return inherited

@@ -1,9 +1,12 @@
 """Errors that a user can mend: one sentence, an exit code, no traceback."""
 
 import difflib
+import linecache
 import signal
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
+from types import FrameType
 
 LONGEST = 500  # characters of a sentence about a config, which may quote a value that is a whole section
 
@@ -52,6 +55,30 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """The end of a sentence that names the known word most like `word`, or nothing."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def reason(error: Exception, package: str = "moe.nets") -> str:
+    """What an error that code of a package raised says, in one line, with the line there that it came from.
+
+    What a `raise` there says is a sentence for users as it is.
+    """
+    said = " ".join(str(error).split())
+    if not said or not isinstance(error, AssertionError | IndexError | RuntimeError | TypeError | ValueError):
+        said = f"{type(error).__name__}{': ' * bool(said)}{said}"  # of a KeyError, say, that is the key alone
+    frames = list(traceback.walk_tb(error.__traceback__))
+    inside = [(frame, line) for frame, line in frames if _module(frame).startswith(f"{package}.")]
+    own = [place for place in inside if _module(place[0]) != f"{package}.build"]  # which builds them
+    if not own:
+        return said
+    frame, line = own[-1]
+    sentence = linecache.getline(frame.f_code.co_filename, line).strip().startswith("raise ")
+    if own[-1] == frames[-1] and sentence:
+        return said
+    return f"{said} ({_module(frame).replace('.', '/')}.py, line {line})"
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__"))
 
 
 def printable(path: Path | str) -> str:

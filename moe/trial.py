@@ -8,12 +8,13 @@ from torch import nn
 from moe import assembly, ddp
 from moe.data.batches import least
 from moe.data.splits import folds
-from moe.errors import ConfigError
+from moe.errors import ConfigError, reason
 from moe.frozen import FOLDS
 from moe.job import Job, count_images
 from moe.modules.fit import synchronised
 from moe.modules.recipe import build_optimizer, has_norms, kernels
 from moe.nets.build import build_network
+from moe.nets.gates import Gate
 from moe.schema import Config, Plain
 from moe.stages import Stage, num_outputs, section
 
@@ -50,11 +51,13 @@ def _check_gates(job: Job, in_shape: tuple[int, int, int]) -> None:
     with torch.device("meta"):
         gates = assembly.gates(config, tree, in_shape, None)
         for gate, weighed in zip(gates, tree.weighed(config.mixture.routing), strict=True):
+            if getattr(type(gate), "logits", None) is Gate.logits:
+                raise ConfigError(f"gate: {target} has no logits(images, experts) of its own, by which a gate weighs")
             experts = len(weighed)
             try:
                 weights, _ = gate(torch.empty(2, *in_shape), torch.empty(2, experts, classes))
-            except (AssertionError, RuntimeError, TypeError, ValueError, IndexError) as error:
-                raise ConfigError(f"gate: {target} cannot weigh two images: {' '.join(str(error).split())}") from None
+            except Exception as error:  # a user's own gate may raise anything
+                raise ConfigError(f"gate: {target} cannot weigh two images: {reason(error)}") from None
             if weights.shape != (2, classes, experts):
                 found, right = tuple(weights.shape), (2, classes, experts)
                 raise ConfigError(f"gate: {target} gives weights of {found} for two images, not of {right}")
@@ -84,7 +87,7 @@ def network(stage: Stage) -> nn.Module:
             "expert.trunk=shared needs a network that says its trunk (trunk, branch and trunk_layers): fast_vgg, "
             "cond_vgg or one of moe.nets.vgg"
         )
-    why = _refusal(net, 2, stage.inputs["in_shape"])
+    why = _refusal(net, 2, stage.inputs)
     if why is not None:
         raise ConfigError(f"{name}.net: {why}")
     if stage.inputs["recipe"].get("muon") and not (kernels(net) and has_norms(net)):
@@ -125,7 +128,7 @@ def _check_least(job: Job, stage: Stage, net: nn.Module, world: int) -> None:
     learns, count = stage.inputs["recipe"], count_images(job, stage)
     if least(count, learns["batch_size"], bool(learns.get("even_batches")), world) > 1:
         return
-    why = _refusal(net, 1, stage.inputs["in_shape"])
+    why = _refusal(net, 1, stage.inputs)
     if why is not None:
         even = least(count, learns["batch_size"], True, world) > 1
         key = f"{section(stage)}.recipe"
@@ -135,13 +138,16 @@ def _check_least(job: Job, stage: Stage, net: nn.Module, world: int) -> None:
         )
 
 
-def _refusal(net: nn.Module, count: int, in_shape: Sequence[int]) -> str | None:
+def _refusal(net: nn.Module, count: int, inputs: Plain) -> str | None:
     """Why a network cannot learn from so many images at once; in training mode some return more than logits."""
+    in_shape, right = inputs["in_shape"], (count, num_outputs(inputs))
     try:
         said = net.train()(torch.empty(count, *in_shape, device="meta"))
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:  # what torchvision's raise on a wrong size
+    except Exception as error:  # a user's own network may raise anything
         shape = f"{'images' if count > 1 else 'a single image'} of {'x'.join(map(str, in_shape))}"
-        return f"the network cannot take {shape}: {' '.join(str(error).split())}"
+        return f"the network cannot take {shape}: {reason(error)}"
     if not isinstance(said, torch.Tensor):
         return f"in training the network returns {type(said).__name__}, not logits alone"
+    if said.shape != right:
+        return f"the network gives logits of {tuple(said.shape)} for {count} images, not of {right}"
     return None

@@ -106,3 +106,35 @@ def test_a_gpu_without_memory_left_is_one_sentence(capsys: pytest.CaptureFixture
     assert (ended.value.code, capsys.readouterr().err) == (1, said)
     with pytest.raises(RuntimeError, match=r"^another$"), command.sentences():
         raise RuntimeError("another")
+
+
+TRACED = """
+import os
+from moe import command
+from moe.errors import ConfigError
+
+def fails():
+    with command.hydra_raises():
+        print(os.environ["HYDRA_FULL_ERROR"], command.own_environment().get("HYDRA_FULL_ERROR"))
+        try:
+            {}["width"]
+        except KeyError:
+            raise ConfigError("there is no width") from None
+
+command.run(fails)
+"""
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, "1 None\n"), ("0", "1 None\n"), ("1", "1 1\n")])
+def test_what_a_sentence_was_made_of_is_shown_where_hydras_variable_asks(asked: str | None, given: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+    environment |= {
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        **({} if asked is None else {"HYDRA_FULL_ERROR": asked}),
+    }
+    done = subprocess.run([sys.executable, "-c", TRACED], env=environment, capture_output=True, text=True, check=False)
+    *trace, sentence = done.stderr.splitlines()
+    # A job of its own is asked what this command was, and not what it asks of Hydra.
+    assert (done.returncode, done.stdout, sentence) == (2, given, "moe: there is no width")
+    assert (trace[0], trace[-1]) == ("Traceback (most recent call last):", "KeyError: 'width'") if trace else True
+    assert bool(trace) == (asked == "1")

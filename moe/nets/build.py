@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torchvision.models import list_models
 
-from moe.errors import ConfigError
+from moe.errors import ConfigError, reason
 from moe.targets import check_network
 
 Shape = tuple[int, int, int]
@@ -45,9 +47,10 @@ def _build(net: Mapping[str, Any], key: str, **given: Any) -> nn.Module:
     arguments = {name: value for name, value in net.items() if name != "_target_"}
     try:
         built: nn.Module = builder(**given, **arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
-        why = " ".join(str(error).split())
-        raise ConfigError(f"{key}: {target} cannot be built: {why}") from None
+    except Exception as error:  # a user's own class may raise anything
+        raise ConfigError(f"{key}: {target} cannot be built: {reason(error)}") from None
+    if any(map(is_lazy, chain(built.parameters(), built.buffers()))):
+        raise ConfigError(f"{key}: {target} has lazy layers; give each the sizes that it has to have")
     return built
 
 
@@ -56,9 +59,13 @@ def _builder(target: str, key: str) -> Callable[..., nn.Module]:
     check_network(target, key)
     module, _, name = target.rpartition(".")
     try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError):
-        raise ConfigError(f"{key}: there is no {name} in {module}") from None
+        found = getattr(import_module(module), name, None)
+    except Exception as error:  # a user's own module may raise anything
+        found = None
+        if not (isinstance(error, ModuleNotFoundError) and error.name == module):
+            raise ConfigError(f"{key}: {module} cannot be imported: {reason(error)}") from None
+    if found is None:
+        raise ConfigError(f"{key}: there is no {name} in {module}")
     ours = isinstance(found, type) and issubclass(found, nn.Module) and found.__module__ == module
     if not ours and not (module == "torchvision.models" and name in list_models()):
         raise ConfigError(f"{key}: {target} is no network; name a class of moe.nets or a builder of torchvision.models")

@@ -1,6 +1,7 @@
 """Commands that are refused, fail or are interrupted: one sentence, an exit code, and nothing is lost."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 import moe
 from moe import together
 from moe.errors import StoreError
+from moe.nets.gates import Gate
 from moe.store import Store
 from tests.train.command import QUICK, copy_of, train
 
@@ -82,7 +84,12 @@ def test_gates_that_cannot_weigh_are_found_before_training(
     target = "moe.nets.gates.MLPGate"
     monkeypatch.setattr(f"{target}.logits", fail)
     assert train(tmp_path, "logger=none", "plan=true")[0] == 2
-    said = f"moe: gate: {target} cannot weigh two images: mat1 and mat2 shapes cannot be multiplied\n"
+    said = capsys.readouterr().err
+    assert said.startswith(f"moe: gate: {target} cannot weigh two images: mat1 and mat2 shapes cannot be multiplied (")
+    assert re.search(r" \(moe/nets/gates\.py, line \d+\)\n$", said)  # where it was asked, as the test's is elsewhere
+    monkeypatch.setattr(f"{target}.logits", Gate.logits)
+    assert train(tmp_path, "logger=none", "plan=true")[0] == 2
+    said = f"moe: gate: {target} has no logits(images, experts) of its own, by which a gate weighs\n"
     assert capsys.readouterr().err == said
     # Of two images the weights of one.
     monkeypatch.setattr(f"{target}.logits", lambda self, images, experts: images.new_zeros(1, self.num_logits))
