@@ -18,19 +18,25 @@ from hydra import initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
+from yaml import YAMLError
 
 from moe import checks
 from moe.errors import ConfigError, DataError, UserError
-from moe.overrides import AS_BASE, as_base, config_error, misplaced
+from moe.overrides import AS_BASE, GLOBAL, as_base, config_error, misplaced, unread_file
 from moe.package import CONF, CONFIG_NAME
 from moe.schema import Config, Gate, Paths, Plain
 
 
 @contextmanager
 def hydra_errors() -> Iterator[None]:
-    """Turn what Hydra and OmegaConf say of a wrong override into a ConfigError of one sentence."""
+    """Turn what Hydra and OmegaConf say of a wrong override or file into a ConfigError of one sentence."""
     try:
         yield
+    except (YAMLError, UnicodeDecodeError) as error:
+        said = unread_file(error)
+        if said is None:
+            raise
+        raise said from None
     except (HydraException, OmegaConfBaseException) as error:
         raise config_error(error) from None
     except ValueError as error:
@@ -73,6 +79,9 @@ def parse(composed: DictConfig) -> Config:
         values: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise config_error(error) from None
+    if isinstance(values.get("experiment"), dict | list):
+        raise ConfigError(f"experiment: {GLOBAL}")
+    values.pop("vars", None)  # values of one's own that others are made of, as gate.width=${vars.width}
     base = values.get("base")
     for name in ("expert", "router"):
         section = values.get(name)

@@ -4,11 +4,14 @@ import difflib
 import re
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError
 
 from moe import checks, trainer_checks
 from moe.errors import ConfigError, nearest
@@ -29,6 +32,9 @@ OTHERWISE = {"trainer=cuda": "gpu"}  # what an option is called by others, and w
 NOT_FOR_GATES = "gate.recipe.muon."  # which has to be null
 MOST = 8  # keys are named that end as a wrong one does
 
+GLOBAL = "the file's first line has to be '# @package _global_', which makes its keys the config's own"
+FILE_SOURCE = "hydra._internal.core_plugins.file_config_source"  # where Hydra reads a file of configs
+
 AS_BASE = {"_target_": "base.net"}  # conf/net/base.yaml: the network that the base has, whatever that is
 # What must be so for a network to be another than the base's.
 OF_THEIR_OWN = {"expert": "expert.init=scratch", "router": "router=network"}
@@ -46,10 +52,17 @@ def config_error(error: Exception) -> ConfigError:
         return ConfigError(_of_the_base(error, match[1]) or _no_such_key(match[1]))
     if match := re.match(r"Ambiguous value for argument '([^']+)'", first):
         key, _, values = match[1].partition("=")
+        if (CONF / key.partition("@")[0]).is_dir():
+            return ConfigError(f"{match[1]}: with -m each of the options is run; without it choose one of them")
         return ConfigError(f"{match[1]}: with -m each of the values is run; as one value it is {key}=[{values}]")
     if match := re.match(r"Could not delete from config\. The value of '([^']+)' is .* and not (.*)\.$", first):
         key, said = match.groups()  # Hydra quotes the value, which may be a whole section
         return ConfigError(f"~{key}={said[:200]} deletes nothing: {key} has another value")
+    if match := re.match(r"Multiple values for (\S+)\. To override a value use 'override \S+: (\S+)'", first):
+        chosen, option = match.groups()
+        return ConfigError(f"+{chosen}={option}: an option of {chosen} is chosen without +, as {chosen}={option}")
+    if match := re.match(r"In '((\w+)/[^']+)': Could not override '[^'@]*@\2\.", first):
+        return ConfigError(f"{match[1]}.yaml: {GLOBAL}")
     if match := re.search(r"Could not find '([^']+)/([^'/]*)'", first):
         group, option = match.groups()
         options = _options(text)
@@ -62,7 +75,8 @@ def config_error(error: Exception) -> ConfigError:
         said = next((option for option, (module, _) in PLUGINS.items() if match[1].startswith(module)), None)
         return ConfigError(_no_such_plugin(said) if said else f"{match[1]} is no plugin of Hydra that is installed")
     if "missing mandatory value" in first.lower() or "is missing" in first.lower():
-        return ConfigError(f"{full_key} has no value; give it one with {full_key}=VALUE")
+        begins = "; or begin its recipe's file with defaults: [adam, _self_]" if ".recipe." in str(full_key) else ""
+        return ConfigError(f"{full_key} has no value; give it one with {full_key}=VALUE{begins}")
     if match := re.search(r"Could not find '(\S+)'", first) or re.search(r"No match in the defaults list", first):
         return ConfigError(f"{first.rstrip('.')}")
     if not isinstance(error, HydraException | OmegaConfBaseException) and (said := _being_applied(error)):
@@ -71,6 +85,19 @@ def config_error(error: Exception) -> ConfigError:
         return ConfigError(_no_such_key(full_key))
     detail = str(cause).splitlines()[0] if cause and full_key else first
     return ConfigError(f"{full_key}: {detail}" if full_key else detail)
+
+
+def unread_file(error: Exception) -> ConfigError | None:
+    """One sentence for a file of configs that Hydra could not read, with file and line; None where it was another."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__") != FILE_SOURCE or "full_path" not in frame.f_locals:
+            continue
+        file, here = Path(frame.f_locals["full_path"]), Path.cwd()
+        place = str(file.relative_to(here) if file.is_relative_to(here) else file)
+        if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+            return ConfigError(f"{place}, line {error.problem_mark.line + 1}: {error.problem}")
+        return ConfigError(f"{place} is no text in UTF-8: {getattr(error, 'reason', error)}")
+    return None
 
 
 def _unread(override: str) -> str:
@@ -134,7 +161,8 @@ def _no_such_key(key: str) -> str:
         return f"{key}: the chosen option of {key.rpartition('.')[0]} has no such key"
     if ".optimizer." in key:
         return f"{key}: the config has no such key{nearest(key, known)}; an optimiser's other arguments are +KEY=VALUE"
-    return f"{key}: there is no such key{_meant(key, known)}"
+    own = "" if "." in key else "; a value of your own is +vars.NAME=VALUE"
+    return f"{key}: there is no such key{_meant(key, known) or own}"
 
 
 def _meant(key: str, known: Sequence[str]) -> str:
@@ -187,7 +215,9 @@ def _known_keys() -> list[str]:
         group = path.relative_to(CONF).parts[:-1]
         if group and group[0] in ("experiment", "hydra", "rival", "sweep"):
             continue
-        content = OmegaConf.to_container(OmegaConf.load(path))
+        content: Any = {}
+        with suppress(OSError, UnicodeDecodeError, YAMLError, OmegaConfBaseException):  # whoever chooses it is told
+            content = OmegaConf.to_container(OmegaConf.load(path))
         for prefix in PLACES.get(group[0], (group[0],)) if group else ("",):
             keys.update(f"{prefix}.{key}" if prefix else key for key, _ in checks.scalars(content))
     return sorted(

@@ -138,9 +138,8 @@ def _download(root: Path) -> None:
     except (OSError, RuntimeError, HTTPException) as error:
         raise DataError(
             f"{CIFAR10.filename} could not be downloaded from {CIFAR10.url} "
-            f"({' '.join(str(error).split())})\n"
-            f"Download it by hand and unpack it in {root}, or name torchvision's folder or class "
-            "folders with data.root=DIR"
+            f"({' '.join(str(error).split())}); download it by hand and unpack it in {root}, or name torchvision's "
+            "folder or class folders with data.root=DIR"
         ) from None
 
 

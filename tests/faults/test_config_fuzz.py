@@ -64,8 +64,7 @@ def outcome(run: Callable[[], None]) -> str:
         run()
     except UserError as error:
         said = str(error)
-        hand = "Download it by hand" in said  # the one remedy that has a line of its own
-        assert said.strip() and len(said) < LONGEST and (said.count("\n") == 0 or hand), said
+        assert said.strip() and len(said) < LONGEST and "\n" not in said, said
         return f"one sentence ({type(error).__name__})"
     finally:
         signal.alarm(0)
