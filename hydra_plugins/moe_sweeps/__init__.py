@@ -3,16 +3,21 @@
 Hydra imports this at every start, so that anything slow is imported late.
 """
 
+import re
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hydra_plugins.moe_sweeps.launchers import Overrides, ProcessLauncher, job_folder
 from hydra_plugins.moe_sweeps.submitit import SubmititLauncher, elsewhere
+
+# What of Hydra's says which job one is, in the text of an interpolation.
+NUMBER = re.compile(r"hydra[.:]job\.(num|id)\b")
 
 
 class GridSweeper(Sweeper):
@@ -44,6 +49,7 @@ class GridSweeper(Sweeper):
             check_whole("hydra.sweeper.max_batch_size", self.max_batch_size)
         given = preset(self.params)
         overrides = parser.parse_overrides([*given, *arguments])
+        _check(overrides, str(OmegaConf.to_container(self._config.hydra.sweep, resolve=False)["subdir"]))
         batches = BasicSweeper.split_arguments(overrides, self.max_batch_size)
         sweep = opened(self._config.hydra.sweep.dir)
         open_jobs = [[job for job in batch if self._is_open(sweep, job)] for batch in batches]
@@ -91,6 +97,20 @@ class GridSweeper(Sweeper):
         if done:  # a wrong config may have failed there since
             (sweep.folder / name / record.FAILURE).unlink(missing_ok=True)
         return not done
+
+
+def _check(overrides: list[Override], subdir: str) -> None:
+    """Raise ConfigError where jobs would be called by their number, or where there is no job at all."""
+    from moe.errors import ConfigError
+
+    if number := NUMBER.search(subdir):
+        raise ConfigError(
+            f"hydra.sweep.subdir={subdir}: a sweep that is given again finds its finished jobs by their folders, and a "
+            f"job has no {number[0]} of its own; name what is swept, as ${{seed}}, or add hydra/sweeper=basic"
+        )
+    for override in overrides:
+        if override.is_discrete_sweep() and not list(override.sweep_string_iterator()):
+            raise ConfigError(f"{override.input_line} gives no value, so that there would be no job")
 
 
 def register() -> None:

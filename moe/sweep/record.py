@@ -1,6 +1,7 @@
 """What a sweep and its jobs leave beside their results: `sweep.json`, and `failure.json` where a job failed."""
 
 import json
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -84,6 +85,7 @@ def read_sweep(folder: Path) -> Sweep | None:
 
 def within(sweep: Path, job: Path) -> str:
     """A job's folder as it is called in its sweep's. Raises ConfigError where it lies elsewhere or too deep."""
+    sweep, job = (Path(os.path.normpath(folder)) for folder in (sweep, job))  # which ends what .. would lead out of
     if not job.is_relative_to(sweep) or not 1 <= len(job.relative_to(sweep).parts) <= DEEPEST:
         raise ConfigError(
             f"a job's folder must be in its sweep's, {sweep}, or one deeper, not {job}; set hydra.sweep.subdir=NAME or "
