@@ -1,6 +1,7 @@
 """The LightningDataModule that every network of a mixture shares."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -92,35 +93,60 @@ class ImageDataModule(LightningDataModule):
             count = at_once(PREPARED, self.dataset.train.shape[-2:])
             prepare(self.pixels(self._images(self.fit_on, self._chosen(self.fit_on)[0][:count])))
 
+    @property
+    def batch_size(self) -> int:
+        """How many images a step learns from; Lightning's Tuner sets it before training."""
+        return self.recipe.batch_size
+
+    @batch_size.setter
+    def batch_size(self, size: int) -> None:
+        self.recipe = replace(self.recipe, batch_size=size)
+
     def train_dataloader(self) -> Batches:
-        trainer: Any = self.trainer
         recipe = self.recipe
+        trainer: Any = self.trainer
+        rank, world = self._part()
+        # With `overfit_batches` the same batches, as they are, in every epoch.
+        drawn = trainer is None or not trainer.overfit_batches
         return Batches(
             self._on_device(self.fit_on),
             self.pixels,
             recipe.batch_size,
-            self.seed,
+            self.seed if drawn else None,
             recipe.augment,
-            epoch=lambda: trainer.current_epoch,
-            rank=trainer.global_rank,
-            world=trainer.world_size,
+            epoch=lambda: 0 if trainer is None else trainer.current_epoch,
+            rank=rank,
+            world=world,
             even=bool(recipe.even_batches),
         )
 
     def val_dataloader(self) -> Batches:
-        trainer: Any = self.trainer
-        examples, world = self._on_device(self.select_on), trainer.world_size
+        return self._whole(self.select_on)
+
+    def test_dataloader(self) -> Batches:
+        return self._whole("test")
+
+    def predict_dataloader(self) -> Batches:
+        return self._whole("test")
+
+    def _whole(self, split: str) -> Batches:
+        """A split's images once, in their order."""
+        examples, (rank, world) = self._on_device(split), self._part()
         size = at_once(EVALUATED, examples.images.shape[-2:])
-        return Batches(examples, self.pixels, size * world, rank=trainer.global_rank, world=world)
+        return Batches(examples, self.pixels, size * world, rank=rank, world=world)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """The batch as it is, since it was made there."""
         return batch
 
+    def _part(self) -> tuple[int, int]:
+        """Which of how many processes this is; without a Trainer it is alone."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
     def _on_device(self, split: str) -> Examples:
-        trainer: Any = self.trainer
         if split not in self._resident:
-            self._resident[split] = self.examples(split).to(trainer.strategy.root_device)
+            device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+            self._resident[split] = self.examples(split).to(device)
         return self._resident[split]
 
 

@@ -14,7 +14,7 @@ class Classifier(RecipeModule):
     """A RecipeModule for `num_classes` classes that logs an epoch's means.
 
     Its training step adds each batch to `train_means`, with the batch's mean of each of `means`; its validation step
-    updates `val_nll`, image by image, and `val_accuracy`.
+    updates `val_nll`, image by image, and `val_accuracy`. A Trainer's `test` logs the same as `test/`.
     """
 
     def __init__(self, recipe: dict[str, Any], num_classes: int, means: Sequence[str] = ("loss",)) -> None:
@@ -36,5 +36,15 @@ class Classifier(RecipeModule):
             self.log(f"train/{name}", mean)
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val/nll", self.val_nll, prog_bar=True)
-        self.log("val/accuracy", self.val_accuracy, prog_bar=True)
+        self.say("val")
+
+    def test_step(self, batch: Any, batch_index: int) -> None:
+        self.validation_step(batch, batch_index)
+
+    def on_test_epoch_end(self) -> None:
+        self.say("test")
+
+    def say(self, split: str) -> None:
+        """Log what the validation steps of an epoch over a split came to."""
+        self.log(f"{split}/nll", self.val_nll, prog_bar=True)
+        self.log(f"{split}/accuracy", self.val_accuracy, prog_bar=True)

@@ -99,12 +99,21 @@ class GatedEnsemble(Classifier):
         counted = torch.stack([right, torch.ones_like(right)])
         self.val_right.index_add_(1, leaves, counted)
 
-    def on_validation_epoch_end(self) -> None:
-        super().on_validation_epoch_end()
+    def on_test_epoch_start(self) -> None:
+        self.on_validation_epoch_start()
+
+    def predict_step(self, batch: tuple[Tensor, ...], batch_index: int) -> Tensor:
+        """The mixture's probabilities (B, K) for a batch; its labels are not looked at."""
+        images, _, *stored = batch
+        found: Tensor = self(images, *stored).probabilities
+        return found
+
+    def say(self, split: str) -> None:
+        super().say(split)
         right, count = self.trainer.strategy.reduce(self.val_right, reduce_op="sum")
         for place, leaf in enumerate(self.mixture.tree.leaves):
             if count[place] > 0:
-                self.log(f"val/branch/{leaf.name}/accuracy", right[place] / count[place])
+                self.log(f"{split}/branch/{leaf.name}/accuracy", right[place] / count[place])
 
 
 def mixture_nll(probabilities: Tensor, labels: Tensor) -> Tensor:

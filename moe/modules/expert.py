@@ -65,6 +65,11 @@ class Expert(Classifier):
         if len(targets):
             self.judge(self(images).float(), targets)
 
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """The probabilities (B, outputs) for a batch; its targets are not looked at."""
+        found: Tensor = self(batch[0]).float().softmax(dim=1)
+        return found
+
     def judge(self, logits: Tensor, targets: Tensor) -> None:
         """Count a validation batch's logits (B, outputs) against its targets (B,)."""
         self.val_nll.update(nn.functional.cross_entropy(logits, targets, reduction="none"))

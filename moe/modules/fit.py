@@ -192,6 +192,8 @@ def make_trainer(
     inference.check_accelerator(trainer["accelerator"])
     # It would say what hardware it found, and a tip, once a stage.
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    # A profiler's report, where one is asked for, it says by this.
+    logging.getLogger("pytorch_lightning.profilers").setLevel(logging.INFO)
     given: Plain = {"strategy": "auto", "sync_batchnorm": False}
     plugins: list[Any] = [VerifiedCheckpointIO()]
     if place is None:

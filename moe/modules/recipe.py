@@ -22,6 +22,10 @@ class RecipeModule(LightningModule):
 
     Its training loss is a mean over the batch's images. Of several processes each has its part of a batch; `share` is
     what that part counts (see `moe.data.batches.Batches.share`), so that the mean of their gradients is the batch's.
+
+    Optimiser, schedule and loss are the recipe's under any Trainer. What else a recipe says (`epochs`, `clip`,
+    `averaging`, `lookahead`, `early_epochs`, `select`, `patience`, `compile`) is of `moe.modules.fit`: another Trainer
+    wants Lightning's own for it.
     """
 
     def __init__(self, recipe: dict[str, Any]) -> None:
@@ -43,14 +47,27 @@ class RecipeModule(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         if self.trainer.world_size > 1:
-            batches: Any = self.trainer.train_dataloader
-            self.share = batches.share(batch_idx)
+            share = getattr(self.trainer.train_dataloader, "share", None)  # a loader of the user's own has none
+            self.share = 1.0 if share is None else share(batch_idx)
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         super().backward(loss if self.share == 1 else loss * self.share, *args, **kwargs)
 
-    def configure_gradient_clipping(self, *arguments: Any, **named: Any) -> None:
-        """Nothing: `FiniteGuard` clips by the recipe, or `GatesTogether` each gate by itself."""
+    @property
+    def lr(self) -> float:
+        """The learning rate of all but what learns by Muon; Lightning's Tuner sets it before training."""
+        return float(self.recipe["optimizer"]["lr"])
+
+    @lr.setter
+    def lr(self, rate: float) -> None:
+        self.recipe = {**self.recipe, "optimizer": {**self.recipe["optimizer"], "lr": rate}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """As a Trainer of the user's own asks: else `FiniteGuard` clips by the recipe, or `GatesTogether` each gate."""
+        if gradient_clip_val is not None:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def configure_optimizers(self) -> Any:
         optimizer = optimizer_of(self, self.recipe)

@@ -24,8 +24,8 @@ class Router(Expert):
         super().judge(logits, targets)
         self.val_recall.update(logits, targets)
 
-    def on_validation_epoch_end(self) -> None:
-        super().on_validation_epoch_end()
+    def say(self, split: str) -> None:
+        super().say(split)
         for branch, recall in zip(self.branches, self.val_recall.compute(), strict=True):
-            self.log(f"val/recall/{branch}", recall)
+            self.log(f"{split}/recall/{branch}", recall)
         self.val_recall.reset()

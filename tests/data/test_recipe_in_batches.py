@@ -37,7 +37,7 @@ def module(**recipe: Any) -> ImageDataModule:
 def epoch(data: ImageDataModule, number: int) -> list[tuple[Tensor, Tensor]]:
     where = SimpleNamespace(root_device=torch.device("cpu"))
     data.trainer = SimpleNamespace(  # type: ignore[assignment]
-        current_epoch=number, global_rank=0, world_size=1, strategy=where
+        current_epoch=number, global_rank=0, world_size=1, strategy=where, overfit_batches=0.0
     )
     return list(data.train_dataloader())
 
