@@ -53,11 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     prune = commands.add_parser(
         "prune",
         help="remove what is damaged or of no use",
-        description="Say what would be removed, and remove it with --yes: damaged entries, those put aside "
-        "too, what writes left unfinished more than an hour ago, outputs of networks that are gone; and with --older "
-        "or --kind the whole entries that both describe, together with the outputs of those networks; with --older "
-        "alone also checkpoints of training that was ended so long ago. What another process is training or writing "
-        "stays; networks that a run under way only reads do not.",
+        description="Say what would be removed, and remove it with --yes: damaged entries, those put aside too, what "
+        "writes left unfinished more than an hour ago, outputs of networks that are gone or trained anew; and with "
+        "--older or --kind the whole entries that both describe, together with the outputs of those networks; with "
+        "--older alone also checkpoints of training that was ended so long ago. What another process is training or "
+        "writing stays; networks that a run under way only reads do not.",
     )
     prune.add_argument("--yes", action="store_true", help="remove it")
     prune.add_argument("--older", metavar="DAYS", type=_days, help="entries made more than so many days ago")
