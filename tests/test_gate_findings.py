@@ -133,6 +133,8 @@ def test_rates() -> None:
     ahead = [each for each in alone if each > 0.5e-4]
     assert f"Twelve of the fifteen rows are above the routed specialist alone, by {span(ahead, 2)}," in text
     assert len(alone) == 15 and len(ahead) == 12
+    default = [-above(row).mean for (kind, _), row in made.items() if kind == "confidence"]
+    assert f"The default, `confidence`, is {span(default, 2)} below the average, not distinguishable from it" in text
     sizes = {kind: row.first.gate_parameters for (kind, _), row in made.items()}
     assert f"has {sizes['confidence']:,} weights where `mlp` has three million" in text
     assert round((sizes["mlp"] or 0) / 1e6) == 3

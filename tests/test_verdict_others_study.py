@@ -43,8 +43,8 @@ def test_what_narrower_networks_say() -> None:
         f"gains more on its base here, {points(held['hard', 'base'], 1)} points, and is ahead of `longer`, too, by "
         f"{points(held['hard', 'longer'])} {between(held['hard', 'longer'].difference)}; but `wider` is "
         f"{points(held['hard', 'wider'])} ahead of it. Its gates are {points(held['hard', 'routed uniform'])} ahead of "
-        f"the plain average of base and specialist, and not distinguishable from the routed specialists, "
-        f"{points(held['hard', 'routed specialists'])} behind them.",
+        f"the plain average of base and specialist, and {points(held['hard', 'routed specialists'])} behind the routed "
+        "specialists, not beyond Holm's correction.",
     ):
         assert sentence in SAID, sentence
     ahead = [held["kernels", name] for name in ("wider", "ensemble", "tuned", "longer")]

@@ -153,6 +153,8 @@ def test_what_the_ten_sentences_rest_on() -> None:
     perfectly = estimate([run.baselines["oracle_router"] - theirs[run.seed] for run in found["hard"].runs])
     earlier = compared(TABLE["EARLIER"])
     kernels, before = held["kernels", "wider"], earlier["kernels", "wider"]
+    longer = earlier["hard", "longer"].on_val
+    assert longer is not None and longer.sign == 1
     assert kernels.on_val is not None and before.on_val is not None and hard["longer"].difference.half is not None
     copy = {run.seed: read(run.path)["stages"]["base-2"]["test"]["accuracy"] for run in found["tuned"].runs}
     taught = estimate([copy[run.seed] - run.test for run in found["base"].runs])
@@ -168,6 +170,8 @@ def test_what_the_ten_sentences_rest_on() -> None:
         f"`kernels` is {points(kernels)} ahead of `wider` {between(kernels.difference)}, for the same",
         f"({100 * found['longer'].test.mean:.2f} and {100 * found['hard'].test.mean:.2f}, which is "
         f"{points(hard['longer'])} less {plus(hard['longer'].difference)})",
+        f"(On those the ten earlier seeds have the mixture {100 * longer.mean:.2f} ahead {between(longer)}, before any "
+        "correction.)",
         f"On top of the base alone specialists gain {points(hard['base'])} points, nearly three times",
         f"adds {100 * taught.mean:.2f} {between(taught)} at no cost to run: that copy, the second of `tuned`, has "
         f"{100 * fmean(copy.values()):.2f} %, and the mixture is {100 * beyond.mean:.2f} ahead of it "
