@@ -13,9 +13,9 @@ from typing import Any
 from moe import memory
 from moe.errors import UserError
 
-FULL_ERROR = "HYDRA_FULL_ERROR"
-# Asked of whoever started this process, before `hydra_raises` sets it.
-_traced = os.environ.get(FULL_ERROR) == "1"
+# Hydra's variable, and ours beside it where `hydra_raises` has set it: this process may start others, which read both.
+FULL_ERROR, NOT_ASKED = "HYDRA_FULL_ERROR", "MOE_HYDRA_RAISES"
+_traced = os.environ.get(FULL_ERROR) == "1" and NOT_ASKED not in os.environ
 
 
 class Stopped(SystemExit):
@@ -67,8 +67,7 @@ def sentences(after: str = "") -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        if _traced:
-            traceback.print_exception(error.__context__ or error)  # its sentence replaces what it was raised from
+        trace(error)
         _end(str(error), error.exit_code)
     except (Stopped, KeyboardInterrupt) as stopped:
         terminated = isinstance(stopped, Stopped) and stopped.code == 128 + signal.SIGTERM
@@ -101,19 +100,19 @@ def _end(sentence: str, code: int) -> None:
 def hydra_raises() -> Iterator[None]:
     """Let Hydra's errors reach the caller, in place of Hydra's own print and exit."""
     before = os.environ.get(FULL_ERROR)
-    os.environ[FULL_ERROR] = "1"
+    if before == "1":  # by the user, or by the command that started this one
+        yield
+        return
+    os.environ |= {FULL_ERROR: "1", NOT_ASKED: "1"}
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[FULL_ERROR]
-        else:
+        del os.environ[FULL_ERROR], os.environ[NOT_ASKED]
+        if before is not None:
             os.environ[FULL_ERROR] = before
 
 
-def own_environment() -> dict[str, str]:
-    """The variables of this process as they were given to it, for another."""
-    inherited = dict(os.environ)
-    if not _traced:
-        inherited.pop(FULL_ERROR, None)
-    return inherited
+def trace(error: Exception) -> None:
+    """Print the traceback of what an error's sentence was made of, where the user asks for it."""
+    if _traced:
+        traceback.print_exception(error.__context__ or error)

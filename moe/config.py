@@ -22,7 +22,7 @@ from yaml import YAMLError
 
 from moe import checks
 from moe.errors import ConfigError, DataError, UserError
-from moe.overrides import AS_BASE, GLOBAL, as_base, config_error, misplaced, unread_file
+from moe.overrides import AS_BASE, FIRST_LINE, GLOBAL, as_base, config_error, misplaced, unread_file
 from moe.package import CONF, CONFIG_NAME
 from moe.schema import Config, Gate, Paths, Plain
 
@@ -32,13 +32,14 @@ def hydra_errors() -> Iterator[None]:
     """Turn what Hydra and OmegaConf say of a wrong override or file into a ConfigError of one sentence."""
     try:
         yield
-    except (YAMLError, UnicodeDecodeError) as error:
-        said = unread_file(error)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise config_error(error) from None
+    except (YAMLError, UnicodeDecodeError, OSError) as error:
+        of_a_file = not isinstance(error, OSError) or str(error).startswith("Invalid loaded object type")
+        said = unread_file(error) if of_a_file else None
         if said is None:
             raise
         raise said from None
-    except (HydraException, OmegaConfBaseException) as error:
-        raise config_error(error) from None
     except ValueError as error:
         if "Unable to configure handler" in str(error):
             why = error.__cause__ or error
@@ -79,9 +80,12 @@ def parse(composed: DictConfig) -> Config:
         values: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise config_error(error) from None
-    if isinstance(values.get("experiment"), dict | list):
-        raise ConfigError(f"experiment: {GLOBAL}")
-    values.pop("vars", None)  # values of one's own that others are made of, as gate.width=${vars.width}
+    for name in GLOBAL:
+        if isinstance(values.get(name), dict | list):
+            raise ConfigError(f"{name} is a name and holds no keys; where a file of conf/{name} does, {FIRST_LINE}")
+    # Values of one's own that others are made of, as gate.width=${vars.width}.
+    if not isinstance(own_values := values.pop("vars", {}), dict):
+        raise ConfigError(f"vars holds values of your own by name, as +vars.NAME=VALUE, not {own_values!r}")
     base = values.get("base")
     for name in ("expert", "router"):
         section = values.get(name)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
+NETS = "moe.nets"  # where users' own networks and gates are
 LONGEST = 500  # characters of a sentence about a config, which may quote a value that is a whole section
 
 
@@ -57,17 +58,17 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def reason(error: Exception, package: str = "moe.nets") -> str:
-    """What an error that code of a package raised says, in one line, with the line there that it came from.
+def reason(error: Exception) -> str:
+    """What an error that a network or gate raised says, in one line, with the line of `moe/nets` that it came from.
 
-    What a `raise` there says is a sentence for users as it is.
+    What a line there says that begins with `raise` is a sentence for users as it is.
     """
     said = " ".join(str(error).split())
     if not said or not isinstance(error, AssertionError | IndexError | RuntimeError | TypeError | ValueError):
         said = f"{type(error).__name__}{': ' * bool(said)}{said}"  # of a KeyError, say, that is the key alone
     frames = list(traceback.walk_tb(error.__traceback__))
-    inside = [(frame, line) for frame, line in frames if _module(frame).startswith(f"{package}.")]
-    own = [place for place in inside if _module(place[0]) != f"{package}.build"]  # which builds them
+    inside = [(frame, line) for frame, line in frames if _module(frame).startswith(f"{NETS}.")]
+    own = [place for place in inside if _module(place[0]) != f"{NETS}.build"]  # which builds them
     if not own:
         return said
     frame, line = own[-1]

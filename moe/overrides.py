@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
 from moe import checks, trainer_checks
-from moe.errors import ConfigError, nearest
+from moe.errors import ConfigError, nearest, printable
 from moe.package import CONF
 
 # Options whose plugin is a package of its own, and what the plugin calls itself.
@@ -32,7 +32,8 @@ OTHERWISE = {"trainer=cuda": "gpu"}  # what an option is called by others, and w
 NOT_FOR_GATES = "gate.recipe.muon."  # which has to be null
 MOST = 8  # keys are named that end as a wrong one does
 
-GLOBAL = "the file's first line has to be '# @package _global_', which makes its keys the config's own"
+GLOBAL = ("experiment", "rival", "sweep")  # the groups whose files' keys are the config's own
+FIRST_LINE = "the file's first line has to be '# @package _global_', which makes its keys the config's own"
 FILE_SOURCE = "hydra._internal.core_plugins.file_config_source"  # where Hydra reads a file of configs
 
 AS_BASE = {"_target_": "base.net"}  # conf/net/base.yaml: the network that the base has, whatever that is
@@ -52,17 +53,22 @@ def config_error(error: Exception) -> ConfigError:
         return ConfigError(_of_the_base(error, match[1]) or _no_such_key(match[1]))
     if match := re.match(r"Ambiguous value for argument '([^']+)'", first):
         key, _, values = match[1].partition("=")
-        if (CONF / key.partition("@")[0]).is_dir():
-            return ConfigError(f"{match[1]}: with -m each of the options is run; without it choose one of them")
+        group = key.lstrip("+").partition("@")[0]
+        if (CONF / group).is_dir():
+            each = "" if group.startswith("hydra/") else "with -m each of the options is run; without it "
+            return ConfigError(f"{match[1]}: {each}choose one of them")
         return ConfigError(f"{match[1]}: with -m each of the values is run; as one value it is {key}=[{values}]")
     if match := re.match(r"Could not delete from config\. The value of '([^']+)' is .* and not (.*)\.$", first):
         key, said = match.groups()  # Hydra quotes the value, which may be a whole section
         return ConfigError(f"~{key}={said[:200]} deletes nothing: {key} has another value")
     if match := re.match(r"Multiple values for (\S+)\. To override a value use 'override \S+: (\S+)'", first):
         chosen, option = match.groups()
-        return ConfigError(f"+{chosen}={option}: an option of {chosen} is chosen without +, as {chosen}={option}")
-    if match := re.match(r"In '((\w+)/[^']+)': Could not override '[^'@]*@\2\.", first):
-        return ConfigError(f"{match[1]}.yaml: {GLOBAL}")
+        return ConfigError(
+            f"an option of {chosen} is chosen already; another is {chosen}={option} on the command line, without +, "
+            f"and 'override /{chosen}: {option}' in the defaults of a file"
+        )
+    if match := re.match(r"In '((experiment|rival|sweep)/[^']+)': Could not override '[^'@]*@\2\.", first):
+        return ConfigError(f"{match[1]}.yaml: {FIRST_LINE}")
     if match := re.search(r"Could not find '([^']+)/([^'/]*)'", first):
         group, option = match.groups()
         options = _options(text)
@@ -75,14 +81,17 @@ def config_error(error: Exception) -> ConfigError:
         said = next((option for option, (module, _) in PLUGINS.items() if match[1].startswith(module)), None)
         return ConfigError(_no_such_plugin(said) if said else f"{match[1]} is no plugin of Hydra that is installed")
     if "missing mandatory value" in first.lower() or "is missing" in first.lower():
-        begins = "; or begin its recipe's file with defaults: [adam, _self_]" if ".recipe." in str(full_key) else ""
-        return ConfigError(f"{full_key} has no value; give it one with {full_key}=VALUE{begins}")
+        if str(full_key).endswith(".recipe.optimizer"):  # the first that a file lacks which begins with nothing
+            return ConfigError(f"{full_key} has no keys; a recipe's file begins with defaults: [adam, _self_]")
+        return ConfigError(f"{full_key} has no value; give it one with {full_key}=VALUE")
     if match := re.search(r"Could not find '(\S+)'", first) or re.search(r"No match in the defaults list", first):
         return ConfigError(f"{first.rstrip('.')}")
     if not isinstance(error, HydraException | OmegaConfBaseException) and (said := _being_applied(error)):
         return ConfigError(f"{said} cannot be set: {first}")
     if full_key and re.fullmatch(r"Key '[^']+' not in '\w+'", first):
-        return ConfigError(_no_such_key(full_key))
+        own = "" if "." in full_key else "; a value of your own is +vars.NAME=VALUE"
+        said = _no_such_key(full_key)
+        return ConfigError(said if "; " in said else said + own)
     detail = str(cause).splitlines()[0] if cause and full_key else first
     return ConfigError(f"{full_key}: {detail}" if full_key else detail)
 
@@ -93,7 +102,9 @@ def unread_file(error: Exception) -> ConfigError | None:
         if frame.f_globals.get("__name__") != FILE_SOURCE or "full_path" not in frame.f_locals:
             continue
         file, here = Path(frame.f_locals["full_path"]), Path.cwd()
-        place = str(file.relative_to(here) if file.is_relative_to(here) else file)
+        place = printable(file.relative_to(here) if file.is_relative_to(here) else file)
+        if isinstance(error, OSError):
+            return ConfigError(f"{place} holds no keys")
         if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
             return ConfigError(f"{place}, line {error.problem_mark.line + 1}: {error.problem}")
         return ConfigError(f"{place} is no text in UTF-8: {getattr(error, 'reason', error)}")
@@ -161,8 +172,9 @@ def _no_such_key(key: str) -> str:
         return f"{key}: the chosen option of {key.rpartition('.')[0]} has no such key"
     if ".optimizer." in key:
         return f"{key}: the config has no such key{nearest(key, known)}; an optimiser's other arguments are +KEY=VALUE"
-    own = "" if "." in key else "; a value of your own is +vars.NAME=VALUE"
-    return f"{key}: there is no such key{_meant(key, known) or own}"
+    if section == "vars":
+        return f"{key}: a value of your own is given with +, as +{key}=VALUE"
+    return f"{key}: there is no such key{_meant(key, known)}"
 
 
 def _meant(key: str, known: Sequence[str]) -> str:

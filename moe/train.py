@@ -23,7 +23,7 @@ from hydra_plugins import moe_sweeps
 from moe import command, command_line, help
 from moe.config import hydra_errors, parse
 from moe.data.sources import class_names
-from moe.errors import ConfigError, DataError
+from moe.errors import ConfigError, DataError, UserError
 from moe.package import CONF, CONFIG_NAME
 from moe.results.files import RESULTS
 from moe.schema import Config, Plain
@@ -110,6 +110,8 @@ def _composed(composed: DictConfig) -> float | None:
         sweeps.within(Path(sweep), folder)
         results = _run(composed, folder)
     except Exception as error:
+        if isinstance(error, UserError):  # Hydra shows the others'
+            command.trace(error)
         log.error("job %d  failed: %s", hydra_config.job.num + 1, sweeps.line(error))
         # Hydra keeps the error to the end, and with it all that the job held: on a GPU the others would lack memory.
         traceback.clear_frames(error.__traceback__)

@@ -51,12 +51,13 @@ def _check_gates(job: Job, in_shape: tuple[int, int, int]) -> None:
     with torch.device("meta"):
         gates = assembly.gates(config, tree, in_shape, None)
         for gate, weighed in zip(gates, tree.weighed(config.mixture.routing), strict=True):
-            if getattr(type(gate), "logits", None) is Gate.logits:
-                raise ConfigError(f"gate: {target} has no logits(images, experts) of its own, by which a gate weighs")
             experts = len(weighed)
             try:
                 weights, _ = gate(torch.empty(2, *in_shape), torch.empty(2, experts, classes))
             except Exception as error:  # a user's own gate may raise anything
+                if isinstance(error, NotImplementedError) and getattr(type(gate), "logits", None) is Gate.logits:
+                    said = f"gate: {target} has no logits(images, experts) of its own, by which a gate weighs"
+                    raise ConfigError(said) from None
                 raise ConfigError(f"gate: {target} cannot weigh two images: {reason(error)}") from None
             if weights.shape != (2, classes, experts):
                 found, right = tuple(weights.shape), (2, classes, experts)
@@ -141,13 +142,13 @@ def _check_least(job: Job, stage: Stage, net: nn.Module, world: int) -> None:
 def _refusal(net: nn.Module, count: int, inputs: Plain) -> str | None:
     """Why a network cannot learn from so many images at once; in training mode some return more than logits."""
     in_shape, right = inputs["in_shape"], (count, num_outputs(inputs))
+    images = "images" if count > 1 else "a single image"
     try:
         said = net.train()(torch.empty(count, *in_shape, device="meta"))
     except Exception as error:  # a user's own network may raise anything
-        shape = f"{'images' if count > 1 else 'a single image'} of {'x'.join(map(str, in_shape))}"
-        return f"the network cannot take {shape}: {reason(error)}"
+        return f"the network cannot take {images} of {'x'.join(map(str, in_shape))}: {reason(error)}"
     if not isinstance(said, torch.Tensor):
         return f"in training the network returns {type(said).__name__}, not logits alone"
     if said.shape != right:
-        return f"the network gives logits of {tuple(said.shape)} for {count} images, not of {right}"
+        return f"the network gives logits of {tuple(said.shape)} for {'two ' * (count > 1)}{images}, not of {right}"
     return None

@@ -109,13 +109,15 @@ def test_a_gpu_without_memory_left_is_one_sentence(capsys: pytest.CaptureFixture
 
 
 TRACED = """
-import os
+import os, subprocess, sys
 from moe import command
 from moe.errors import ConfigError
 
 def fails():
     with command.hydra_raises():
-        print(os.environ["HYDRA_FULL_ERROR"], command.own_environment().get("HYDRA_FULL_ERROR"))
+        print(os.environ["HYDRA_FULL_ERROR"], command._traced, flush=True)
+        if "inner" not in sys.argv:  # as a launcher, or what it starts, begins a job
+            subprocess.run([sys.executable, __file__, "inner"], stderr=subprocess.STDOUT)
         try:
             {}["width"]
         except KeyError:
@@ -125,16 +127,21 @@ command.run(fails)
 """
 
 
-@pytest.mark.parametrize(("asked", "given"), [(None, "1 None\n"), ("0", "1 None\n"), ("1", "1 1\n")])
-def test_what_a_sentence_was_made_of_is_shown_where_hydras_variable_asks(asked: str | None, given: str) -> None:
+@pytest.mark.parametrize("asked", [None, "0", "1"])
+def test_what_a_sentence_was_made_of_is_shown_where_hydras_variable_asks(asked: str | None, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(TRACED)
     environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
     environment |= {
         "PYTHONPATH": str(Path(__file__).parents[1]),
         **({} if asked is None else {"HYDRA_FULL_ERROR": asked}),
     }
-    done = subprocess.run([sys.executable, "-c", TRACED], env=environment, capture_output=True, text=True, check=False)
-    *trace, sentence = done.stderr.splitlines()
-    # A job of its own is asked what this command was, and not what it asks of Hydra.
-    assert (done.returncode, done.stdout, sentence) == (2, given, "moe: there is no width")
-    assert (trace[0], trace[-1]) == ("Traceback (most recent call last):", "KeyError: 'width'") if trace else True
-    assert bool(trace) == (asked == "1")
+    done = subprocess.run([sys.executable, program], env=environment, capture_output=True, text=True, check=False)
+    # A process that this one starts is asked what this one was, and not what it asks of Hydra.
+    for said in (done.stderr.splitlines(), done.stdout.splitlines()[2:]):
+        *trace, sentence = said
+        assert (done.returncode, sentence) == (2, "moe: there is no width")
+        assert trace[:1] + trace[-1:] == (
+            ["Traceback (most recent call last):", "KeyError: 'width'"] if asked == "1" else []
+        )
+    assert done.stdout.splitlines()[:2] == [f"1 {asked == '1'}"] * 2

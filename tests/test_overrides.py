@@ -185,12 +185,11 @@ def test_a_value_that_is_required_is_asked_for_by_its_key() -> None:
     "key",
     [
         *("trainer.accelerator", "trainer.precision", "trainer.enable_progress_bar", "trainer.log_every_n_steps"),
-        *("base.net", "expert.recipe.optimizer", "gate.weights", "router.recipe.epochs", "mixture.routing"),
+        *("base.net", "gate.weights", "router.recipe.epochs", "mixture.routing"),
     ],
 )
 def test_a_value_that_is_required_cannot_be_taken_away(key: str) -> None:
-    begins = "; or begin its recipe's file with defaults: [adam, _self_]" if ".recipe." in key else ""
-    assert sentence(f"~{key}") == f"{key} has no value; give it one with {key}=VALUE{begins}"
+    assert sentence(f"~{key}") == f"{key} has no value; give it one with {key}=VALUE"
 
 
 def test_wrong_configs_fail_before_torch_is_imported() -> None:

@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -42,14 +41,15 @@ class GridSweeper(Sweeper):
 
         from moe.checks import check_whole
         from moe.sweep.callback import opened
-        from moe.sweep.names import preset
+        from moe.sweep.names import check_choices, preset
 
         parser = OverridesParser.create(config_loader=self._context.config_loader)
         if self.max_batch_size is not None:
             check_whole("hydra.sweeper.max_batch_size", self.max_batch_size)
         given = preset(self.params)
         overrides = parser.parse_overrides([*given, *arguments])
-        _check(overrides, str(OmegaConf.to_container(self._config.hydra.sweep, resolve=False)["subdir"]))
+        check_choices(overrides)
+        _check_folder(str(OmegaConf.to_container(self._config.hydra.sweep, resolve=False)["subdir"]))
         batches = BasicSweeper.split_arguments(overrides, self.max_batch_size)
         sweep = opened(self._config.hydra.sweep.dir)
         open_jobs = [[job for job in batch if self._is_open(sweep, job)] for batch in batches]
@@ -99,8 +99,8 @@ class GridSweeper(Sweeper):
         return not done
 
 
-def _check(overrides: list[Override], subdir: str) -> None:
-    """Raise ConfigError where jobs would be called by their number, or where there is no job at all."""
+def _check_folder(subdir: str) -> None:
+    """Raise ConfigError where jobs' folders would be called by the jobs' numbers."""
     from moe.errors import ConfigError
 
     if number := NUMBER.search(subdir):
@@ -108,9 +108,6 @@ def _check(overrides: list[Override], subdir: str) -> None:
             f"hydra.sweep.subdir={subdir}: a sweep that is given again finds its finished jobs by their folders, and a "
             f"job has no {number[0]} of its own; name what is swept, as ${{seed}}, or add hydra/sweeper=basic"
         )
-    for override in overrides:
-        if override.is_discrete_sweep() and not list(override.sweep_string_iterator()):
-            raise ConfigError(f"{override.input_line} gives no value, so that there would be no job")
 
 
 def register() -> None:

@@ -42,12 +42,13 @@ class WandbSweeper(Sweeper):
 
         from moe.errors import ConfigError
         from moe.sweep.callback import opened
-        from moe.sweep.names import preset
+        from moe.sweep.names import check_choices, preset
 
         parser = OverridesParser.create(config_loader=self.loader)
         given = preset(self.params)
         # By key, so that the command line wins over the preset.
         overrides = {o.get_key_element(): o for o in parser.parse_overrides([*given, *arguments])}
+        check_choices(list(overrides.values()))
         searched = {key: override for key, override in overrides.items() if override.is_sweep_override()}
         fixed = [str(o.input_line) for key, o in overrides.items() if key not in searched]
         parameters = {key: parameter(key, override, self.method) for key, override in searched.items()}

@@ -107,14 +107,14 @@ class ImageDataModule(LightningDataModule):
         trainer: Any = self.trainer
         rank, world = self._part()
         # With `overfit_batches` the same batches, as they are, in every epoch.
-        drawn = trainer is None or not trainer.overfit_batches
+        same = trainer is not None and trainer.overfit_batches > 0
         return Batches(
             self._on_device(self.fit_on),
             self.pixels,
             recipe.batch_size,
-            self.seed if drawn else None,
-            recipe.augment,
-            epoch=lambda: 0 if trainer is None else trainer.current_epoch,
+            self.seed,
+            None if same else recipe.augment,
+            epoch=lambda: 0 if trainer is None or same else trainer.current_epoch,
             rank=rank,
             world=world,
             even=bool(recipe.even_batches),
@@ -130,7 +130,12 @@ class ImageDataModule(LightningDataModule):
         return self._whole("test")
 
     def _whole(self, split: str) -> Batches:
-        """A split's images once, in their order."""
+        """This process's part of a split's examples, in their order, each once.
+
+        Raises ValueError where what goes along with images is of other splits alone.
+        """
+        if self.along and split not in self.along:
+            raise ValueError(f"stored outputs are there of {', '.join(self.along)}, not of {split}")
         examples, (rank, world) = self._on_device(split), self._part()
         size = at_once(EVALUATED, examples.images.shape[-2:])
         return Batches(examples, self.pixels, size * world, rank=rank, world=world)
@@ -144,9 +149,11 @@ class ImageDataModule(LightningDataModule):
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def _on_device(self, split: str) -> Examples:
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
         if split not in self._resident:
-            device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
-            self._resident[split] = self.examples(split).to(device)
+            self._resident[split] = self.examples(split)
+        if self._resident[split].targets.device != device:
+            self._resident[split] = self._resident[split].to(device)
         return self._resident[split]
 
 

@@ -30,10 +30,11 @@ class SweepCallback(Callback):
             _finished.update({path: path.read_bytes() for path in (folder / "hydra").glob("*.yaml")})
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        swept = names.swept(config.hydra.overrides.task, OmegaConf.select(config, "hydra.sweeper.params"))
+        overrides = names.as_typed(config.hydra.overrides.task)
+        swept = names.swept(overrides, OmegaConf.select(config, "hydra.sweeper.params"))
         with suppress(OmegaConfBaseException):  # a folder of the user's own may need what only a job has
             OmegaConf.select(config, "hydra.sweep.subdir")  # jobs are named by what is swept, which is known here
-        folder, overrides = Path(str(config.hydra.sweep.dir)), list(config.hydra.overrides.task)
+        folder = Path(str(config.hydra.sweep.dir))
         here = config.hydra.runtime.choices["hydra/launcher"] in HERE
         timed = here and bool(config.report) and not config.plan
         sweep = Sweep(folder, overrides, swept, flags=hydra_flags(config), timed=timed)

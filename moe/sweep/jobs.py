@@ -14,7 +14,6 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from moe.command import own_environment
 from moe.errors import signal_name
 from moe.package import CONF, CONFIG_NAME
 from moe.results.files import RESULTS
@@ -93,7 +92,7 @@ def run(
         if held is not None:
             held.close()
         return
-    inherited = {**own_environment(), **(environment or {})}
+    inherited = {**os.environ, **(environment or {})}
     if held is not None:
         inherited["CUDA_VISIBLE_DEVICES"] = held.gpu
         if "CUDA_VISIBLE_DEVICES" not in os.environ:

@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from omegaconf import OmegaConf
+from hydra.core.override_parser.types import Override
+from omegaconf import ListConfig, OmegaConf
 
 from moe.errors import ConfigError
 from moe.package import CONFIG_NAME
@@ -23,6 +24,7 @@ def register() -> None:
 
 def sweep_name(overrides: Sequence[str], params: Any = None, config_name: str = CONFIG_NAME) -> str:
     """The folder of a whole sweep: what it sweeps, and a hash of all that was overridden, and of which config."""
+    overrides = as_typed(overrides)
     given = dict(_split(override) for override in overrides)
     what = given.get("sweep") or given.get("experiment", "gates")
     parts = [what if not _is_sweep(what) else "experiments"]
@@ -35,6 +37,7 @@ def sweep_name(overrides: Sequence[str], params: Any = None, config_name: str = 
 
 def job_name(overrides: Sequence[str], swept: Sequence[str]) -> str:
     """The folder of one job: its values of what is swept, as far as they are short, and a hash of all its overrides."""
+    overrides = as_typed(overrides)
     named = [(_called(key), _value(key, value)) for key, value in sorted(map(_split, overrides)) if key in swept]
     parts = [f"{key}-{value[:LONGEST_VALUE]}" for key, value in named]
     return f"{_slug('_'.join(parts))}-{_hash(overrides)}".lstrip("-")
@@ -42,8 +45,22 @@ def job_name(overrides: Sequence[str], swept: Sequence[str]) -> str:
 
 def swept(overrides: Sequence[str], params: Any = None) -> list[str]:
     """The keys over which a sweep goes, from its command line and its preset's parameters."""
-    own = [key for key, value in map(_split, overrides) if _is_sweep(value)]
+    own = [key for key, value in map(_split, as_typed(overrides)) if _is_sweep(value)]
     return list(dict.fromkeys([*_space(params), *own]))
+
+
+def as_typed(overrides: Sequence[str]) -> list[str]:
+    """Overrides as they were given: what `${...}` in one stands for is each job's own, and not yet there."""
+    if isinstance(overrides, ListConfig):
+        overrides = OmegaConf.to_container(overrides, resolve=False)  # type: ignore[assignment]
+    return [str(override) for override in overrides]
+
+
+def check_choices(overrides: Sequence[Override]) -> None:
+    """Raise ConfigError for an override whose many values are none, so that there would be no job."""
+    for override in overrides:
+        if override.is_discrete_sweep() and not list(override.sweep_string_iterator()):
+            raise ConfigError(f"{override.input_line} gives no value, so that there would be no job")
 
 
 def preset(params: object) -> list[str]:

@@ -1,6 +1,7 @@
 """Networks and gates of a user's own that cannot be used: a sentence with the line that is to be mended."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,13 @@ BUILT = "base.net: moe.nets.mine.Own cannot be built: "
 
 
 @pytest.fixture
-def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The file of `moe.nets.mine`, in a folder that is taken for that of moe.nets."""
     monkeypatch.setattr(moe.nets, "__path__", [*moe.nets.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "moe.nets.mine", raising=False)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    return tmp_path / "mine.py"
+    yield tmp_path / "mine.py"
+    sys.modules.pop("moe.nets.mine", None)
 
 
 @pytest.mark.parametrize(
@@ -95,9 +97,9 @@ def stage(outputs: int) -> Stage:
             "super().forward(images.reshape(2, 3))",
             "the network cannot take images of 1x4x4: shape '[2, 3]' is invalid ",
         ),
-        ("images.flatten(1)[:, :4]", "the network gives logits of (2, 4) for 2 images, not of (2, 3)"),
-        ("images.flatten(1)[:, :2]", "the network gives logits of (2, 2) for 2 images, not of (2, 3)"),
-        ("images.flatten(1)[:, :3, None]", "the network gives logits of (2, 3, 1) for 2 images, not of (2, 3)"),
+        ("images.flatten(1)[:, :4]", "the network gives logits of (2, 4) for two images, not of (2, 3)"),
+        ("images.flatten(1)[:, :2]", "the network gives logits of (2, 2) for two images, not of (2, 3)"),
+        ("images.flatten(1)[:, :3, None]", "the network gives logits of (2, 3, 1) for two images, not of (2, 3)"),
         ("[images]", "in training the network returns list, not logits alone"),
     ],
 )
