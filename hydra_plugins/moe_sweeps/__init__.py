@@ -49,7 +49,8 @@ class GridSweeper(Sweeper):
         given = preset(self.params)
         overrides = parser.parse_overrides([*given, *arguments])
         check_choices(overrides)
-        _check_folder(str(OmegaConf.to_container(self._config.hydra.sweep, resolve=False)["subdir"]))
+        as_typed: Any = OmegaConf.to_container(self._config.hydra.sweep, resolve=False)
+        _check_folder(str(as_typed["subdir"]))
         batches = BasicSweeper.split_arguments(overrides, self.max_batch_size)
         sweep = opened(self._config.hydra.sweep.dir)
         open_jobs = [[job for job in batch if self._is_open(sweep, job)] for batch in batches]
