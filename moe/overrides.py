@@ -89,9 +89,10 @@ def config_error(error: Exception) -> ConfigError:
     if not isinstance(error, HydraException | OmegaConfBaseException) and (said := _being_applied(error)):
         return ConfigError(f"{said} cannot be set: {first}")
     if full_key and re.fullmatch(r"Key '[^']+' not in '\w+'", first):
-        own = "" if "." in full_key else "; a value of your own is +vars.NAME=VALUE"
-        said = _no_such_key(full_key)
-        return ConfigError(said if "; " in said else said + own)
+        # It was given with +, or by a file: as one that is new.
+        return ConfigError(
+            _no_such_key(full_key, "" if "." in full_key else "; a value of your own is +vars.NAME=VALUE")
+        )
     detail = str(cause).splitlines()[0] if cause and full_key else first
     return ConfigError(f"{full_key}: {detail}" if full_key else detail)
 
@@ -156,7 +157,8 @@ def _no_such_plugin(option: str) -> str:
     return f"{option} needs a package that is not installed: pip install {PLUGINS[option][1]}"
 
 
-def _no_such_key(key: str) -> str:
+def _no_such_key(key: str, otherwise: str = "") -> str:
+    """What is said of a key that does not exist, with `otherwise` where no other is like it."""
     section, _, last = key.partition(".")
     if section == "trainer" and last in trainer_checks.RECIPE_OWNS:
         return trainer_checks.trainer_sentence(last)
@@ -174,7 +176,7 @@ def _no_such_key(key: str) -> str:
         return f"{key}: the config has no such key{nearest(key, known)}; an optimiser's other arguments are +KEY=VALUE"
     if section == "vars":
         return f"{key}: a value of your own is given with +, as +{key}=VALUE"
-    return f"{key}: there is no such key{_meant(key, known)}"
+    return f"{key}: there is no such key{_meant(key, known) or otherwise}"
 
 
 def _meant(key: str, known: Sequence[str]) -> str:

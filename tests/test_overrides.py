@@ -192,6 +192,11 @@ def test_a_value_that_is_required_cannot_be_taken_away(key: str) -> None:
     assert sentence(f"~{key}") == f"{key} has no value; give it one with {key}=VALUE"
 
 
+def test_an_optimiser_cannot_be_taken_away() -> None:
+    said = "expert.recipe.optimizer has no keys; a recipe's file begins with defaults: [adam, _self_]"
+    assert sentence("~expert.recipe.optimizer") == said
+
+
 def test_wrong_configs_fail_before_torch_is_imported() -> None:
     # A process of its own: this one has torch already.
     code = (
