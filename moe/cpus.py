@@ -1,11 +1,15 @@
 """The CPUs that this process may use."""
 
+import functools
 import math
 import os
+import re
 from pathlib import Path
 
 # Of a container with a part of the CPUs' time: microseconds of so many, or "max".
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
+# What Linux says of each CPU.
+SAID = Path("/proc/cpuinfo")
 
 
 def granted() -> int:
@@ -17,3 +21,14 @@ def granted() -> int:
     except (OSError, ValueError):  # no Linux of today, or no limit
         return there
     return max(1, min(there, math.ceil(spent / period)))
+
+
+@functools.cache
+def model() -> str | None:
+    """The processor as it names itself, like "AMD EPYC"; None where the system does not say."""
+    try:
+        lines = SAID.read_text().splitlines()
+    except OSError:  # no Linux
+        return None
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next((re.sub(r"\((R|TM)\)", "", name, flags=re.IGNORECASE) for name in named if name), None)

@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning import seed_everything
 from torch import Tensor
 
-from moe import assembly, command, memory
+from moe import assembly, command, cpus, memory
 from moe.data.module import ImageDataModule
 from moe.errors import DeviceMemoryError, NonFiniteError, StoreError
 from moe.job import Job, count_images, datamodule, module, recipe
@@ -154,11 +154,15 @@ def checkpoints(job: Job, stage: Stage, entries: Mapping[str, Entry], key: str |
 
 
 def machine(device: torch.device) -> str:
-    """The hardware in words: the GPU's name, or the processor's architecture and the threads in use."""
+    """The hardware in words: the GPU's name, or the processor's architecture, the threads in use and its model.
+
+    By the model two machines are told apart that have the same instructions and round, or take to, one otherwise.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     capability = torch.backends.cpu.get_cpu_capability()
-    return in_words(f"CPU {platform.machine()} ({capability}), {torch.get_num_threads()} threads")
+    said = in_words(f"CPU {platform.machine()} ({capability}), {torch.get_num_threads()} threads")
+    return f"{said}, {model}" if (model := cpus.model()) else said
 
 
 def peak_memory() -> int | None:

@@ -35,6 +35,25 @@ def test_a_containers_part_of_their_time_is_as_many(
     assert cpus.granted() == expected  # a part of one is one
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("processor\t: 0\nmodel name\t: Intel(R) Xeon(R) Gold\n\nprocessor\t: 1\nmodel name\t: B\n", "Intel Xeon Gold"),
+        ("model name\t: AMD EPYC\n", "AMD EPYC"),
+        ("processor\t: 0\nCPU architecture: 8\n", None),  # as ARM's say
+        ("model name\t:\n", None),
+        (None, None),
+    ],
+)
+def test_the_model_is_what_the_system_names(
+    said: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cpus, "SAID", tmp_path / "cpuinfo")
+    if said is not None:
+        (tmp_path / "cpuinfo").write_text(said)
+    assert cpus.model.__wrapped__() == expected
+
+
 def test_jobs_at_once_share_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(cpus, "granted", lambda: 7)

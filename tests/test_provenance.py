@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from moe import provenance
+from moe import cpus, provenance
 from moe.provenance import in_words
 from moe.training import machine
 
@@ -14,7 +14,10 @@ from moe.training import machine
 def test_one_thread_is_one_in_new_results_and_in_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     for count, said in ((1, ", 1 thread"), (2, ", 2 threads"), (11, ", 11 threads")):
         monkeypatch.setattr(torch, "get_num_threads", lambda count=count: count)
-        assert machine(torch.device("cpu")).endswith(said)
+        monkeypatch.setattr(cpus, "model", lambda: None)
+        assert machine(torch.device("cpu")).endswith(f"){said}")
+        monkeypatch.setattr(cpus, "model", lambda: "AMD EPYC")
+        assert machine(torch.device("cpu")).endswith(f"){said}, AMD EPYC")
         assert in_words(f"CPU x86_64 (AVX2), {count} threads") == f"CPU x86_64 (AVX2){said}"
     two = "2 processes, each CPU x86_64 (AVX2), 1 threads"
     assert in_words(two) == two.removesuffix("s")

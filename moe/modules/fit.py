@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import Logger
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
-from moe import inference
+from moe import cpus, inference
 from moe.data.module import ImageDataModule
 from moe.errors import ConfigError
 from moe.modules.callbacks import AveragedWeights, Curves, EarlyParameters, FiniteGuard, KeepBest
@@ -69,12 +69,12 @@ def shows_bar(trainer: Plain) -> bool:
 def precision_for(trainer: Plain) -> str:
     """Lightning's precision for `trainer.precision`: `auto` is bf16 autocast where the hardware gains by it.
 
-    That is a GPU or a CPU (AMX, AVX512-BF16) that multiplies in it and does not only emulate that, which is slower than
-    fp32 (see `experiments/benchmarks/precision.py`).
+    That is a GPU that multiplies in it and does not only emulate that, or a CPU that does so faster than in fp32: with
+    AMX, or with AVX512-BF16 if it is not Intel's (see `experiments/benchmarks/precision.py`).
     """
     if trainer["precision"] != "auto":
         return str(trainer["precision"])
-    fast = torch.cuda.is_bf16_supported(including_emulation=False) if _on_gpu(trainer) else _cpu_multiplies_bf16()
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if _on_gpu(trainer) else _cpu_gains_by_bf16()
     return "bf16-mixed" if fast else "32-true"
 
 
@@ -87,9 +87,11 @@ def _on_gpu(trainer: Plain) -> bool:
     return inference.best_device(trainer["accelerator"]).type == "cuda"
 
 
-def _cpu_multiplies_bf16() -> bool:
+def _cpu_gains_by_bf16() -> bool:
     asked = [getattr(torch.cpu, name, None) for name in CPU_BF16]
-    return any(supported() for supported in asked if supported)
+    amx, avx512 = (supported is not None and supported() for supported in asked)
+    # Without AMX a processor of Intel's multiplies in bf16 at half of fp32's rate, one of AMD's at four times that.
+    return amx or (avx512 and not (cpus.model() or "").startswith("Intel"))
 
 
 def fit(

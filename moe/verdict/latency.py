@@ -143,7 +143,7 @@ def measure(found: Mapping[str, Row], repeats: int = 9) -> Latency:
                 if repeat >= 0:
                     seconds[name][str(batch)].append(spent)
     return Latency(
-        _machine(device),
+        machine(device),
         torch.__version__,
         repeats,
         {name: run.seed for name, run in measured.items()},
@@ -189,14 +189,3 @@ def _dataset(run: Path, config: Config) -> DataSet:
     """A run's own data, seen from here or from where it started."""
     root = str(runs.seen(run, Path(config.data.root).expanduser())) if config.data.root else None
     return sources.load(replace(config.data, root=root), runs.seen(run, Path(config.paths.data)))
-
-
-def _machine(device: torch.device) -> str:
-    """The hardware in words, a processor's model among them where the system says it."""
-    said = machine(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return said
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{said}, {models[0]}" if models else said
