@@ -1,10 +1,10 @@
 #!/bin/sh
 # Every kind of gate with every kind of weights, over the frozen experts of each seed. Given again it runs what is missing.
 # The experts are as those of experiments/verdict/run.sh: where that has run with these seeds, only gates are left.
-#   experiments/gate_architectures/run.sh [SEEDS, 0,1,2,3,4 [KEY=VALUE...]]
+#   experiments/gate_architectures/run.sh [SEEDS, 0,1,2,3,4,5 [KEY=VALUE...]]
 set -eu
 cd "$(dirname "$0")/../.."
-seeds="${1:-0,1,2,3,4}"
+seeds="${1:-0,1,2,3,4,5}"
 [ $# -eq 0 ] || shift
 ${PYTHON:-python} -m moe.train -m experiment=gates gate=mlp,conv,linear,confidence,constant,uniform \
     gate.weights=joint,per_class,per_expert seed="$seeds" \

@@ -2,10 +2,10 @@
 # The width of the gate, 16 to 1024, over the frozen experts of each seed, at its rate and at ten times that, by which most
 # of its hidden units die. Given again it runs what is missing.
 # The experts are as those of experiments/verdict/run.sh: where that has run with these seeds, only gates are left.
-#   experiments/gate_widths/run.sh [SEEDS, 0,1,2,3,4 [KEY=VALUE...]]
+#   experiments/gate_widths/run.sh [SEEDS, 0,1,2,3,4,5 [KEY=VALUE...]]
 set -eu
 cd "$(dirname "$0")/../.."
-seeds="${1:-0,1,2,3,4}"
+seeds="${1:-0,1,2,3,4,5}"
 [ $# -eq 0 ] || shift
 for rate in 0.0001 0.001; do
     ${PYTHON:-python} -m moe.train -m experiment=gates gate=mlp gate.width=16,32,64,128,256,512,1024 seed="$seeds" \
