@@ -9,7 +9,7 @@ from pathlib import Path
 # Of a container with a part of the CPUs' time: microseconds of so many, or "max".
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
 # What Linux says of each CPU.
-SAID = Path("/proc/cpuinfo")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def granted() -> int:
@@ -23,12 +23,27 @@ def granted() -> int:
     return max(1, min(there, math.ceil(spent / period)))
 
 
-@functools.cache
 def model() -> str | None:
     """The processor as it names itself, like "AMD EPYC"; None where the system does not say."""
+    return re.sub(r"\((R|TM)\)", "", _said().get("model name", ""), flags=re.IGNORECASE) or None
+
+
+def lacks_amx() -> bool:
+    """Whether this is a processor of Intel's of a kind that multiplies in bf16 by AMX, without AMX.
+
+    Those have AVX512-FP16, too. A virtual machine may withhold AMX, and what AVX512-BF16 is left multiplies at half of
+    fp32's rate (`experiments/benchmarks/precision.py`). False where the system does not say.
+    """
+    flags = _said().get("flags", "").split()
+    return _said().get("vendor_id") == "GenuineIntel" and "avx512_fp16" in flags and "amx_bf16" not in flags
+
+
+@functools.cache
+def _said() -> dict[str, str]:
+    """What the system says of the first CPU, by key; nothing where it is no Linux."""
     try:
-        lines = SAID.read_text().splitlines()
-    except OSError:  # no Linux
-        return None
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next((re.sub(r"\((R|TM)\)", "", name, flags=re.IGNORECASE) for name in named if name), None)
+        first = CPUINFO.read_text().strip().partition("\n\n")[0]
+    except OSError:
+        return {}
+    parts = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in parts}

@@ -156,7 +156,7 @@ def checkpoints(job: Job, stage: Stage, entries: Mapping[str, Entry], key: str |
 def machine(device: torch.device) -> str:
     """The hardware in words: the GPU's name, or the processor's architecture, the threads in use and its model.
 
-    By the model two machines are told apart that have the same instructions and round, or take to, one otherwise.
+    The model tells machines of the same instructions apart, which may round sums, or take time, differently.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,15 @@ def test_a_containers_part_of_their_time_is_as_many(
     assert cpus.granted() == expected  # a part of one is one
 
 
+@pytest.fixture
+def cpuinfo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """The file by which the system says what CPUs there are; there is none yet."""
+    monkeypatch.setattr(cpus, "CPUINFO", tmp_path / "cpuinfo")
+    cpus._said.cache_clear()
+    yield tmp_path / "cpuinfo"
+    cpus._said.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
@@ -45,13 +55,28 @@ def test_a_containers_part_of_their_time_is_as_many(
         (None, None),
     ],
 )
-def test_the_model_is_what_the_system_names(
-    said: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(cpus, "SAID", tmp_path / "cpuinfo")
+def test_the_model_is_what_the_system_names(said: str | None, expected: str | None, cpuinfo: Path) -> None:
     if said is not None:
-        (tmp_path / "cpuinfo").write_text(said)
-    assert cpus.model.__wrapped__() == expected
+        cpuinfo.write_text(said)
+    assert cpus.model() == expected
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "expected"),
+    [
+        ("GenuineIntel", "fma avx512_bf16 avx512_fp16", True),
+        ("GenuineIntel", "fma avx512_bf16 avx512_fp16 amx_bf16", False),
+        ("GenuineIntel", "fma avx512_bf16", False),  # Cooper Lake never had AMX
+        ("AuthenticAMD", "fma avx512_bf16 avx512_fp16", False),
+    ],
+)
+def test_amx_is_lacked_by_what_is_made_to_have_it(vendor: str, flags: str, expected: bool, cpuinfo: Path) -> None:
+    cpuinfo.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: {flags}\n\n")
+    assert cpus.lacks_amx() == expected
+
+
+def test_where_the_system_says_nothing_no_amx_is_lacked(cpuinfo: Path) -> None:
+    assert not cpuinfo.exists() and not cpus.lacks_amx()
 
 
 def test_jobs_at_once_share_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

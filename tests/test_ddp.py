@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from moe import ddp
+from moe import cpus, ddp
 from moe.config import compose
 from moe.errors import ConfigError
 from moe.train import main
@@ -71,7 +71,8 @@ def test_two_processes_leave_one_run(two: tuple[Path, str]) -> None:
         assert sum(line.startswith(f"{stage}: kept epoch ") for line in lines) == 1
     assert sum(line.startswith("run folder") for line in lines) == 1
     machine = entries(folder)["base"].record["machine"]
-    assert re.fullmatch(r"2 processes, each CPU .*, 1 thread(, .+)?", machine)
+    model = f", {cpus.model()}" if cpus.model() else ""
+    assert re.fullmatch(rf"2 processes, each CPU \S+ \(\S+\), 1 thread{re.escape(model)}", machine)
 
 
 def test_two_processes_are_one_wandb_run_a_stage(two: tuple[Path, str]) -> None:

@@ -2,8 +2,8 @@
 
     python experiments/benchmarks/precision.py
 
-Puts this machine into precision.json beside this file. `trainer.precision=auto` takes bf16 where the CPU
-multiplies in it: elsewhere, as this shows, bf16 loses.
+Puts this machine into precision.json beside this file. `trainer.precision=auto` takes bf16 where, as this shows, it
+gains.
 """
 
 import json

@@ -31,7 +31,7 @@ from moe.modules.unprofiled import Unprofiled
 from moe.schema import Plain, Recipe
 
 # What of torch says that a CPU multiplies in bf16; not public, so it may go.
-CPU_BF16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+AMX, AVX512_BF16 = CPU_BF16 = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
 
 # What cuBLAS must have been told at its start, where sums are to come out alike.
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
@@ -69,8 +69,8 @@ def shows_bar(trainer: Plain) -> bool:
 def precision_for(trainer: Plain) -> str:
     """Lightning's precision for `trainer.precision`: `auto` is bf16 autocast where the hardware gains by it.
 
-    That is a GPU that multiplies in it and does not only emulate that, or a CPU that does so faster than in fp32: with
-    AMX, or with AVX512-BF16 if it is not Intel's (see `experiments/benchmarks/precision.py`).
+    That is a GPU that multiplies in it and does not only emulate that, or a CPU with AMX, or with AVX512-BF16 unless it
+    is of a kind that is slow in that (`cpus.lacks_amx`).
     """
     if trainer["precision"] != "auto":
         return str(trainer["precision"])
@@ -88,10 +88,11 @@ def _on_gpu(trainer: Plain) -> bool:
 
 
 def _cpu_gains_by_bf16() -> bool:
-    asked = [getattr(torch.cpu, name, None) for name in CPU_BF16]
-    amx, avx512 = (supported is not None and supported() for supported in asked)
-    # Without AMX a processor of Intel's multiplies in bf16 at half of fp32's rate, one of AMD's at four times that.
-    return amx or (avx512 and not (cpus.model() or "").startswith("Intel"))
+    def has(name: str) -> bool:
+        supported = getattr(torch.cpu, name, None)
+        return supported is not None and bool(supported())
+
+    return has(AMX) or (has(AVX512_BF16) and not cpus.lacks_amx())
 
 
 def fit(
