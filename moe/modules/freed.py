@@ -7,29 +7,38 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from moe import memory
 
+# So many bytes any process may have: to give back costs the next step time, and less than this is seldom missed.
+AT_LEAST = 13 * 2**28
+
 
 class GivesBack(Callback):
     """Gives back freed memory that is kept (see `moe.memory`) when the process has `growth` times what a step needs.
 
-    That is what it has after the first step, and after the first since memory was last given back, which asks for all
-    that it needs anew and so takes longer. It looks once in so many seconds.
+    That is what it has after the first step, and `at_least` bytes are always allowed. What a step needs is more only
+    where one has more than was allowed although memory has just been given back: after each such step the process has a
+    little more than after the one before, so that if that were what a step needs, it would be allowed ever more. It
+    looks once in so many seconds.
     """
 
-    def __init__(self, growth: float = 1.25, seconds: float = 1.0) -> None:
-        self.growth, self.seconds = growth, seconds
-        self._needed: int | None = None
+    def __init__(self, growth: float = 1.1, at_least: int = AT_LEAST, seconds: float = 1.0) -> None:
+        self.growth, self.at_least, self.seconds = growth, at_least, seconds
+        self._allowed: float | None = None
+        self._given_back = False  # and no step has ended since
         self._looked = 0.0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         now = time.monotonic()
-        if self._needed is not None and now - self._looked < self.seconds:
+        if self._allowed is not None and not self._given_back and now - self._looked < self.seconds:
             return
         self._looked = now
         resident = memory.resident() or 0
-        if self._needed is not None and resident > self.growth * self._needed:
+        if self._allowed is None or (self._given_back and resident > self._allowed):
+            self._allowed = max(self.growth * resident, self.at_least)
+            self._given_back = False
+        elif resident > self._allowed:
             memory.give_back()
-            self._needed = None
-        elif self._needed is None:
-            self._needed = resident
+            self._given_back = True
+        else:
+            self._given_back = False
