@@ -1,4 +1,4 @@
-"""The CPUs that this process may use."""
+"""The CPUs: how many this process may use, and what they are."""
 
 import functools
 import math
