@@ -124,6 +124,8 @@ def first(folder: Path) -> str:
     if latency and took:
         said += " ms: of one seed, one image at a time, median, least and greatest of "
         said += f"{latency.repeats} repeats on {latency.machine}."
+    if by := revisions([found[name] for name in shown]):
+        said += f" {by}"
     return "\n\n".join([markdown(head, lines, (0, 1)), said])
 
 

@@ -149,8 +149,13 @@ def sameness(run: Run) -> str:
 
 
 def machines(runs: Iterable[Run]) -> list[str]:
-    """The machines that runs were made on, in words. Raises StoreError where results cannot be read any more."""
-    return sorted({in_words(read(run.path)["machine"]) for run in runs})
+    """The machines that runs, and their networks, were made on, in words.
+
+    Raises StoreError where results cannot be read any more.
+    """
+    made = [read(run.path) for run in runs]
+    names = [one.get("machine") for run in made for one in (run, *run["seconds"].values())]
+    return sorted({in_words(name) for name in names if name is not None})
 
 
 def revisions(rows: Sequence[Row]) -> str | None:
