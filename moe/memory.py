@@ -5,8 +5,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-# What malloc.h calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, and what they are to be: never, and the largest int.
-KEPT = {-1: -1, -3: 2**31 - 1}
+# What malloc.h calls M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, and what they are to be: the largest int, and never. Older
+# glibc refuses the former, and then is left as it is: told the latter alone, it would ask for small tensors anew, too.
+KEPT = {-3: 2**31 - 1, -1: -1}
 STATM = Path("/proc/self/statm")  # see proc(5): the second number is resident pages
 
 

@@ -48,9 +48,6 @@ def record(
         "versions": versions(),
         "git": git_revision(),
         "machine": machine(job.device),
-        # Of several devices other processes train, whose memory this one does not know.
-        "peak_memory_bytes": peak_memory() if job.team is None else None,
-        "peak_gpu_memory_bytes": peak_gpu_memory(job.device) if job.team is None else None,
         "precision": precision_for(config.trainer),
         "seconds": {
             name: {**{key: entry.record[key] for key in SPENT if key in entry.record}, "reused": reused[name]}
@@ -125,6 +122,10 @@ def _finish(
         curves = {name: entry.record["curves"] for name, entry in entries.items()}
         test = job.dataset.test
         report.write(job.folder, found, job.tree, curves, mixed, test.labels, test.images)
+    # At the end, since the test and the report take memory, too. Of several devices other processes train, whose memory
+    # this one does not know.
+    found["peak_memory_bytes"] = peak_memory() if job.team is None else None
+    found["peak_gpu_memory_bytes"] = peak_gpu_memory(job.device) if job.team is None else None
     wandb_results.log_results(job, stages[-1], entries, found, mixed, loggers)
     results.write(job.folder, found)
     log.info("%s", results.table(found))

@@ -20,6 +20,7 @@ from moe.errors import DeviceMemoryError, NonFiniteError, StoreError
 from moe.job import Job, count_images, datamodule, module, recipe
 from moe.modules.checkpoint import Checkpoints
 from moe.modules.fit import Fitted, fit
+from moe.modules.freed import AT_LEAST, BEFORE_TRAINING
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
 from moe.provenance import git_revision, in_words
@@ -192,8 +193,11 @@ def begin_peak(device: torch.device) -> None:
 
 
 def collect(device: torch.device) -> None:
-    """Give back what training that is over holds: on a GPU a Trainer, its loops and data refer to each other."""
-    if device.type == "cuda":
+    """Give back what training that is over holds: a Trainer, its loops and data refer to each other.
+
+    To find those takes time, for which a process that has little memory on a CPU is spared.
+    """
+    if device.type == "cuda" or (memory.resident() or 0) > BEFORE_TRAINING * AT_LEAST:
         gc.collect()
     memory.give_back()
 

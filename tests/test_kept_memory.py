@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from moe import memory
+
 # Page faults of writing 64 MiB ten times over, each time into a new tensor.
 FAULTS = """
 import platform, resource
@@ -61,3 +63,17 @@ def test_what_is_free_is_given_back() -> None:
     assert all_ten == pytest.approx(2.5, abs=0.1) and freed == pytest.approx(2.5, abs=0.1)
     assert after == pytest.approx(0.25, abs=0.1) and least == 1
     assert abs(difference) < 0.01  # what `resident` says is what proc(5) does
+
+
+def test_a_c_library_that_refuses_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+
+    class Library:
+        @staticmethod
+        def mallopt(which: int, value: int) -> int:
+            told.append(which)
+            return int(which != -3)
+
+    monkeypatch.setattr("ctypes.CDLL", lambda name: Library)
+    # Without a greatest size of what is kept, never to give back would leave the least size of what is asked anew.
+    assert not memory.keep_freed() and told == [-3]

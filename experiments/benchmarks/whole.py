@@ -2,11 +2,11 @@
 
     python experiments/benchmarks/whole.py [--seeds=0,1,2] [SIZE...] [KEY=VALUE...]
 
-A command of its own for each size and seed, with an empty store, so that every network is trained; images are decoded
-before. KEY=VALUE are given to the command, as data.root=DIR is. The size is the device's own unless named. Beside each
-run stands the machine's matrix product in the same precision, measured before it and after it by this process. The
-memory is the command's, of a GPU what its tensors have there. What is in whole.json beside this file from the same
-machine is not run again, so that the command goes on where it was ended.
+A command of its own for each size and seed, as it is, with W&B offline and its report, and with an empty store, so that
+every network is trained; images are decoded before. KEY=VALUE are given to the command, as data.root=DIR is. The size
+is the device's own unless named. Beside each run stands the machine's matrix product in the same precision, measured
+before it and after it by this process. The memory is the command's, of a GPU what its tensors have there. What is in
+whole.json beside this file from the same machine is not run again, so that the command goes on where it was ended.
 """
 
 import json
@@ -47,7 +47,7 @@ def told(given: list[str]) -> list[str]:
 
 def measured(size: str, seed: int, given: list[str]) -> dict[str, Any]:
     """One command from an empty store. Exits as it does, where it fails."""
-    own = [f"base.net.size={size}", f"seed={seed}", "logger=none", "report=false", *given]
+    own = [f"base.net.size={size}", f"seed={seed}", *given]
     config = moe.compose("experiment=gates", *own)
     if best_device(config.trainer["accelerator"]).type != DEVICE.type:
         sys.exit("what is measured is this machine's own device: CUDA_VISIBLE_DEVICES= makes it the CPU")
@@ -57,7 +57,8 @@ def measured(size: str, seed: int, given: list[str]) -> dict[str, Any]:
         places = [f"paths.store={folder}/store", f"hydra.run.dir={folder}/run"]
         rates, load = [rate(precision)], os.getloadavg()[0]
         start = time.perf_counter()
-        ended = subprocess.run([sys.executable, "-m", "moe.train", "experiment=gates", *own, *places])
+        offline = {**os.environ, "WANDB_MODE": "offline"}
+        ended = subprocess.run([sys.executable, "-m", "moe.train", "experiment=gates", *own, *places], env=offline)
         spent = time.perf_counter() - start
         rates.append(rate(precision))
         if ended.returncode:

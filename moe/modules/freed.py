@@ -7,8 +7,12 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from moe import memory
 
-# So many bytes any process may have: to give back costs the next step time, and less than this is seldom missed.
-AT_LEAST = 13 * 2**28
+# So many bytes any process may have: to give back costs the next step time, and less than this is seldom missed. A step
+# may leave a quarter of a GB more than the one before, and so much below 4 GB this is.
+AT_LEAST = 3_650_000_000
+# Of these, what it may have before it trains, and before it validates, which both ask for tensors of other sizes than
+# what came before, and find little room for them in what that has freed.
+BEFORE_TRAINING, BEFORE_VALIDATION = 0.5, 0.9
 
 
 class GivesBack(Callback):
@@ -17,7 +21,7 @@ class GivesBack(Callback):
     That is what it has after the first step, and `at_least` bytes are always allowed. What a step needs is more only
     where one has more than was allowed although memory has just been given back: after each such step the process has a
     little more than after the one before, so that if that were what a step needs, it would be allowed ever more. It
-    looks once in so many seconds.
+    looks once in so many seconds, and before training and validation.
     """
 
     def __init__(self, growth: float = 1.1, at_least: int = AT_LEAST, seconds: float = 1.0) -> None:
@@ -25,6 +29,12 @@ class GivesBack(Callback):
         self._allowed: float | None = None
         self._given_back = False  # and no step has ended since
         self._looked = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._make_room(BEFORE_TRAINING)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._make_room(BEFORE_VALIDATION)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -42,3 +52,7 @@ class GivesBack(Callback):
             self._given_back = True
         else:
             self._given_back = False
+
+    def _make_room(self, share: float) -> None:
+        if (memory.resident() or 0) > share * self.at_least:
+            memory.give_back()

@@ -1,20 +1,28 @@
+from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from pytorch_lightning import Trainer
 
 from moe import memory
 from moe.modules.freed import GivesBack
-from tests.modules.scripts import Line, plain_recipe, rows, trained
+from tests.modules.scripts import Scripted, Two
 
 # What Lightning 2.6.6 asks of torch 2.15 and what torch says of it; moe.modules.fit keeps it from users.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec")
 GB = 10**9
+NOTHING: Any = None
+QUIET: Any = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "num_sanity_val_steps": 0}
 
 
 def given_back(
-    sizes: list[float | None], monkeypatch: pytest.MonkeyPatch, clock: list[float] | None = None, at_least: int = 0
+    sizes: Sequence[float | None],
+    monkeypatch: pytest.MonkeyPatch,
+    clock: Sequence[float] | None = None,
+    at_least: int = 0,
 ) -> int:
-    """How often memory is given back in six steps where the process has so many GB whenever it is asked."""
+    """How often memory is given back where the process has so many GB whenever it is asked after a step."""
     given: list[int] = []
     asked = iter(sizes)
 
@@ -26,7 +34,9 @@ def given_back(
     monkeypatch.setattr(memory, "give_back", lambda: given.append(1))
     if clock is not None:
         monkeypatch.setattr("moe.modules.freed.time", SimpleNamespace(monotonic=iter(clock).__next__))
-    trained(Line(plain_recipe("Adam")), rows(3), GivesBack(1.5, at_least, 0.0 if clock is None else 10.0), epochs=2)
+    callback = GivesBack(1.5, at_least, 0.0 if clock is None else 10.0)
+    for step in range(6):
+        callback.on_train_batch_end(NOTHING, NOTHING, NOTHING, NOTHING, step)
     assert next(asked, "all") == "all"
     return len(given)
 
@@ -58,3 +68,23 @@ def test_it_looks_once_in_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     # Steps end at these seconds. It looks at 0, not at 9, at 10, which is too much, so at once after that, at 11, and
     # not before 21.
     assert given_back([2.0, 4.0, 2.0, 2.0], monkeypatch, [0.0, 9.0, 10.0, 11.0, 20.0, 21.0]) == 1
+
+
+@pytest.mark.parametrize(
+    "size, times",
+    [
+        (1.9, 0),
+        (2.1, 1),  # more than half of 4 GB, as training begins
+        (3.5, 1),
+        (3.7, 3),  # more than nine tenths, at both validations too
+    ],
+)
+def test_there_is_room_before_training_and_before_validation(
+    size: float, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(memory, "resident", lambda: round(size * GB))
+    monkeypatch.setattr(memory, "give_back", lambda: given.append(1))
+    trainer = Trainer(accelerator="cpu", max_epochs=2, callbacks=[GivesBack(1.5, 4 * GB)], **QUIET)
+    trainer.fit(Scripted([1.0, 1.0]), datamodule=Two())
+    assert len(given) == times
