@@ -231,8 +231,8 @@ TABLES: dict[str, Callable[[Any], Iterator[str]]] = {
 
 
 def table(name: str) -> str:
-    """What NAME.json says, and below it what NAME_gpu.json does, where there is one."""
-    found = [path for path in (HERE / f"{name}.json", HERE / f"{name}_gpu.json") if path.exists()]
+    """What NAME.json says, and below it what NAME_fp32.json and NAME_gpu.json do, where there are such."""
+    found = [path for path in (HERE / f"{name}{kind}.json" for kind in ("", "_fp32", "_gpu")) if path.exists()]
     if not found:
         return f"Not measured yet: `python experiments/benchmarks/{name}.py`."
     return "\n\n".join(part for path in found for part in TABLES[name](json.loads(path.read_text())))

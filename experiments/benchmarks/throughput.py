@@ -3,11 +3,12 @@
     python experiments/benchmarks/throughput.py [--short] [--go-on] [data.root=DIR ...]
 
 On random images of CIFAR-10's shape, on the device that `moe.train` would take, writes throughput.json beside this
-file, or on a GPU throughput_gpu.json. Both sides of a ratio take turns in one process; medians, and the least and
-greatest ratio of a turn:
+file, on a CPU that trains in fp32 throughput_fp32.json, on a GPU throughput_gpu.json. Both sides of a ratio take turns
+in one process; medians, and the least and greatest ratio of a turn:
 
-- training: a network by its recipe through the project's Trainer, data and augmentation, beside a bare loop of the same
-  network on one batch that stays; that loop's FLOP/s beside the machine's matrix product in the same precision; and the
+- training: a network by its recipe through the project's Trainer, data, augmentation and a logger of its steps' loss,
+  beside a bare loop of the same network on one batch that stays; what comes between two epochs, as validation and
+  checkpoints, is not counted. That loop's FLOP/s beside the machine's matrix product in the same precision; and the
   same loop with the network compiled by `torch.compile`, or with a fused optimiser where the recipe's is none
 - evaluation: every network on every image (dense) beside those on its way (routed), where half of the images
   go each way, and beside the same where the base speaks alone for the half of which it is surest (cascade)
@@ -31,6 +32,7 @@ from typing import Any
 
 import torch
 from mixture_rates import evaluation
+from pytorch_lightning.loggers import CSVLogger
 from torch.utils.flop_counter import FlopCounterMode
 from turns import CLASSES, DEVICE, SHAPE, file_of, now, over, random_images, seconds
 
@@ -94,7 +96,7 @@ def trained(config: Config, images: Images, folder: Path) -> float:
     torch.manual_seed(0)
     module = Clocked(base.net, list(SHAPE), CLASSES, asdict(base.recipe))
     data.prepare_network(module.net)
-    fit("base", module, data, base.recipe, config.trainer, None, folder)
+    fit("base", module, data, base.recipe, config.trainer, CSVLogger(folder), folder)
     return module.seconds
 
 

@@ -10,15 +10,20 @@ import torch
 
 from moe.data.canonical import Images
 from moe.inference import best_device
+from moe.modules.fit import precision_for
 
 DEVICE = best_device("auto")
 CLASSES, SHAPE = 10, (3, 32, 32)
 
 
 def file_of(script: str) -> Path:
-    """Where a script writes what it measured: NAME.json beside it, of a GPU NAME_gpu.json."""
+    """Where a script writes what it measured, beside it: NAME.json of a CPU that trains in bf16.
+
+    Of another CPU it is NAME_fp32.json, of a GPU NAME_gpu.json.
+    """
+    in_bf16 = precision_for({"precision": "auto", "accelerator": "auto"}) == "bf16-mixed"
     path = Path(script)
-    return path.with_name(f"{path.stem}{'_gpu' if DEVICE.type == 'cuda' else ''}.json")
+    return path.with_name(f"{path.stem}{'_gpu' if DEVICE.type == 'cuda' else '' if in_bf16 else '_fp32'}.json")
 
 
 def now() -> float:
