@@ -157,9 +157,8 @@ def test_what_the_readme_says_of_shifts_and_squares_at_size_l() -> None:
     memory = json.loads((own.path.parents[1] / "l" / "0" / "results.json").read_text())["peak_memory_bytes"]
     top = " ".join((STUDY.parents[1] / "README.md").read_text().split())
     assert (
-        f"the base alone then has {small:.1f} % (three seeds). On a GPU it is a size larger, `m`, which so asked has "
-        f"{middle:.1f}; `base.net.size=l` has {large:.1f}, after two hours of two such cores and with "
-        f"{memory / 1e9:.1f} GB."
+        f"the base alone then has {small:.1f} % (three seeds), with `base.net.size=m` {middle:.1f}, and with `l` "
+        f"{large:.1f}, after two hours on two cores that are quick in bf16 and with {memory / 1e9:.1f} GB."
     ) in top
     assert arms["s_views"].n == 3 and arms["m_views"].n == arms["l_views"].n == 1
     assert 110 < arms["l"].first.seconds / 60 < 130

@@ -92,7 +92,7 @@ def test_architectures() -> None:
     assert {kind: one.sign for kind, one in per_expert.items() if one} == {kind: -(kind == "mlp") for kind in LEARN}
     assert f"with `mlp`, where it is {-100 * per_expert['mlp'].mean:.2f} below" in text  # type: ignore[union-attr]
     of_constants = [100 * above(learnt["constant", how]).mean for how in ("joint", "per_class")]
-    assert f"40 constants are so, too, by {of_constants[0]:.2f} and {of_constants[1]:.2f}," in top
+    assert f"40 constants are so, too, by {of_constants[0]:.2f} and {of_constants[1]:.2f} (two kinds of" in top
     default = learnt["confidence", "joint"]
     of_test, of_val = (
         [f"{100 * fmean(getattr(run, split) for run in row.runs):.2f}" for row in (default, constant)]

@@ -35,7 +35,7 @@ def test_what_stands_against_mixed_kernels_is_what_the_readme_says() -> None:
     slower, least = clocked("results"), clocked("narrow")
     assert clocked("results", "hard") == ["1.1", "2.0"] and clocked("narrow", "hard")[0] == "0.9"
     top = " ".join(TOP.read_text().split())
-    assert f"an image takes it {slower[0]} times as long as `wider`, {slower[1]} times among many;" in top
+    assert f"{slower[0]} times as long as `wider` for a single image, and {slower[1]} times for one among many;" in top
     said = " ".join(README.read_text().split())
     for sentence in (
         f"It has {kernels.first.parameters / others[0].first.parameters:.1f} times the parameters of `wider`.",
@@ -69,14 +69,15 @@ def test_what_the_readme_at_the_top_says_of_specialists() -> None:
         f"they are {points(hard['longer'])} ahead of it {plus(hard['longer'])}, with ten earlier seeds "
         f"{points(earlier['hard', 'longer'])} {plus(earlier['hard', 'longer'])}, on `val` {100 * on_val.mean:.2f}, not "
         "distinguishable from zero.",
-        f"one network with more channels is {points(hard['wider'])} ahead at the same count of operations "
-        f"{between(hard['wider'].difference)}; it is quicker, too, for single images. In networks half as wide the "
-        f"former is {points(narrow['hard', 'longer'])} behind them {between(narrow['hard', 'longer'].difference)} and "
-        f"the latter {points(narrow['hard', 'wider'])} ahead.",
-        f"these are {points(hard['routed uniform'])} ahead of a plain average of base and specialist",
-        f"alone to which the router sends an image is {points(hard['routed specialists'])} ahead of them "
+        f"one network with more channels is {points(hard['wider'])} ahead of them at the same count of operations "
+        f"{between(hard['wider'].difference)}; it is also quicker for single images. In networks half as wide the base "
+        f"trained for longer is {points(narrow['hard', 'longer'])} behind them "
+        f"{between(narrow['hard', 'longer'].difference)}, and the network with more channels "
+        f"{points(narrow['hard', 'wider'])} ahead.",
+        f"The gates are {points(hard['routed uniform'])} ahead of a plain average of base and specialist",
+        f"alone to which the router sends an image is {points(hard['routed specialists'])} ahead of the gates "
         f"{between(hard['routed specialists'].difference)}, with the earlier seeds "
-        f"{points(earlier['hard', 'routed specialists'])}, in neither beyond Holm's correction",
+        f"{points(earlier['hard', 'routed specialists'])}, neither of them beyond Holm's correction",
     ):
         assert sentence in said
     ahead = [hard["ensemble"], hard["tuned"], hard["routed uniform"]]
@@ -100,8 +101,8 @@ def test_what_the_readme_at_the_top_says_of_mixed_kernels() -> None:
         f"images, had {points(before)} {between(before.difference)}."
     ) in said
     assert (
-        f"it is ahead of one with more channels by {points(half)} {between(half.difference)}, on `val` by "
-        f"{100 * half.on_val.mean:.2f} {between(half.on_val)}."
+        f"it is ahead of one network with more channels by {points(half)} {between(half.difference)}, on `val` by "
+        f"{100 * half.on_val.mean:.2f} {between(half.on_val)};"
     ) in said
     # Of every rival that is no mixture, and of the mixture of specialists; of those as dear by 0.2 and more.
     for found in (held, narrow):

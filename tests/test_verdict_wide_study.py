@@ -11,14 +11,14 @@ def test_what_the_readme_at_the_top_says_of_wide_networks() -> None:
     base, ensemble, wider = (held["hard", other] for other in ("base", "ensemble", "wider"))
     said = " ".join(TOP.read_text().split())
     assert (
-        "over three seeds, and with the draw of the test images, it is "
+        "over three seeds, and with the draw of the test images counted, it is "
         f"{points(base)} points above its base {plus(base.over_both)}, {points(ensemble)} behind an average of two "
         f"bases {minus(ensemble.over_both)}, which costs the same to run, and {points(wider)} behind one wider network "
-        f"{minus(wider.over_both)}; these two cost half as much again to train"
+        f"{minus(wider.over_both)}. That average and that network cost half as much again to train"
     ) in said
     alone = held["hard", "routed specialists"]
     assert (
-        f"Its gates are {points(alone)} above the specialist alone to which the router sends an image "
+        f"The mixture's gates are {points(alone)} above the specialist alone to which the router sends an image "
         f"{plus(alone.over_both)}."
     ) in said
     assert {held["hard", other].sign for other in ("base", "ensemble", "longer", "wider")} == {0}
