@@ -28,6 +28,7 @@ from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
 from moe.modules.step_loss import StepLoss
 from moe.modules.unprofiled import Unprofiled
+from moe.nets.pooling import forget_inputs
 from moe.schema import Plain, Recipe
 
 # What of torch says that a CPU multiplies in bf16; not public, so it may go.
@@ -141,6 +142,8 @@ def fit(
         if recipe.compile:
             assert isinstance(module.net, torch.nn.Module)
             module.net.compile()  # in place, so that its weights keep their names
+        else:
+            forget_inputs(module)  # compiled, it is the compiler that decides what is kept
         own = {**trainer, "enable_progress_bar": bar}
         lightning = make_trainer(own, recipe.epochs, callbacks, logger, folder, place)
         run(lightning, module, data, checkpoints)

@@ -8,8 +8,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from moe import memory
 
 # So many bytes any process may have: to give back costs the next step time, and less than this is seldom missed. A step
-# may leave a quarter of a GB more than the one before, and so much below 4 GB this is.
-AT_LEAST = 3_650_000_000
+# may leave a quarter of a GB more than the one before, and by more than that this is below 4 GB.
+AT_LEAST = 3_500_000_000
 # Of these, what it may have before it trains, and before it validates, which both ask for tensors of other sizes than
 # what came before, and find little room for them in what that has freed.
 BEFORE_TRAINING, BEFORE_VALIDATION = 0.5, 0.9
