@@ -5,9 +5,10 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-# What malloc.h calls M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, and what they are to be: the largest int, and never. Older
-# glibc refuses the former, and then is left as it is: told the latter alone, it would ask for small tensors anew, too.
-KEPT = {-3: 2**31 - 1, -1: -1}
+LARGEST = 2**27  # what is freed is kept of tensors up to so many bytes
+# What malloc.h calls M_MMAP_THRESHOLD and M_TRIM_THRESHOLD, and what they are to be, the latter never. Older glibc
+# refuses the former, and then is left as it is: told the latter alone, it would ask for small tensors anew, too.
+KEPT = {-3: LARGEST, -1: -1}
 STATM = Path("/proc/self/statm")  # see proc(5): the second number is resident pages
 
 
@@ -15,7 +16,9 @@ def keep_freed() -> bool:
     """Have the C library keep what tensors free for those that come; False where it is none that can be told (glibc).
 
     Of itself glibc asks the system for each tensor past 32 MiB anew, whose every page is then zeroed when it is first
-    written: on a CPU a third of some convolutional networks' step (`experiments/benchmarks/memory.py`).
+    written: on a CPU a third of some convolutional networks' step (`experiments/benchmarks/memory.py`). For those past
+    `LARGEST` bytes it still does where nothing that is free holds them: they are few, and seldom find room in what
+    others have freed, so that a process which kept theirs, too, has half a GB more in a step of `fast_vgg` in fp32.
     Source: mallopt(3).
     """
     try:
@@ -29,7 +32,7 @@ def give_back() -> None:
     """Give the system what is free of the memory that is kept, where the C library is glibc.
 
     Tensors of many sizes leave gaps between them that no other fits, so that of itself what is kept goes on growing
-    while a network learns, in minutes to twice what a step needs. Source: malloc_trim(3).
+    while a network learns. Source: malloc_trim(3).
     """
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
