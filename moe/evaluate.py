@@ -128,10 +128,11 @@ def _where(run: Path, finished: "Finished", given: Plain) -> tuple[Data, Path]:
 def _device(finished: "Finished", given: Plain) -> "torch.device":
     from moe.inference import best_device, check_accelerator
 
+    trainer = finished.config.trainer
     accelerator = given.get("trainer.accelerator")
     if accelerator:
         check_accelerator(accelerator)
-    return best_device(accelerator or finished.config.trainer["accelerator"])
+    return best_device(accelerator or trainer["accelerator"], "auto" if accelerator else trainer["devices"])
 
 
 def check_classes(finished: "Finished", name: str, classes: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from moe import assembly, calibration, frozen, inference
 from moe.data.batches import Pixels
 from moe.data.canonical import DataSet, Images
-from moe.data.module import ImageDataModule, split_images
+from moe.data.module import ImageDataModule, split_images, without_pixels
 from moe.data.splits import SplitIndices
 from moe.data.subset import among, by_group, by_position
 from moe.ddp import Team
@@ -61,6 +61,10 @@ class Job:
     def images(self, split: str) -> Images:
         """A split's images; those of `folds` are those of `train`."""
         return split_images(self.dataset, self.indices, "train" if split == frozen.FOLDS else split)
+
+    def without_pixels(self, split: str) -> Images:
+        """As `images`, but with no image: labels and digests alone."""
+        return without_pixels(self.dataset, self.indices, "train" if split == frozen.FOLDS else split)
 
     def frozen(self, entries: Mapping[str, Entry], split: str, temperatures: Tensor | None = None) -> Frozen:
         """What the frozen networks say of a split, at temperatures (E,) or those of the gates' entry."""

@@ -75,7 +75,7 @@ def _as_long(job: Job, config: Config) -> Config:
     base, shape = config.base, job.dataset.train.shape
     networks = [stage for stage in _of_whole(job.config, job.tree, shape) if stage.kind != "gates"]
     wanted = sum(epoch_flops(job, stage).of(stage.inputs["recipe"]["epochs"]) for stage in networks)
-    found, spoken_of = _of_mixture(job.config, job.tree, shape), job.images(job.config.gate.fit_on).labels
+    found, spoken_of = _of_mixture(job.config, job.tree, shape), job.without_pixels(job.config.gate.fit_on).labels
     wanted += frozen_flops(found, job.tree, spoken_of, job.config.mixture.routing, stored=True)
     own = epoch_flops(job, networks[0])
     epochs = own.epochs(wanted / base.members)
@@ -115,7 +115,7 @@ def _of_an_image(job: Job, found: cost.Flops) -> float:
     if job.config.mixture.routing != "hard":
         return float(found.dense)
     ways = torch.tensor(found.ways(job.tree), dtype=torch.double)
-    return ways[true_leaf(job.tree, job.images("train").labels)].mean().item()
+    return ways[true_leaf(job.tree, job.without_pixels("train").labels)].mean().item()
 
 
 def _of_mixture(config: Config, tree: Tree, shape: tuple[int, int, int]) -> cost.Flops:

@@ -88,12 +88,12 @@ def main() -> None:
     threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
     messages = Messages(greeting["messages"])
     first = greeting["rank"] == 0
-    if first:
-        moe = logging.getLogger("moe")
-        moe.setLevel(logging.INFO)
-        moe.addHandler(MessageHandler(messages))
     try:
         rank = Rank(greeting, messages)
+        if first:  # what is said until here the command has said itself
+            moe = logging.getLogger("moe")
+            moe.setLevel(logging.INFO)
+            moe.addHandler(MessageHandler(messages))
         while True:
             fitted = rank.fit(**tasks.get())
             if first:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moe import assembly, calibration, cost, frozen, inference, metrics, results, wandb_results
-from moe.data.module import split_images, split_sizes
+from moe.data.module import split_sizes
 from moe.data.subset import among, by_group, filter_labels
 from moe.job import Job
 from moe.loggers import StageLoggers
@@ -68,7 +68,7 @@ def record(
         mixture = assembly.mixture(config, tree, entries)
         dense = job.frozen(entries, "test")
         mixed = inference.predict_stored(mixture, test.images, job.pixels, dense)
-        select = split_images(job.dataset, job.indices, job.select_on)
+        select = job.images(job.select_on)
         chosen = inference.mix_stored(mixture, select.images, job.pixels, job.frozen(entries, job.select_on))
         found["val"] = _scores(chosen.probabilities, select.labels)
         found.update(measure(tree, mixture, test.images, test.labels, job.pixels, mixed, dense))
@@ -84,11 +84,11 @@ def record(
             found["stages"][stage.name]["temperature"] = temperature
         members = assembly.members(config, entries, temperatures)
         chosen_by, _ = members.combine(_said(job, stages, entries, job.select_on, members))
-        found["val"] = _scores(chosen_by, _labels(job, job.select_on))
+        found["val"] = _scores(chosen_by, job.without_pixels(job.select_on).labels)
         predictions = inference.Averaged(*members.combine(_said(job, stages, entries, "test", members)))
         found["test"] = measure_classifier(tree, predictions.probabilities, test.labels)
         found["cost"] = cost.members_cost(members, test.shape, predictions.asked)
-        spoke = 0 if temperatures is None else len(_labels(job, "gate"))
+        spoke = 0 if temperatures is None else len(job.without_pixels("gate").labels)
         calibration = spoke * found["cost"]["flops_per_image"]["dense"]
         found["cost"]["training_flops"] = training_flops(job, stages, entries, calibration=calibration)
     elif config.target == "router":
@@ -180,13 +180,9 @@ def _scores(probabilities: Tensor, labels: Tensor) -> Plain:
     return {"accuracy": metrics.accuracy(probabilities, labels), "nll": metrics.nll(probabilities, labels)}
 
 
-def _labels(job: Job, split: str) -> Tensor:
-    return split_images(job.dataset, job.indices, split).labels
-
-
 def _bases(job: Job, stages: list[Stage], entries: Mapping[str, Entry], split: str) -> list[Tensor]:
     """The logits (N, K) of each base of a run without a mixture for a split's images."""
-    images, views = split_images(job.dataset, job.indices, split).images, job.config.base.views
+    images, views = job.images(split).images, job.config.base.views
     networks = [entries[stage.name] for stage in stages]
     return [frozen.logits(job.store, one, split, images, job.pixels, job.device, views) for one in networks]
 
@@ -195,7 +191,7 @@ def _temperatures(job: Job, stages: list[Stage], entries: Mapping[str, Entry]) -
     """Each base's temperature where a cascade goes by how sure they are, from the gate split's images."""
     if job.config.base.cascade is None:
         return None
-    targets = _labels(job, "gate")
+    targets = job.without_pixels("gate").labels
     return [calibration.fit_temperature(logits, targets) for logits in _bases(job, stages, entries, "gate")]
 
 

@@ -200,7 +200,7 @@ def _entries(run: str | Path, stages: Plain, names: Iterable[str], config: Confi
     keys = {name: stages[name]["key"] for name in names}
     moved = os.environ.get("MOE_STORE")  # where it has been moved to; or that of other runs
     lacking: dict[Path, list[str]] = {}
-    for root in dict.fromkeys([*([Path(moved)] if moved else []), seen(run, Path(config.paths.store))]):
+    for root in dict.fromkeys([*([Path(moved).expanduser()] if moved else []), seen(run, Path(config.paths.store))]):
         found_there = {name: Store(root).get(key) for name, key in keys.items()}
         lacking[root] = [keys[name] for name, entry in found_there.items() if entry is None]
         if not lacking[root]:

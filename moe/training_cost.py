@@ -133,7 +133,7 @@ def gates_flops(job: Job, stage: Stage, epochs: int, asked: cost.Flops | None) -
             cost.learning_flops(gate, torch.empty(2, channels, height, width), torch.empty(2, size, len(tree.classes)))
             for gate, size in zip(gates, sizes, strict=True)
         ]
-    labels = job.images(fit_on).labels
+    labels = job.without_pixels(fit_on).labels
     if job.config.mixture.routing == "hard":
         leaves = true_leaf(tree, labels)
         once = torch.tensor(each, dtype=torch.double)[leaves].sum().item()
@@ -152,7 +152,7 @@ def calibration_flops(job: Job, asked: cost.Flops, epochs: int) -> float:
     gate = job.config.gate
     if not gate.calibrate or (gate.fit_on != "train" and gate.frozen == "stored" and epochs):
         return 0.0
-    count = len(job.images("train" if gate.fit_on == "folds" else "gate").labels)
+    count = len(job.without_pixels("train" if gate.fit_on == "folds" else "gate").labels)
     return float((sum(asked.experts) + sum(asked.trunks)) * count)
 
 

@@ -112,7 +112,7 @@ def _check_pixels(config: Config, section: str, inputs: Plain) -> None:
 
 def _check_folds(job: Job) -> None:
     """A fold without images would have all networks learn again, to be asked of nothing."""
-    gate, images = job.config.gate, job.images(FOLDS)
+    gate, images = job.config.gate, job.without_pixels(FOLDS)
     have = len(set(folds(images, gate.folds, job.config.data.splits.seed).tolist()))
     if have < gate.folds:
         raise ConfigError(f"gate.folds={gate.folds} leaves folds without an image; {have} have some: set that or fewer")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import median
 
 from moe.comparison.estimate import Estimate
@@ -22,7 +23,7 @@ class Column:
     values: Sequence[float | str | None]
     left: bool = False
 
-    @property
+    @cached_property
     def width(self) -> int:
         return max(len(cell) for cell in (self.title, *self.cells))
 

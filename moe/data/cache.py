@@ -5,15 +5,14 @@ What is damaged is as good as absent, and a cache that cannot be written is only
 
 import hashlib
 import logging
-import os
-import uuid
-from contextlib import suppress
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from moe.data.canonical import Parts
+from moe.errors import StoreError
+from moe.store import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +21,13 @@ CACHED = ("train.images", "train.labels", "test.images", "test.labels")
 
 def write_cache(parts: Parts, path: Path) -> None:
     """Keep a source's tensors at `path`, whole or not at all; where that fails, only log it."""
-    beside = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.tmp")
+    tensors = dict(zip(CACHED, (part.contiguous() for part in parts), strict=True))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        tensors = dict(zip(CACHED, (part.contiguous() for part in parts), strict=True))
         # Not save_file, which lets nobody but its writer read the file.
-        beside.write_bytes(save(tensors, {"sha256": _checksum(parts)}))
-        os.replace(beside, path)
-    except OSError as error:
-        log.warning("images are not cached in %s (%s): they are decoded anew", path.parent, error)
-        with suppress(OSError):
-            beside.unlink()
+        write_whole(path, save(tensors, {"sha256": _checksum(parts)}))
+    except (OSError, StoreError) as error:
+        log.warning("images are not cached (%s): they are decoded anew", error)
 
 
 def read_cache(path: Path) -> Parts | None:

@@ -73,7 +73,7 @@ class ImageDataModule(LightningDataModule):
 
     def _chosen(self, split: str) -> tuple[Tensor, Tensor]:
         """Which of a split's images are examples, and their targets."""
-        images = _without_pixels(self.dataset, self.indices, split)
+        images = without_pixels(self.dataset, self.indices, split)
         index, targets = filter_labels(images.labels, self.targets)
         others = torch.ones(len(images.labels), dtype=torch.bool)
         others[index] = False
@@ -163,7 +163,7 @@ def split_sizes(dataset: DataSet, indices: SplitIndices) -> dict[str, int]:
     return {**own, "test": len(dataset.test.labels)}
 
 
-def _without_pixels(dataset: DataSet, indices: SplitIndices, split: str) -> Images:
+def without_pixels(dataset: DataSet, indices: SplitIndices, split: str) -> Images:
     """As `split_images`, but with no image: to pick from tens of thousands takes longer than all else here."""
     whole = dataset.test if split == "test" else dataset.train
     index = torch.arange(len(whole.labels)) if split == "test" else getattr(indices, split)

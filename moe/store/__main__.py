@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         "--root",
         metavar="DIR",
         type=Path,
-        default=Path(os.environ.get("MOE_STORE", "store")),
+        default=Path(os.environ.get("MOE_STORE", "store")).expanduser(),
         help="the store's folder (default: MOE_STORE, else ./store)",
     )
     commands = parser.add_subparsers(dest="command", metavar="list|verify|prune", required=True)
