@@ -7,9 +7,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from moe import memory
 
-# So many bytes any process may have: to give back costs the next step time, and less than this is seldom missed. A step
-# may leave a quarter of a GB more than the one before, and by more than that this is below 4 GB.
-AT_LEAST = 3_500_000_000
+# So many bytes any process may have: to give back costs the next step time, and less than this is seldom missed. While
+# it runs a step may have three quarters of a GB more than the one before it left, and so much below 4 GB this is.
+AT_LEAST = 3_000_000_000
 # Of these, what it may have before it trains, and before it validates, which both ask for tensors of other sizes than
 # what came before, and find little room for them in what that has freed.
 BEFORE_TRAINING, BEFORE_VALIDATION = 0.5, 0.9
@@ -18,10 +18,10 @@ BEFORE_TRAINING, BEFORE_VALIDATION = 0.5, 0.9
 class GivesBack(Callback):
     """Gives back freed memory that is kept (see `moe.memory`) when the process has `growth` times what a step needs.
 
-    That is what it has after the first step, and `at_least` bytes are always allowed. What a step needs is more only
-    where one has more than was allowed although memory has just been given back: after each such step the process has a
-    little more than after the one before, so that if that were what a step needs, it would be allowed ever more. It
-    looks once in so many seconds, and before training and validation.
+    That is what it has after the first step, and `at_least` bytes are always allowed. Where a step leaves more than was
+    allowed although memory has just been given back, as much is allowed from then on, but no share more: after each
+    such step the process has a little more than after the one before, and would be allowed ever more. It looks once in
+    so many seconds, and before training and validation.
     """
 
     def __init__(self, growth: float = 1.1, at_least: int = AT_LEAST, seconds: float = 1.0) -> None:
@@ -44,14 +44,14 @@ class GivesBack(Callback):
             return
         self._looked = now
         resident = memory.resident() or 0
-        if self._allowed is None or (self._given_back and resident > self._allowed):
+        if self._allowed is None:
             self._allowed = max(self.growth * resident, self.at_least)
+        elif self._given_back:
+            self._allowed = max(self._allowed, resident)
             self._given_back = False
         elif resident > self._allowed:
             memory.give_back()
             self._given_back = True
-        else:
-            self._given_back = False
 
     def _make_room(self, share: float) -> None:
         if (memory.resident() or 0) > share * self.at_least:
