@@ -61,7 +61,6 @@ def _or_auto(rule: Rule) -> Rule:
     return lambda v: v == "auto" or rule[0](v), f"{rule[1]}, or auto"
 
 
-SWITCHED = ("flip", "whitening", "dirac", "bf16")  # keys of a network or recipe that may be true or false
 # Arguments of networks and gates that have a rule, and of which networks; a user's own may take them as it likes.
 OURS = re.compile(r"moe\.nets\.(vgg|fast_vgg|cond_vgg|gates)\.")
 OF_NETWORKS = (
@@ -141,8 +140,7 @@ def check(values: Mapping[str, Any]) -> None:
         if choices and value not in choices:
             raise ConfigError(_no_choice(key, value, choices))
         test, meaning = _rule(key, values)
-        wrong = (isinstance(value, bool) and last not in SWITCHED) or not test(value)
-        if meaning and not (value is None and last in OPTIONAL) and wrong:
+        if meaning and not (value is None and last in OPTIONAL) and not test(value):
             raise ConfigError(_refusal(key, value, meaning))
     check_targets(values)
     check_trainer(values["trainer"])
@@ -195,7 +193,7 @@ def _network_of(key: str, values: Mapping[str, Any]) -> Mapping[str, Any] | None
 def check_whole(key: str, value: Any, rule: Rule = POSITIVE_INT) -> None:
     """Raise ConfigError where the value of a key that is not in the config is no whole number above 0, or of `rule`."""
     test, meaning = rule
-    if isinstance(value, bool) or not test(value):
+    if not test(value):
         raise ConfigError(f"{key} must be {meaning}, not {value!r}")
 
 

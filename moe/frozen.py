@@ -14,8 +14,8 @@ from moe.nets.class_expert import class_probabilities
 from moe.nets.mixture import Frozen
 from moe.nets.routing import hard_route, leaf_probabilities, route_by_base
 from moe.schema import Config
-from moe.stages import digest, fold_name, router_name
-from moe.store import Entry, Store
+from moe.stages import fold_name, router_name
+from moe.store import Entry, Store, digest
 from moe.taxonomy import Tree
 
 log = logging.getLogger(__name__)

@@ -21,8 +21,8 @@ from moe.report.page import REPORT
 from moe.results.measure import measure, measure_classifier, measure_router
 from moe.results.predictions import PREDICTIONS, write_predictions
 from moe.schema import Plain
-from moe.stages import Stage, digest, router_name
-from moe.store import Entry, sweep
+from moe.stages import Stage, router_name
+from moe.store import Entry, digest, sweep
 from moe.training import machine, peak_gpu_memory, peak_memory
 from moe.training_cost import training_flops
 

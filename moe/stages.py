@@ -6,7 +6,7 @@ from typing import Any
 
 from moe.provenance import code_digest
 from moe.schema import Config, Network, Plain
-from moe.store import digest as digest
+from moe.store import digest
 from moe.taxonomy import Node, Tree
 
 # Raised when the code changes what the same inputs train to; of gates the second.

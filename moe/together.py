@@ -26,8 +26,8 @@ from moe.nets.stacked import StackedMixture, stackable
 from moe.provenance import code_digest, git_revision
 from moe.schema import Config, Plain
 from moe.sizes import resolved
-from moe.stages import Stage, digest
-from moe.store import Entry
+from moe.stages import Stage
+from moe.store import Entry, digest
 from moe.sweep import company
 
 log = logging.getLogger(__name__)

@@ -24,8 +24,8 @@ from moe.modules.freed import AT_LEAST, BEFORE_TRAINING
 from moe.modules.place import Place
 from moe.modules.recipe import RecipeModule
 from moe.provenance import git_revision, in_words
-from moe.stages import Stage, digest, section
-from moe.store import Entry
+from moe.stages import Stage, section
+from moe.store import Entry, digest
 
 log = logging.getLogger(__name__)
 # A network that has both fewer batches in an epoch and fewer steps in all is said to learn little.

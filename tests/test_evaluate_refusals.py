@@ -5,12 +5,15 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from moe import runs
+from moe.evaluate import _device
 from tests.evaluated import command, export, part_of, recorded
 
 
@@ -118,6 +121,15 @@ def test_a_gpu_that_is_not_there(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     code, _, err = command(capsys, run, "trainer.accelerator=gpu")
     assert (code, err.startswith("moe: trainer.accelerator=gpu: this machine has no CUDA GPU")) == (2, True)
+
+
+def test_it_is_asked_on_the_gpu_that_was_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    finished: Any = SimpleNamespace(config=SimpleNamespace(trainer={"accelerator": "auto", "devices": [1]}))
+    assert _device(finished, {}) == torch.device("cuda", 1)
+    # Where another is asked for by name it is the first of its kind.
+    assert _device(finished, {"trainer.accelerator": "gpu"}) == torch.device("cuda")
+    assert _device(finished, {"trainer.accelerator": "cpu"}) == torch.device("cpu")
 
 
 def test_what_is_no_run(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,6 +159,9 @@ def test_the_root_comes_from_the_environment(
 ) -> None:
     monkeypatch.setenv("MOE_STORE", str(small.root))
     assert command(capsys, "list")[1].splitlines()[1].startswith(KEY)
+    monkeypatch.setenv("HOME", str(small.root.parent))
+    monkeypatch.setenv("MOE_STORE", f"~/{small.root.name}")
+    assert command(capsys, "list")[1].splitlines()[1].startswith(KEY)
     monkeypatch.setenv("MOE_STORE", str(tmp_path / "none"))
     code, _, err = command(capsys, "list")
     assert code == 1

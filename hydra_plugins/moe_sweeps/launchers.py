@@ -80,7 +80,7 @@ class CommandLauncher(Launcher):
         try:
             results = record.results(command.folder)
             if record.failed(command.folder):
-                raise UserError(record.read_failure(command.folder) or "it ended without a word")
+                raise UserError(record.read_failure(command.folder) or record.SILENT)
             done.return_value = None if results is None else record.objective(results)
             done.status = JobStatus.COMPLETED
         except UserError as error:

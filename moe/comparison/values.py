@@ -15,7 +15,7 @@ def number(value: Any, least: float = -math.inf, most: float = math.inf) -> Any:
 
 
 def known(value: Any, least: float = -math.inf, most: float = math.inf) -> Any:
-    """The same, or None."""
+    """A number as `number` takes it, or None."""
     return None if value is None else number(value, least, most)
 
 

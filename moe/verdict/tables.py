@@ -89,7 +89,7 @@ def _interval(found: Estimate | None) -> str:
 
 
 def regret_columns(found: Mapping[str, Row]) -> list[Column]:
-    """Where each mixture's errors come from, in points: the parts sum to its error. None where there is no mixture."""
+    """Where each mixture's errors come from, in points: the parts sum to its error. Empty where there is no mixture."""
     mixtures = {name: row for name, row in found.items() if all(run.regret for run in row.runs)}
     if not mixtures:
         return []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from moe.provenance import code_digest, parsed
-from moe.stages import digest
+from moe.store import digest
 from tests.stages.planned import ALL, NESTED, NETWORKS, changed, default, differing, keys, stages
 
 

@@ -54,3 +54,15 @@ def test_a_specialist_begins_as_the_base_with_the_base_s_outputs_for_its_own_cla
         assert len(heads) == 2  # weights and biases of the last layer
         expected = {key: tensor[labels] if key in heads else tensor for key, tensor in base.items()}
         torch.testing.assert_close(own, expected, rtol=0, atol=1e-20)
+
+
+def test_the_memory_is_that_of_the_whole_run(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy_of(trained, tmp_path)
+
+    def peak_memory() -> int:
+        # All but the results is written by then: what the test and the report take is in it.
+        return len([name for name in ("predictions.safetensors", "report.html") if (tmp_path / "run" / name).exists()])
+
+    monkeypatch.setattr("moe.record.peak_memory", peak_memory)
+    code, run = train(tmp_path, "logger=none")
+    assert code == 0 and results(run)["peak_memory_bytes"] == 2

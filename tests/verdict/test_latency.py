@@ -13,7 +13,7 @@ import torch
 from moe.errors import StoreError
 from moe.report.verdict import against_cost
 from moe.verdict import Latency, Spread, notes, rival_columns, rivals
-from moe.verdict.latency import clocked
+from moe.verdict.latency import clocked, measure
 from tests.verdict.contested import run
 
 OLD = "ms an image is from before what was measured was recorded: that it is of these very runs nothing says."
@@ -108,3 +108,18 @@ def test_the_picture_has_bars_and_no_front_where_a_cost_was_measured() -> None:
     ends = [segment[:, 0].tolist() for lines in clock.collections for segment in lines.get_segments()]
     for least, greatest in ((6.16, 11.0), (9.5, 127.0)):
         assert pytest.approx([least, greatest]) in ends
+
+
+def test_it_is_measured_on_the_gpu_that_was_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def best_device(*given: Any) -> None:
+        asked.append(given)
+        raise StoreError("enough")
+
+    trained = SimpleNamespace(config=SimpleNamespace(trainer={"accelerator": "gpu", "devices": [1]}))
+    monkeypatch.setattr("moe.verdict.latency.best_device", best_device)
+    monkeypatch.setattr("moe.verdict.latency.runs.load", lambda path: trained)
+    with pytest.raises(StoreError, match="enough"):
+        measure(rivals([run("hard", 0, 8)]))
+    assert asked == [("gpu", [1])]
