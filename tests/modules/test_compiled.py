@@ -62,3 +62,15 @@ def test_a_compiler_that_fails_is_a_sentence(monkeypatch: pytest.MonkeyPatch, tm
     use(monkeypatch, fails)
     with pytest.raises(ConfigError, match=r"^torch\.compile failed: .*; set recipe\.compile of this network to null$"):
         trained(tmp_path, compile=True)
+
+
+def test_pooling_forgets_its_input_unless_a_compiler_decides_what_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    forgot: list[nn.Module] = []
+    monkeypatch.setattr("moe.modules.fit.forget_inputs", forgot.append)
+    use(monkeypatch, lambda graph, inputs: graph.forward)
+    trained(tmp_path, compile=True)
+    assert forgot == []
+    trained(tmp_path)
+    assert [type(module) for module in forgot] == [Expert]
