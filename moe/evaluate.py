@@ -126,13 +126,13 @@ def _where(run: Path, finished: "Finished", given: Plain) -> tuple[Data, Path]:
 
 
 def _device(finished: "Finished", given: Plain) -> "torch.device":
-    from moe.inference import best_device, check_accelerator
+    from moe.inference import best_device, check_accelerator, device_again
 
-    trainer = finished.config.trainer
     accelerator = given.get("trainer.accelerator")
-    if accelerator:
-        check_accelerator(accelerator)
-    return best_device(accelerator or trainer["accelerator"], "auto" if accelerator else trainer["devices"])
+    if not accelerator:
+        return device_again(finished.config.trainer)
+    check_accelerator(accelerator)
+    return best_device(accelerator)
 
 
 def check_classes(finished: "Finished", name: str, classes: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 Legend: N images, K classes, E experts, L leaves.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -127,6 +127,12 @@ def best_device(accelerator: str, devices: Any = "auto") -> torch.device:
     if accelerator not in ("auto", "gpu", "cuda") or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(devices[0])) if isinstance(devices, list) and devices else torch.device("cuda")
+
+
+def device_again(trainer: Mapping[str, Any]) -> torch.device:
+    """Where what was trained by `trainer` is asked again: its GPU, or the first where this machine has not so many."""
+    device = best_device(trainer["accelerator"], trainer["devices"])
+    return torch.device("cuda") if (device.index or 0) >= max(torch.cuda.device_count(), 1) else device
 
 
 def check_accelerator(accelerator: str) -> None:

@@ -17,8 +17,8 @@ def keep_freed() -> bool:
 
     Of itself glibc asks the system for each tensor past 32 MiB anew, whose every page is then zeroed when it is first
     written: on a CPU a third of some convolutional networks' step (`experiments/benchmarks/memory.py`). For those past
-    `LARGEST` bytes it still does where nothing that is free holds them: they are few, and seldom find room in what
-    others have freed, so that a process which kept theirs, too, has half a GB more in a step of `fast_vgg` in fp32.
+    `LARGEST` bytes it still does where nothing that is free holds them: a process which kept theirs, too, has half a GB
+    more in a step of `fast_vgg` of size s in fp32. In bf16 that has none so large.
     Source: mallopt(3).
     """
     try:

@@ -125,7 +125,11 @@ def test_a_gpu_that_is_not_there(
 
 def test_it_is_asked_on_the_gpu_that_was_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     finished: Any = SimpleNamespace(config=SimpleNamespace(trainer={"accelerator": "auto", "devices": [1]}))
+    count = 1  # another machine, which has no second
+    assert _device(finished, {}) == torch.device("cuda")
+    count = 2
     assert _device(finished, {}) == torch.device("cuda", 1)
     # Where another is asked for by name it is the first of its kind.
     assert _device(finished, {"trainer.accelerator": "gpu"}) == torch.device("cuda")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# What run.sh does with the networks of experiment=gates as they are. Size s takes two CPU cores hours a seed; m is for a
-# GPU.
+# What run.sh does with the networks of experiment=gates, but in six views. Size s takes two CPU cores hours a seed; m is
+# for a GPU.
 # What is in experiments/verdict/s is by earlier code: hydra.sweep.dir=DIR is for what is trained by this.
 #   experiments/verdict/wide.sh [SIZE, s [SEEDS, 0,1,2 [KEY=VALUE...]]]
 set -eu

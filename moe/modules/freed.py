@@ -8,7 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from moe import memory
 
 # So many bytes any process may have: to give back costs the next step time, and less than this is seldom missed. While
-# it runs a step may have three quarters of a GB more than the one before it left, and so much below 4 GB this is.
+# it runs a step may have three quarters of a GB more than the one before it left, which is still less than 4 GB.
 AT_LEAST = 3_000_000_000
 # Of these, what it may have before it trains, and before it validates, which both ask for tensors of other sizes than
 # what came before, and find little room for them in what that has freed.

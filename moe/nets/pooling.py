@@ -15,13 +15,13 @@ def forget_inputs(network: nn.Module) -> None:
     nothing of it but its layout: of `fast_vgg` that is half a GB of a step in fp32. No number is another for it.
     """
     for pool in network.modules():
-        if isinstance(pool, nn.MaxPool2d):
+        if isinstance(pool, nn.MaxPool2d) and type(pool).forward is nn.MaxPool2d.forward:  # not what a subclass adds
             pool.forward = partial(_pooled, pool.forward)  # type: ignore[method-assign]
 
 
-def _pooled(pool: Any, images: Tensor) -> Any:
+def _pooled(pool: Any, input: Tensor) -> Any:
     with saved_tensors_hooks(_layout, _unfilled):
-        return pool(images)
+        return pool(input)
 
 
 def _layout(kept: Tensor) -> Any:

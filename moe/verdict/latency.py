@@ -19,7 +19,7 @@ from moe.data import sources
 from moe.data.batches import at_once
 from moe.data.canonical import DataSet
 from moe.errors import StoreError
-from moe.inference import best_device, exact
+from moe.inference import device_again, exact
 from moe.schema import Config
 from moe.store import write_whole
 from moe.training import machine
@@ -129,7 +129,7 @@ def measure(found: Mapping[str, Row], repeats: int = 9) -> Latency:
     measured = {names[0]: found[names[0]].first for names in same(found)}
     opened = {name: runs.load(run.path) for name, run in measured.items()}
     config = next(iter(opened.values())).config
-    device, load = best_device(config.trainer["accelerator"], config.trainer["devices"]), os.getloadavg()[0]
+    device, load = device_again(config.trainer), os.getloadavg()[0]
     tested = _dataset(next(iter(measured.values())).path, config).test.images
     images = tested[: at_once(LARGE, tested.shape[-2:])].to(device)
     networks = {name: _classifier(one, device) for name, one in opened.items()}

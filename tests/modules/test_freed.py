@@ -88,3 +88,14 @@ def test_there_is_room_before_training_and_before_validation(
     trainer = Trainer(accelerator="cpu", max_epochs=2, callbacks=[GivesBack(1.5, 4 * GB)], **QUIET)
     trainer.fit(Scripted([1.0, 1.0]), datamodule=Two())
     assert len(given) == times
+
+
+def test_it_gives_back_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    # Before training; after each of two steps, of which the second leaves more than half more; before validation.
+    sizes = iter([1.0, 2.0, 3.1, 1.0])
+    monkeypatch.setattr(memory, "resident", lambda: round(next(sizes) * GB))
+    monkeypatch.setattr(memory, "give_back", lambda: given.append(1))
+    trainer = Trainer(accelerator="cpu", max_epochs=1, callbacks=[GivesBack(1.5, 3 * GB, 0.0)], **QUIET)
+    trainer.fit(Scripted([1.0]), datamodule=Two())
+    assert given == [1] and next(sizes, None) is None

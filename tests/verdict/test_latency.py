@@ -111,15 +111,15 @@ def test_the_picture_has_bars_and_no_front_where_a_cost_was_measured() -> None:
 
 
 def test_it_is_measured_on_the_gpu_that_was_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[Any, ...]] = []
+    asked: list[Any] = []
 
-    def best_device(*given: Any) -> None:
-        asked.append(given)
+    def device_again(trainer: Any) -> None:
+        asked.append(trainer)
         raise StoreError("enough")
 
     trained = SimpleNamespace(config=SimpleNamespace(trainer={"accelerator": "gpu", "devices": [1]}))
-    monkeypatch.setattr("moe.verdict.latency.best_device", best_device)
+    monkeypatch.setattr("moe.verdict.latency.device_again", device_again)
     monkeypatch.setattr("moe.verdict.latency.runs.load", lambda path: trained)
     with pytest.raises(StoreError, match="enough"):
         measure(rivals([run("hard", 0, 8)]))
-    assert asked == [("gpu", [1])]
+    assert asked == [trained.config.trainer]
