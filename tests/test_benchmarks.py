@@ -67,8 +67,6 @@ def test_the_whole_mixture_is_told_by_machine_and_size() -> None:
         "machine": "a GPU",
         "size": "m",
         "given": [],
-        "logger": "wandb",
-        "report": True,
         "precision": "bf16-mixed",
         "command, s": 40.0,
         "stages, s": {"base": 10.0, "cats": 2.0, "dogs": 3.0, "gates": 5.0},

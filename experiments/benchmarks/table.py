@@ -133,7 +133,7 @@ def throughput(found: dict[str, Any]) -> Iterator[str]:
 
 def whole(found: list[dict[str, Any]]) -> Iterator[str]:
     rows = []
-    alike = [(one["machine"], one["size"], *_left_out(one), *one["given"]) for one in found]
+    alike = [(one["machine"], one["size"], *one["given"]) for one in found]
     for kind in sorted(set(alike)):
         ones = [one for one, its in zip(found, alike, strict=True) if its == kind]
         where, size, *given = kind
@@ -164,18 +164,11 @@ def whole(found: list[dict[str, Any]]) -> Iterator[str]:
     yield markdown([*head, "specialists, s", "gates, s", "of the matrix product's rate", "peak memory, GB"], rows)
     yield (
         "Test accuracy, without views unless named, mean over n seeds with half of its 95% interval by Student's t. "
-        "Seconds of the stages are means over the seeds; what the command takes beside them is start-up, what the "
-        "frozen networks say of all images, the test, and W&B and the report unless they are left out. The rate is of "
-        "training alone, all stages together. Memory is the process's on a CPU, and on a GPU what its tensors have "
-        "there. By the revisions "
+        "Seconds of the stages are means over the seeds; the command's others are start-up, what the frozen networks "
+        "say of all images, the test, W&B and report. The rate is of training alone, all stages together. Memory is "
+        "the process's on a CPU, and on a GPU what its tensors have there. By the revisions "
         f"{', '.join(dict.fromkeys(short_revision(one['git']) for one in found))}."
     )
-
-
-def _left_out(run: dict[str, Any]) -> list[str]:
-    """What a run of the whole mixture went without."""
-    missing = [name for name, there in (("W&B", run["logger"] == "wandb"), ("report", run["report"])) if not there]
-    return [f"without {' and '.join(missing)}"] if missing else []
 
 
 def overhead(found: dict[str, Any]) -> Iterator[str]:

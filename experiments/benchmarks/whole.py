@@ -6,8 +6,7 @@ A command of its own for each size and seed, as it is, with W&B offline and its 
 every network is trained; images are decoded before. KEY=VALUE are given to the command, as data.root=DIR is. The size
 is the device's own unless named. Beside each run stands the machine's matrix product in the same precision, measured
 before it and after it by this process. The memory is the command's, of a GPU what its tensors have there. What is in
-whole.json beside this file from the same machine, with its report, is not run again, so that the command goes on where
-it was ended.
+whole.json beside this file from the same machine is not run again, so that the command goes on where it was ended.
 """
 
 import json
@@ -70,8 +69,6 @@ def measured(size: str, seed: int, given: list[str]) -> dict[str, Any]:
         "size": size,
         "seed": seed,
         "given": told(given),
-        "logger": config.logger.kind,
-        "report": config.report,
         "load": load,
         "precision": precision,
         "command, s": spent,
@@ -92,7 +89,7 @@ def main() -> None:
     config = resolved(moe.compose("experiment=gates"), say=False)
     sizes = [word for word in sys.argv[1:] if "=" not in word] or [str(config.base.net["size"])]
     found: list[dict[str, Any]] = json.loads(FILE.read_text()) if FILE.exists() else []
-    there = [(one["machine"], one["size"], one["seed"], one["given"]) for one in found if one["report"]]
+    there = [(one["machine"], one["size"], one["seed"], one["given"]) for one in found]
     for seed in map(int, seeds.split(",")):
         for size in sizes:
             if (machine(DEVICE), size, seed, told(given)) not in there:
