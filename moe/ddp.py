@@ -28,6 +28,7 @@ from moe.errors import ConfigError, RankError, UserError, signal_name
 from moe.modules.fit import Fitted, make_trainer
 from moe.modules.place import Place
 from moe.schema import Plain
+from moe.sweep.record import SILENT
 
 # What says, in the environment, that a launcher has started this command so many times.
 COPIES = {
@@ -173,7 +174,7 @@ class Team:
             what = f"was killed by {signal_name(-ended[rank])}"
         else:
             rank = next(iter(failures or ended))
-            what = f"failed: {failures.get(rank, 'it ended without a word')}"
+            what = f"failed: {failures.get(rank, SILENT)}"
         kept = folder / self._words(rank).name
         shutil.copyfile(self._words(rank), kept)
         return RankError(f"{stage}: rank {rank} of the {self.world} processes {what} (all it said: {kept})")
