@@ -11,14 +11,15 @@ ablation="narrow no_whitening standardised no_dirac no_bias_lr no_flip no_altern
 [ $# -gt 0 ] || set -- s $ablation
 for seed in ${SEEDS:-0 1 2}; do
     for arm in "$@"; do
-        # The ablation had Muon in bf16. What is `auto` is named, so that an arm is of one config on any device.
-        net="base.net.size=s base.net.widths=[16,64,64] base.recipe.epochs=8 base.recipe.muon.bf16=true"
+        # What is `auto` is named, so that an arm is of one config on any device.
+        net="base.net.size=s base.net.widths=[16,64,64] base.recipe.epochs=8 base.recipe.muon.bf16=false"
+        precision=32-true
         case $arm in
-            s | m) net=base.net.size=$arm what=base.recipe.muon.bf16=false ;;
-            s_bf16) net=base.net.size=s what=base.recipe.muon.bf16=true ;;
-            l) net=base.net.size=l what=base.recipe.muon.bf16=true ;;
+            s | m) net=base.net.size=$arm what=base.recipe.muon.bf16=false precision=bf16-mixed ;;
+            s_bf16) net=base.net.size=s what=base.recipe.muon.bf16=true precision=bf16-mixed ;;
+            l) net=base.net.size=l what=base.recipe.muon.bf16=true precision=bf16-mixed ;;
             l_plain)
-                net=base.net.size=l
+                net=base.net.size=l precision=bf16-mixed
                 what="base.recipe.augment.shift=2 base.recipe.augment.cutout=0 base.recipe.muon.bf16=false" ;;
             narrow) what= ;;
             no_whitening) what=base.net.whitening=false ;;
@@ -42,7 +43,7 @@ for seed in ${SEEDS:-0 1 2}; do
             [ -f "$run/results.json" ] && continue
             # shellcheck disable=SC2086
             ${PYTHON:-python} -m moe.train experiment=base \
-                $net $what trainer.precision=bf16-mixed base.views=$views seed="$seed" logger=none report=false \
+                $net $what trainer.precision=$precision base.views=$views seed="$seed" logger=none report=false \
                 hydra.run.dir="$run" ${OVERRIDES:-}
         done
     done
